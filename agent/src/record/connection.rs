@@ -1,0 +1,332 @@
+//! `countersign.connection/1`.
+
+use serde::{Deserialize, Serialize};
+
+use super::WallTime;
+
+/// Value of [`ConnectionRecord::schema`].
+pub const CONNECTION_SCHEMA: &str = "countersign.connection/1";
+
+/// One TCP connection, in one revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionRecord {
+    /// [`CONNECTION_SCHEMA`].
+    pub schema: String,
+    /// UUIDv7: unique on this host, sorts by time.
+    pub id: String,
+    /// Readers keep the highest.
+    pub revision: u32,
+    /// No further revision will come.
+    pub r#final: bool,
+    /// First 16 bytes of SHA-256(client_random ‖ server_random), hex: equal on both hosts.
+    pub session_id: Option<String>,
+    /// Host name.
+    pub host: Option<String>,
+    /// `/etc/machine-id`.
+    pub host_id: Option<String>,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: Option<String>,
+    /// Version of the agent that wrote this.
+    pub agent_version: Option<String>,
+    /// `live` or `replay`.
+    pub source: String,
+    /// Name of the capture.
+    pub file: Option<String>,
+    /// First packet seen.
+    pub opened: WallTime,
+    /// First verdict.
+    pub decided: Option<WallTime>,
+    /// End seen.
+    pub closed: Option<WallTime>,
+    /// How it ended.
+    pub close_reason: Option<CloseReasonName>,
+    /// Where the two ends are.
+    pub scope: Scope,
+    /// Interface on which it was first seen.
+    pub interface: Option<String>,
+    /// Who opened.
+    pub client: EndpointRecord,
+    /// Who accepted.
+    pub server: EndpointRecord,
+    /// `client`, `server` or both: whose socket is on this host.
+    pub observed_from: Vec<SideName>,
+    /// `tls`, the application protocol in clear, `unknown`, or `silent`.
+    pub protocol: String,
+    /// Protocol that switched to TLS.
+    pub upgraded_from: Option<String>,
+    /// How the bytes were protected.
+    pub encryption: Encryption,
+    /// What was established.
+    pub authentication: Authentication,
+    /// How it is known.
+    pub evidence: EvidenceRecord,
+    /// How surely.
+    pub confidence: ConfidenceRecord,
+    /// Kind of credential that crossed unencrypted.
+    pub credential_in_clear: Option<String>,
+    /// How far was looked.
+    pub cleartext_examined: DirectionBytes,
+    /// All handshake bytes were seen.
+    pub capture_complete: bool,
+    /// Why not.
+    pub capture_reason: Option<String>,
+    /// TLS facts.
+    pub tls: Option<TlsRecord>,
+    /// Codes.
+    pub findings: Vec<String>,
+    /// Reserved.
+    pub authorization: Option<serde_json::Value>,
+    /// What judged it.
+    pub policy_version: Option<String>,
+    /// At close.
+    pub bytes: Option<ByteCounts>,
+}
+
+/// One end of a connection.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct EndpointRecord {
+    /// Bare, IPv4-mapped as IPv4.
+    pub address: String,
+    /// TCP port.
+    pub port: u16,
+    /// What the client asked for, if different (server only).
+    pub dialled_address: Option<String>,
+    /// The same.
+    pub dialled_port: Option<u16>,
+    /// Further address:port seen.
+    pub translated: Vec<String>,
+    /// Cookie of the network namespace.
+    pub netns: Option<u64>,
+    /// The owner.
+    pub process: Option<ProcessRecord>,
+    /// Why `process` is null.
+    pub process_unknown: Option<String>,
+    /// All that held it.
+    pub processes: Vec<HolderRecord>,
+    /// How the owner is known.
+    pub owner_source: Option<String>,
+    /// What the owner belongs to.
+    pub workload: Option<WorkloadRecord>,
+    /// Reserved.
+    pub labels: Option<serde_json::Value>,
+    /// Fingerprints, leaf first; only of certificates whose DER was seen.
+    pub certificates: Vec<String>,
+    /// SPIFFE ID, else first DNS SAN, else subject.
+    pub identity: Option<String>,
+    /// Id of the connection whose session this one resumes.
+    pub inherited_from: Option<String>,
+    /// Reserved.
+    pub verification: Option<String>,
+    /// Reserved.
+    pub trust: Option<serde_json::Value>,
+    /// Reserved.
+    pub identity_fit: Option<serde_json::Value>,
+}
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRecord {
+    /// In the initial PID namespace.
+    pub pid: u32,
+    /// Clock ticks since boot (`/proc/PID/stat` field 22).
+    pub start_time: u64,
+    /// The same as a time.
+    pub started: Option<WallTime>,
+    /// Path.
+    pub executable: Option<String>,
+    /// Of the leader.
+    pub comm: String,
+    /// Real user id.
+    pub uid: u32,
+    /// Its name.
+    pub user: Option<String>,
+}
+
+/// A process that held a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderRecord {
+    /// Which.
+    pub process: ProcessRecord,
+    /// `connect` `accept` `use` `last_holder`.
+    pub role: String,
+    /// `connect` `getpeername` `release` `listener` `iterator` `library`.
+    pub source: String,
+}
+
+/// What a process belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WorkloadRecord {
+    /// `systemd` `kubernetes` `container` `executable` `kernel`.
+    pub kind: String,
+    /// Unit, pod, container or executable.
+    pub name: String,
+    /// Kubernetes.
+    pub namespace: Option<String>,
+    /// Kubernetes.
+    pub pod: Option<String>,
+    /// Container name or id.
+    pub container: Option<String>,
+    /// Image name.
+    pub image: Option<String>,
+    /// systemd unit.
+    pub unit: Option<String>,
+    /// Kubernetes.
+    pub service_account: Option<String>,
+}
+
+macro_rules! names {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $(#[doc = concat!("`", $text, "`")] #[serde(rename = $text)] $variant),+ }
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+            /// As it is printed.
+            pub fn as_str(self) -> &'static str { match self { $($name::$variant => $text),+ } }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.pad(self.as_str()) }
+        }
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                $name::ALL.iter().copied().find(|name| name.as_str() == text).ok_or_else(|| {
+                    let all: Vec<_> = $name::ALL.iter().map(|name| name.as_str()).collect();
+                    format!("`{text}` is not one of {}", all.join(", "))
+                })
+            }
+        }
+    };
+}
+
+names! {
+    /// Where the two ends are.
+    Scope { Loopback = "loopback", EastWest = "east_west", NorthSouth = "north_south" }
+}
+names! {
+    /// A side of a connection.
+    SideName { Client = "client", Server = "server" }
+}
+names! {
+    /// How a connection ended.
+    CloseReasonName { Fin = "fin", Reset = "reset", Timeout = "timeout", Unknown = "unknown" }
+}
+names! {
+    /// How the bytes were protected.
+    Encryption {
+        None = "none", Tls = "tls", IntegrityOnly = "integrity_only", Other = "other", Unknown = "unknown",
+    }
+}
+names! {
+    /// What was established.
+    Authentication {
+        None = "none", ServerOnly = "server_only", Mutual = "mutual", Anonymous = "anonymous", Psk = "psk",
+        NotEstablished = "not_established", Unknown = "unknown",
+    }
+}
+names! {
+    /// How an answer about one side is known.
+    EvidenceName {
+        Certificate = "certificate", Handshake = "handshake", Library = "library", Inferred = "inferred",
+        Inherited = "inherited", Unknown = "unknown", None = "none",
+    }
+}
+names! {
+    /// How surely.
+    ConfidenceName { High = "high", Medium = "medium" }
+}
+
+/// How the answer is known, for each side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceRecord {
+    /// For the server's authentication.
+    pub server: EvidenceName,
+    /// For the client's.
+    pub client: EvidenceName,
+    /// Why unknown.
+    pub reason: Option<String>,
+    /// Which sources disagree.
+    pub disagreement: Option<String>,
+}
+
+/// How surely, for each side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfidenceRecord {
+    /// For the server's authentication.
+    pub server: Option<ConfidenceName>,
+    /// For the client's.
+    pub client: Option<ConfidenceName>,
+}
+
+/// Bytes per sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DirectionBytes {
+    /// Sent by the client.
+    pub client: u64,
+    /// Sent by the server.
+    pub server: u64,
+}
+
+/// Payload bytes at close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ByteCounts {
+    /// Sent by the client.
+    pub client_to_server: u64,
+    /// Sent by the server.
+    pub server_to_client: u64,
+}
+
+/// TLS facts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsRecord {
+    /// Highest offered.
+    pub version_offered: Option<String>,
+    /// Chosen.
+    pub version: Option<String>,
+    /// IANA name.
+    pub cipher_suite: Option<String>,
+    /// `0x1301`.
+    pub cipher_suite_id: Option<String>,
+    /// IANA name.
+    pub group: Option<String>,
+    /// SNI.
+    pub server_name: Option<String>,
+    /// Offered by the client.
+    pub alpn_offered: Vec<String>,
+    /// Chosen, where in clear.
+    pub alpn: Option<String>,
+    /// Client fingerprint (reserved until computed).
+    pub ja4: Option<String>,
+    /// `no` `session_id` `ticket` `psk` `unknown`.
+    pub resumed: String,
+    /// Early data was sent.
+    pub early_data: bool,
+    /// The server asked for another hello.
+    pub hello_retry_request: bool,
+    /// Offered by the client.
+    pub encrypted_client_hello: bool,
+    /// Seen in clear.
+    pub ocsp_staple: bool,
+    /// `not_requested` `requested_none_sent` `presented` `unknown`.
+    pub client_authentication: String,
+    /// `accepted` `rejected` `unknown`; null where there is nothing to accept.
+    pub client_authentication_outcome: Option<String>,
+    /// In clear.
+    pub alerts: Vec<AlertRecord>,
+    /// One letter per message.
+    pub history: String,
+    /// `complete` `failed` `incomplete` `mid_stream`.
+    pub handshake: String,
+}
+
+/// An alert in clear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertRecord {
+    /// Who sent it.
+    pub from: SideName,
+    /// `warning`, `fatal` or the number.
+    pub level: String,
+    /// IANA name or the number.
+    pub description: String,
+}

@@ -1,0 +1,33 @@
+//! The public record, version 1: what users, scripts and other systems read.
+//!
+//! Enters: nothing. Leaves: serialisable types with the names of the contract. They are filled by
+//! the `daemon` room from facts and findings; no kernel layout and no internal type shows through.
+//! Fields are added, never renamed; a field that is `null` was not evaluated or does not apply.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+mod certificate;
+mod connection;
+mod finding;
+mod time;
+
+pub use certificate::{CERTIFICATE_SCHEMA, CertificateRecord, SubjectAlternativeNames};
+pub use connection::*;
+pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord, Severity};
+pub use time::WallTime;
+
+/// One line of every `--json` output.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Record {
+    /// `countersign.connection/1`
+    Connection(Arc<ConnectionRecord>),
+    /// `countersign.certificate/1`
+    Certificate(Arc<CertificateRecord>),
+    /// `countersign.finding/1`
+    Finding(Arc<FindingRecord>),
+    /// `countersign.gap/1`
+    Gap(Arc<GapRecord>),
+}

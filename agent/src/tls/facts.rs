@@ -1,0 +1,238 @@
+//! What the wire said about a TLS connection: facts only, each with its unknowns typed.
+
+use bytes::Bytes;
+
+/// Everything seen of one TLS connection so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsFacts {
+    /// Highest version that the client offered (supported_versions, else legacy_version).
+    pub version_offered: Option<Version>,
+    /// Version of the ServerHello.
+    pub version: Option<Version>,
+    /// Cipher suite of the ServerHello (IANA code point).
+    pub cipher_suite: Option<u16>,
+    /// Named group of the key exchange (IANA code point): key_share, or ServerKeyExchange.
+    pub group: Option<u16>,
+    /// Server name indication, as sent (RFC 6066); may hold any bytes that are UTF-8, replaced otherwise.
+    pub server_name: Option<String>,
+    /// Application protocols that the client offered, in its order.
+    pub alpn_offered: Vec<String>,
+    /// The one the server chose in clear (TLS 1.3 encrypts it).
+    pub alpn: Option<String>,
+    /// Whether this handshake resumes another.
+    pub resumption: Resumption,
+    /// The client offered early data (RFC 8446 section 4.2.10).
+    pub early_data_offered: bool,
+    /// The client sent early data: encrypted records before it had the ServerHello.
+    pub early_data_sent: bool,
+    /// The server asked for another ClientHello.
+    pub hello_retry_request: bool,
+    /// The client offered encrypted_client_hello (real or GREASE: they cannot be told apart).
+    pub encrypted_client_hello: bool,
+    /// A CertificateStatus was seen (≤ 1.2).
+    pub ocsp_staple: bool,
+    /// First 16 bytes of SHA-256(client_random ‖ server_random), of the last ClientHello before and the first real ServerHello.
+    pub session_id: Option<[u8; 16]>,
+    /// DER of the certificates that the client sent in clear, leaf first.
+    pub client_chain: Vec<Bytes>,
+    /// DER of the certificates that the server sent in clear, leaf first.
+    pub server_chain: Vec<Bytes>,
+    /// Whether the server authenticates with a certificate in this handshake.
+    pub server_authentication: ServerAuthentication,
+    /// Whether the client did.
+    pub client_authentication: ClientAuthentication,
+    /// What became of it.
+    pub client_outcome: ClientOutcome,
+    /// Alerts in clear, in order, at most [`MAX_ALERTS`].
+    pub alerts: Vec<Alert>,
+    /// One letter per message, upper case from the client, at most [`MAX_HISTORY`] letters.
+    pub history: String,
+    /// How far the handshake came.
+    pub handshake: HandshakeState,
+    /// Why facts may be missing, if bytes were.
+    pub incomplete: Option<IncompleteReason>,
+    /// Session handles for linking resumptions (TLS ≤ 1.2), hashed: what the client offered and the server took.
+    pub session_resumed: Option<SessionHandle>,
+    /// What the server issued in clear: session ID, ticket, or both.
+    pub session_issued: Vec<SessionHandle>,
+}
+
+/// Bound on [`TlsFacts::alerts`]: a handshake has one or two, a hostile peer any number.
+pub const MAX_ALERTS: usize = 8;
+/// Bound on [`TlsFacts::history`]: full handshakes with client authentication need about 20.
+pub const MAX_HISTORY: usize = 64;
+
+/// SHA-256 of a session ID or ticket: enough to link, useless to resume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionHandle(pub [u8; 32]);
+
+/// Protocol version (RFC 8446 section 4.2.1 and before).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// 0x0300
+    Ssl3,
+    /// 0x0301
+    Tls10,
+    /// 0x0302
+    Tls11,
+    /// 0x0303
+    Tls12,
+    /// 0x0304
+    Tls13,
+}
+
+/// How a handshake resumes another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Resumption {
+    /// Not yet visible.
+    #[default]
+    Unknown,
+    /// A full handshake.
+    No,
+    /// By session ID (≤ 1.2).
+    SessionId,
+    /// By ticket (RFC 5077, ≤ 1.2).
+    Ticket,
+    /// By pre-shared key (1.3): a resumption or an external key.
+    Psk,
+}
+
+/// How the server proves itself in this handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ServerAuthentication {
+    /// Its certificate was seen in clear.
+    Certificate,
+    /// TLS 1.3 without PSK: it must send one (RFC 8446 section 4.4.2), and the handshake went on.
+    Inferred,
+    /// Anonymous key exchange, or a suite without certificates.
+    Anonymous,
+    /// By the pre-shared key or session only.
+    Resumed,
+    /// A PSK suite of TLS ≤ 1.2 (RFC 4279).
+    ExternalPsk,
+    /// Not visible.
+    Unknown(UnknownReason),
+}
+
+impl Default for ServerAuthentication {
+    fn default() -> Self {
+        ServerAuthentication::Unknown(UnknownReason::Incomplete)
+    }
+}
+
+/// Whether the client authenticated with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientAuthentication {
+    /// The server did not ask.
+    NotRequested(Sight),
+    /// The server asked, the client had none.
+    RequestedNoneSent(Sight),
+    /// The client sent one.
+    Presented(Sight),
+    /// Not known.
+    Unknown(UnknownReason),
+}
+
+impl Default for ClientAuthentication {
+    fn default() -> Self {
+        ClientAuthentication::Unknown(UnknownReason::Incomplete)
+    }
+}
+
+/// How a fact was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sight {
+    /// In clear.
+    Clear,
+    /// From record sizes that only the observed side chose: could be imitated.
+    InferredMedium,
+    /// From record sizes of which some were chosen by the other side.
+    InferredHigh,
+}
+
+/// Whether the server went on after the client authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ClientOutcome {
+    /// Not known, or not known yet.
+    #[default]
+    Unknown,
+    /// The server went on.
+    Accepted,
+    /// The server ended the connection with an alert.
+    Rejected,
+}
+
+/// How far a handshake came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum HandshakeState {
+    /// Still going on, or the connection ended in the middle without an alert.
+    #[default]
+    Incomplete,
+    /// Both sides finished, as far as can be seen.
+    Complete,
+    /// Ended by an alert or refused.
+    Failed,
+    /// Its beginning was not seen.
+    MidStream,
+}
+
+/// An alert in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Alert {
+    /// Sent by the client.
+    pub from_client: bool,
+    /// 1 warning, 2 fatal.
+    pub level: u8,
+    /// IANA code point.
+    pub description: u8,
+}
+
+/// Why bytes are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IncompleteReason {
+    /// Events were lost or TCP had a hole that was never filled.
+    Lost,
+    /// The budget ended first.
+    Budget,
+    /// A message was longer than the bound on what is kept.
+    Truncated,
+    /// The beginning was not seen.
+    MidStream,
+    /// A message did not parse.
+    Malformed,
+}
+
+/// Why a fact is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UnknownReason {
+    /// The handshake did not get there (yet).
+    Incomplete,
+    /// The beginning was not seen.
+    MidStream,
+    /// Bytes are missing.
+    Lost,
+    /// The budget ended first.
+    Budget,
+    /// Larger than the bound on what is kept.
+    Truncated,
+    /// A message did not parse.
+    Malformed,
+    /// TLS 1.3 PSK: ticket or external key, and of what origin, is encrypted.
+    ResumptionOriginNotVisible,
+    /// TLS ≤ 1.2 resumption of a session that was not seen.
+    ResumptionOriginNotSeen,
+    /// Record sizes fit no rule: padding or an implementation that is not known.
+    PaddingOrUnrecognised,
+    /// Client and server flights contradict each other.
+    Contradiction,
+    /// Early data whose end cannot be placed.
+    EarlyData,
+    /// A cipher suite whose record overhead is not known.
+    UnknownSuite,
+    /// Renegotiation hides what followed (TLS ≤ 1.2).
+    Renegotiation,
+    /// The server has not answered the client's certificate yet, or its answer cannot be told.
+    OutcomeNotVisible,
+    /// Traffic that never reached the hooks.
+    Bypassed,
+}
