@@ -4,5 +4,7 @@
 //! (`tests/rooms.rs` checks it).
 
 pub mod event;
+
 pub mod record;
+
 pub mod tls;
