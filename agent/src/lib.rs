@@ -7,4 +7,6 @@ pub mod event;
 
 pub mod record;
 
+pub mod reassembly;
+
 pub mod tls;
