@@ -10,3 +10,7 @@ pub mod record;
 pub mod reassembly;
 
 pub mod tls;
+
+pub mod verdict;
+
+pub mod scope;

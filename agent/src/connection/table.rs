@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::early::Early;
 use super::reading::Reading;
@@ -11,7 +11,7 @@ use super::sessions::Sessions;
 use super::side::{HolderRole, OwnerSource, OwnerUnknown, Side};
 use super::{Conclusion, Connection, ConnectionKey, Protocol, Sink, Stage};
 use crate::event::{
-    AddressPair, Closed, Decision, Established, Event, Existing, LossCause, NetworkNamespace, PeerAsked, Released,
+    AddressPair, CloseReason, Closed, Decision, Established, Event, Existing, LossCause, NetworkNamespace, PeerAsked, Released,
     Role, Segment, SegmentOwner, SocketCookie, Task, Timestamp,
 };
 use crate::tls::{IncompleteReason, UnknownReason};
@@ -149,9 +149,49 @@ impl Connections {
         }
     }
 
-    /// Whether a socket is known.
-    pub fn knows(&self, socket: SocketCookie) -> bool {
-        self.sockets.contains_key(&socket)
+    /// Most connections at a time.
+    pub fn bound(&self) -> usize {
+        self.limits.connections
+    }
+
+    /// Most sessions remembered.
+    pub fn session_bound(&self) -> usize {
+        self.limits.sessions
+    }
+
+    /// Shows every connection that has been reported.
+    pub fn each(&self, mut see: impl FnMut(&Connection)) {
+        for connection in self.connections.values() {
+            see(connection);
+        }
+    }
+
+    /// Ends connections of which the end was lost: sockets that two passes over all open files did not find.
+    /// Returns the sockets that are missing for the first time. A socket may be open without a file for a while
+    /// (not yet accepted, or closed and waiting for its peer), so one pass proves nothing.
+    pub fn reconcile(
+        &mut self,
+        found: &FxHashSet<SocketCookie>,
+        doubtful: &FxHashSet<SocketCookie>,
+        now: Timestamp,
+        sink: &mut dyn Sink,
+    ) -> FxHashSet<SocketCookie> {
+        let missing: Vec<SocketCookie> = self
+            .sockets
+            .iter()
+            .filter(|(socket, (key, _))| !found.contains(socket) && now.since(key.opened) > MEET_WITHIN)
+            .map(|(socket, _)| *socket)
+            .collect();
+        let mut still_doubtful = FxHashSet::default();
+        for socket in missing {
+            if doubtful.contains(&socket) {
+                let reason = CloseReason::Unknown;
+                self.close(&Closed { at: now, socket, sent: 0, received: 0, reason }, sink);
+            } else {
+                still_doubtful.insert(socket);
+            }
+        }
+        still_doubtful
     }
 
     fn create(&mut self, at: Timestamp, sequences: Option<(u32, u32)>) -> Option<ConnectionKey> {

@@ -185,7 +185,8 @@ impl Stream {
 
     /// Whether the source withheld the very next byte: it will never come.
     pub fn is_withheld(&self) -> bool {
-        self.ready.is_none() && self.withheld.is_some_and(|(begin, end)| begin <= self.next && self.next < end)
+        self.ready.is_none()
+            && self.withheld.is_some_and(|(begin, end)| begin <= self.next && self.next < end)
     }
 
     /// How many bytes from the next one on are missing while later ones are at hand, or were withheld; 0 if none is known
@@ -194,7 +195,8 @@ impl Stream {
         if self.ready.is_some() {
             return 0;
         }
-        let until_held = self.held.first_key_value().map_or(0, |(offset, _)| offset.saturating_sub(self.next));
+        let until_held =
+            self.held.first_key_value().map_or(0, |(offset, _)| offset.saturating_sub(self.next));
         let withheld = match self.withheld {
             Some((begin, end)) if begin <= self.next => end.saturating_sub(self.next),
             _ => 0,
@@ -209,8 +211,10 @@ impl Stream {
         if let Some(chunk) = self.ready.take() {
             let length = chunk.bytes.len() as u64;
             if length > count {
-                self.ready =
-                    Some(Chunk { bytes: chunk.bytes.slice(count as usize..), acknowledged: chunk.acknowledged });
+                self.ready = Some(Chunk {
+                    bytes: chunk.bytes.slice(count as usize..),
+                    acknowledged: chunk.acknowledged,
+                });
             }
         }
     }

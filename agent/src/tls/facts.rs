@@ -234,7 +234,8 @@ pub enum UnknownReason {
     /// The server has not answered the client's certificate yet, or its answer cannot be told.
     OutcomeNotVisible,
     /// Traffic that never reached the hooks.
-    Bypassed,    /// A protocol that protects itself in its own way; its authentication is not evaluated.
+    Bypassed,
+    /// A protocol that protects itself in its own way; its authentication is not evaluated.
     OtherProtocol,
     /// Bytes that are no TLS and match no known protocol: they may be anything.
     ProtocolNotRecognised,

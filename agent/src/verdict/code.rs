@@ -86,14 +86,18 @@ impl Code {
             Code::ClientCertificateRequestedNotSent => {
                 "Give the client a certificate, then have the server require it instead of only asking."
             }
-            Code::DeprecatedTlsVersion => "Upgrade or reconfigure the side that offers nothing newer than TLS 1.1.",
+            Code::DeprecatedTlsVersion => {
+                "Upgrade or reconfigure the side that offers nothing newer than TLS 1.1."
+            }
             Code::ExpiredCertificateAccepted => {
                 "Renew the certificate, and turn on verification at the peer that accepted it."
             }
             Code::NotYetValidCertificateAccepted => {
                 "Check the clocks of issuer and hosts, and turn on verification at the peer that accepted it."
             }
-            Code::ExceptionExpired => "Fix what the exception covers, or have its owner renew it with a new date.",
+            Code::ExceptionExpired => {
+                "Fix what the exception covers, or have its owner renew it with a new date."
+            }
         }
     }
 

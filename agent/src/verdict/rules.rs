@@ -67,7 +67,9 @@ fn server_only_east_west(connection: &ConnectionRecord, add: &mut Add<'_>) {
 
 fn requested_not_sent(connection: &ConnectionRecord, add: &mut Add<'_>) {
     let Some(tls) = &connection.tls else { return };
-    if tls.client_authentication != "requested_none_sent" || connection.authentication != Authentication::ServerOnly {
+    if tls.client_authentication != "requested_none_sent"
+        || connection.authentication != Authentication::ServerOnly
+    {
         return;
     }
     let summary = format!(
@@ -108,7 +110,8 @@ fn validity(subject: Subject<'_>, add: &mut Add<'_>) {
     ];
     for (chain, holder, acceptor) in presented {
         for certificate in chain {
-            let subject_name = certificate.subject.as_deref().unwrap_or("a certificate without a readable subject");
+            let subject_name =
+                certificate.subject.as_deref().unwrap_or("a certificate without a readable subject");
             if let Some(end) = certificate.not_after
                 && end < connection.opened
             {
@@ -144,7 +147,8 @@ fn except(
 ) -> Vec<Finding> {
     let mut expired = Vec::new();
     for finding in &mut findings {
-        let covering = || policy.exceptions.iter().filter(|exception| exception.covers(finding.code, connection));
+        let covering =
+            || policy.exceptions.iter().filter(|exception| exception.covers(finding.code, connection));
         if let Some(exception) = covering().find(|exception| !exception.has_expired(today)) {
             finding.exception = Some(Arc::clone(exception));
         } else if let Some(exception) = covering().next() {
