@@ -141,7 +141,10 @@ fn first_segments(text: &str) -> Vec<String> {
             '{' => depth += 1,
             '}' if depth == 0 => break,
             '}' => depth -= 1,
-            ',' if depth == 0 => items.push(String::new()),
+            ',' if depth == 0 => {
+                items.push(String::new());
+                continue;
+            }
             _ => {}
         }
         if let Some(item) = items.last_mut() {
