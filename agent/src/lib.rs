@@ -8,3 +8,5 @@ pub mod event;
 pub mod record;
 
 pub mod tls;
+
+pub mod identity;
