@@ -10,3 +10,5 @@ pub mod record;
 pub mod tls;
 
 pub mod identity;
+
+pub mod metrics;
