@@ -1,5 +1,7 @@
 //! What is known about a process, and why the rest is not.
 
+use std::borrow::Cow;
+
 use crate::event::{ProcessKey, Timestamp};
 use crate::record::{ProcessRecord, WallTime, WorkloadRecord};
 
@@ -206,9 +208,9 @@ impl Parts {
 }
 
 /// A name as the kernel keeps it: NUL-padded, any bytes.
-pub(super) fn comm_text(comm: &[u8]) -> String {
+pub(super) fn comm_text(comm: &[u8]) -> Cow<'_, str> {
     let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
-    String::from_utf8_lossy(&comm[..end]).into_owned()
+    String::from_utf8_lossy(&comm[..end])
 }
 
 /// The start time to look for in `/proc`; `None` if the kernel did not say.

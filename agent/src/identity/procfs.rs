@@ -187,7 +187,7 @@ impl Stat {
     pub(super) fn parse(bytes: &[u8]) -> Option<Stat> {
         let open = bytes.iter().position(|byte| *byte == b'(')?;
         let close = bytes.iter().rposition(|byte| *byte == b')')?;
-        let comm = comm_text(bytes.get(open + 1..close)?);
+        let comm = comm_text(bytes.get(open + 1..close)?).into_owned();
         let rest = std::str::from_utf8(&bytes[close + 1..]).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         // The first field after the name is number 3.

@@ -98,7 +98,9 @@ impl ProcessTable {
             return known;
         }
         let mut parts = Parts::of(&known);
-        parts.comm = comm.unwrap_or(parts.comm);
+        if let Some(comm) = comm {
+            parts.comm = comm.into_owned();
+        }
         if parts.uid != task.uid || parts.user.is_none() {
             parts.uid = task.uid;
             parts.user = self.users.name(task.uid, at);
@@ -268,7 +270,7 @@ impl ProcessTable {
 
     fn parts_of_task(&mut self, task: &Task, reason: ProcessUnknown, at: Timestamp) -> Parts {
         Parts {
-            comm: comm_text(&task.comm),
+            comm: comm_text(&task.comm).into_owned(),
             uid: task.uid,
             user: self.users.name(task.uid, at),
             executable: None,

@@ -370,3 +370,17 @@ fn every_reason_has_a_name_of_its_own() {
         ProcessUnknown::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(names.len(), ProcessUnknown::ALL.len());
 }
+
+#[test]
+fn a_real_child_that_forks_without_exec_is_named_after_it_is_gone() {
+    let parent = sleeping();
+    let parent_key = real_key(parent.0.id());
+    let mut table = real_table();
+    // A pid beyond the kernel's largest (PID_MAX_LIMIT, 2^22) never exists.
+    let child = key(5_000_000, parent_key.start_time / NANOSECONDS_PER_TICK);
+    table.observe(&Event::ProcessForked { at: NOW, parent: parent_key, child });
+    table.observe(&Event::ProcessExited { at: NOW, process: child });
+    let known = table.resolve(&task(child, b"sleep"), NOW);
+    assert!(known.record.executable.is_some());
+    assert_eq!(known.executable_source, ExecutableSource::Inherited);
+}
