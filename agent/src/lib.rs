@@ -11,6 +11,10 @@ pub mod reassembly;
 
 pub mod tls;
 
-pub mod verdict;
+pub mod identity;
 
 pub mod scope;
+
+pub mod verdict;
+
+pub mod metrics;

@@ -155,9 +155,9 @@ impl OwnerUnknown {
     /// As it is printed.
     pub fn as_str(self) -> &'static str {
         match self {
-            OwnerUnknown::NotSeen => "not_seen_with_a_process",
-            OwnerUnknown::KernelThread => "released_by_kernel_thread",
-            OwnerUnknown::Multipath => "mptcp",
+            OwnerUnknown::NotSeen => "not_seen",
+            OwnerUnknown::KernelThread => "kernel_thread",
+            OwnerUnknown::Multipath => "mptcp_ambiguous",
             OwnerUnknown::BeforeAgent => "before_agent",
         }
     }
