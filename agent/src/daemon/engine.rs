@@ -1,18 +1,20 @@
 //! The one thread through which everything flows: source → connections → publisher.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashSet;
 
+use super::findings::MAX_FINDINGS;
 use super::heartbeat::Heartbeat;
 use super::publisher::{Order, Publisher};
 use crate::connection::Connections;
 use crate::event::{Event, LossCause, SocketCookie, Timestamp};
 use crate::identity::WallClock;
-use crate::kernel::{self, KernelError, KernelSource, Losses};
-use crate::metrics::WorkStage;
+use crate::kernel::{self, KernelSource, Losses};
+use crate::metrics::Stage as WorkStage;
 use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 use crate::scope::Networks;
 use crate::verdict::Policy;
@@ -42,8 +44,6 @@ pub enum Command {
         /// What is internal.
         networks: Networks,
     },
-    /// Print the open connections once more, for a reader that has just come.
-    Repeat,
     /// End.
     Stop,
 }
@@ -61,6 +61,7 @@ pub struct Engine {
     lost_since_pass: bool,
     last_pass: Option<Instant>,
     heartbeat_failed: bool,
+    pulse: Arc<AtomicU64>,
 }
 
 impl Engine {
@@ -81,14 +82,17 @@ impl Engine {
             lost_since_pass: false,
             last_pass: None,
             heartbeat_failed: false,
+            pulse: Arc::default(),
         }
     }
 
+    /// When it last moved, in nanoseconds since boot.
+    pub fn pulse(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.pulse)
+    }
+
     /// Runs until it is told to stop.
-    ///
-    /// # Errors
-    /// If the source fails for good.
-    pub fn run(mut self, commands: &Receiver<Command>) -> Result<(), KernelError> {
+    pub fn run(mut self, commands: &Receiver<Command>) {
         self.say_what_was_missed();
         self.learn();
         self.pass();
@@ -100,9 +104,12 @@ impl Engine {
                 Ok(command) => self.obey(command),
                 Err(TryRecvError::Empty) => {}
             }
+            if self.publisher.hub.take_repeat_wanted() {
+                self.connections.each(|connection| self.publisher.repeat(connection));
+            }
             let started = Instant::now();
             self.source.drain(BATCH, &mut |event| events.push(event));
-            self.publisher.metrics.stage(WorkStage::Drain, started.elapsed());
+            self.publisher.metrics.stage(WorkStage::KernelDrain, started.elapsed());
             let busy = !events.is_empty();
             for event in events.drain(..) {
                 self.take(&event);
@@ -124,7 +131,6 @@ impl Engine {
             }
         }
         self.tick();
-        Ok(())
     }
 
     fn take(&mut self, event: &Event) {
@@ -167,13 +173,13 @@ impl Engine {
                 self.publisher.findings.clear();
                 self.learn();
             }
-            Command::Repeat => self.connections.each(|connection| self.publisher.repeat(connection)),
             Command::Stop => {}
         }
     }
 
     fn tick(&mut self) {
         let clock = kernel::clock();
+        self.pulse.store(clock.boot.0, Ordering::Relaxed);
         self.publisher.now = clock.boot;
         self.set_clock(clock.wall_minus_boot);
         self.notice_losses(clock.boot);
@@ -281,18 +287,17 @@ impl Engine {
         let metrics = &self.publisher.metrics;
         let sizes = self.connections.sizes();
         let processes = self.publisher.processes.sizes();
-        metrics.table("connections", sizes.connections, self.connections.bound(), sizes.refused);
-        metrics.table("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted);
-        metrics.table("processes", processes.entries, processes.bound, processes.evicted);
-        let certificates = &self.publisher.certificates;
-        metrics.table("certificates", certificates.len(), certificates.bound(), certificates.evicted());
-        let findings = &self.publisher.findings;
-        metrics.table("findings", findings.len(), super::findings::MAX_FINDINGS, findings.refused());
-        metrics.shipped(&self.losses);
-    }
-
-    /// The hub, for what else publishes.
-    pub fn hub(&self) -> Arc<crate::api::Hub> {
-        Arc::clone(&self.publisher.hub)
+        let (certificates, findings) = (&self.publisher.certificates, &self.publisher.findings);
+        metrics.open_connections(sizes.connections);
+        for (table, entries, bound, evicted) in [
+            ("connections", sizes.connections, self.connections.bound(), sizes.refused),
+            ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),
+            ("processes", processes.entries, processes.bound, processes.evicted + processes.refused),
+            ("certificates", certificates.len(), certificates.bound(), certificates.evicted()),
+            ("findings", findings.len(), MAX_FINDINGS, findings.refused()),
+        ] {
+            metrics.table(table, entries, bound);
+            metrics.table_evictions(table, evicted);
+        }
     }
 }

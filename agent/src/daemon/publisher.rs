@@ -15,7 +15,7 @@ use crate::api::Hub;
 use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, Sink, Stage};
 use crate::event::{Decision, Role, SocketCookie, Timestamp};
 use crate::identity::{KnownProcess, ProcessTable, WallClock};
-use crate::metrics::{Metrics, WorkStage};
+use crate::metrics::{Metrics, Stage as WorkStage};
 use crate::record::{ConnectionRecord, GapRecord, Record};
 use crate::scope::Networks;
 use crate::verdict::{self, Policy, Subject};
@@ -52,7 +52,7 @@ pub struct Publisher {
     /// Names the policy in records.
     pub policy_version: String,
     /// Takes records.
-    pub hub: Arc<Hub>,
+    pub hub: Hub,
     /// Takes numbers.
     pub metrics: Metrics,
     /// The moment of the event at hand.
@@ -96,7 +96,7 @@ pub struct Parts {
     /// See [`Publisher::policy_version`].
     pub policy_version: String,
     /// See [`Publisher::hub`].
-    pub hub: Arc<Hub>,
+    pub hub: Hub,
     /// See [`Publisher::metrics`].
     pub metrics: Metrics,
 }
@@ -138,7 +138,7 @@ impl Publisher {
         let mut record = self.compose(connection, &holders);
         self.judge(connection, &mut record);
         record.revision = revision;
-        self.publish(Record::Connection(Arc::new(record)));
+        self.hub.repeat(Record::Connection(Arc::new(record)));
     }
 
     fn compose(&self, connection: &Connection, holders: &Holders) -> ConnectionRecord {
@@ -199,6 +199,7 @@ impl Sink for Publisher {
     fn certificate(&mut self, der: &Bytes, fingerprint: Fingerprint, role: Role) {
         let now = self.clock.wall(self.now);
         if let Some(record) = self.certificates.meet(der, fingerprint, role, now) {
+            self.metrics.certificate(record.parse_error.is_none());
             self.publish(Record::Certificate(record));
         }
     }
