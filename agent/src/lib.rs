@@ -8,3 +8,7 @@ pub mod event;
 pub mod record;
 
 pub mod tls;
+
+pub mod cleartext;
+
+pub mod certificate;
