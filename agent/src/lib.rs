@@ -11,6 +11,12 @@ pub mod reassembly;
 
 pub mod tls;
 
+pub mod cleartext;
+
+pub mod certificate;
+
+pub mod connection;
+
 pub mod identity;
 
 pub mod scope;
