@@ -5,6 +5,10 @@
 
 pub mod event;
 
+pub mod display;
+
 pub mod record;
 
 pub mod tls;
+
+pub mod config;
