@@ -12,3 +12,5 @@ pub mod record;
 pub mod tls;
 
 pub mod config;
+
+pub mod logging;
