@@ -14,3 +14,5 @@ pub mod tls;
 pub mod config;
 
 pub mod logging;
+
+pub mod api;
