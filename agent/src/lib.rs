@@ -16,3 +16,5 @@ pub mod config;
 pub mod logging;
 
 pub mod api;
+
+pub mod cli;
