@@ -9,11 +9,27 @@ pub mod display;
 
 pub mod record;
 
+pub mod reassembly;
+
 pub mod tls;
+
+pub mod cleartext;
+
+pub mod certificate;
+
+pub mod connection;
+
+pub mod identity;
+
+pub mod scope;
+
+pub mod verdict;
 
 pub mod config;
 
 pub mod logging;
+
+pub mod metrics;
 
 pub mod api;
 
