@@ -5,6 +5,8 @@
 
 pub mod event;
 
+pub mod display;
+
 pub mod record;
 
 pub mod reassembly;
@@ -23,4 +25,12 @@ pub mod scope;
 
 pub mod verdict;
 
+pub mod config;
+
+pub mod logging;
+
 pub mod metrics;
+
+pub mod api;
+
+pub mod cli;
