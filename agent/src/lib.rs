@@ -7,4 +7,6 @@ pub mod event;
 
 pub mod record;
 
+pub mod kernel;
+
 pub mod tls;
