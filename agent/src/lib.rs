@@ -9,6 +9,8 @@ pub mod display;
 
 pub mod record;
 
+pub mod kernel;
+
 pub mod reassembly;
 
 pub mod tls;
@@ -32,5 +34,7 @@ pub mod logging;
 pub mod metrics;
 
 pub mod api;
+
+pub mod daemon;
 
 pub mod cli;
