@@ -4,32 +4,31 @@ use std::process::ExitCode;
 
 use countersign::cli::{self, CheckRow, CheckStatus, DaemonStart, Program};
 use countersign::config::Config;
+use countersign::{daemon, kernel};
 
 fn main() -> ExitCode {
     // The rooms that do the work come in here, and only here.
-    let program = Program { finding_codes: FINDING_CODES, preflight, daemon };
-    cli::run(std::env::args_os(), &program)
+    cli::run(std::env::args_os(), &Program { preflight, daemon: start })
 }
 
-const FINDING_CODES: &[&str] = &[
-    "unauthenticated_east_west",
-    "server_only_tls_east_west",
-    "client_certificate_requested_not_sent",
-    "deprecated_tls_version",
-    "expired_certificate_accepted",
-    "not_yet_valid_certificate_accepted",
-    "exception_expired",
-];
-
-fn preflight(_config: &Config) -> Vec<CheckRow> {
-    vec![CheckRow {
-        name: "kernel".to_owned(),
-        status: CheckStatus::Missing,
-        detail: "this build has no kernel programs".to_owned(),
-        remedy: None,
-    }]
+fn preflight(config: &Config) -> Vec<CheckRow> {
+    kernel::preflight(&daemon::kernel_options(config)).into_iter().map(row).collect()
 }
 
-fn daemon(_start: DaemonStart) -> anyhow::Result<()> {
-    anyhow::bail!("this build has no kernel programs")
+fn row(check: kernel::Check) -> CheckRow {
+    CheckRow {
+        name: check.name.to_owned(),
+        status: match check.status {
+            kernel::CheckStatus::Works => CheckStatus::Works,
+            kernel::CheckStatus::Degraded => CheckStatus::Degraded,
+            kernel::CheckStatus::Missing => CheckStatus::Missing,
+        },
+        detail: check.detail,
+        remedy: check.remedy,
+    }
+}
+
+fn start(start: DaemonStart) -> anyhow::Result<()> {
+    let DaemonStart { config, loader, logging } = start;
+    Ok(daemon::run(&config, logging, || loader.load())?)
 }

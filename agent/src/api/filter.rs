@@ -21,13 +21,15 @@ pub struct WatchFilter {
     pub port: Vec<u16>,
     /// Only final revisions.
     pub closed: bool,
+    /// Begin with the connections that are open when the reader comes.
+    pub open: bool,
 }
 
 /// Why a query is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// No such filter.
-    #[error("`{0}` is not a filter: they are authentication, scope, finding, pid, unit, port, closed")]
+    #[error("`{0}` is not a filter: they are authentication, scope, finding, pid, unit, port, closed, open")]
     Unknown(String),
     /// Not a value of this filter.
     #[error("{name}: {message}")]
@@ -52,6 +54,7 @@ impl WatchFilter {
                 "unit" => filter.unit.push(value.into_owned()),
                 "port" => filter.port.push(parsed("port", &value)?),
                 "closed" => filter.closed = parsed("closed", &value)?,
+                "open" => filter.open = parsed("open", &value)?,
                 _ => return Err(FilterError::Unknown(name.into_owned())),
             }
         }
@@ -69,6 +72,9 @@ impl WatchFilter {
         query.extend_pairs(self.port.iter().map(|port| ("port", port.to_string())));
         if self.closed {
             query.append_pair("closed", "true");
+        }
+        if self.open {
+            query.append_pair("open", "true");
         }
         query.finish()
     }
@@ -94,9 +100,10 @@ impl WatchFilter {
             Record::Gap(_) => true,
             Record::Finding(finding) => {
                 wants(&self.finding, |code| *code == finding.code)
-                    && WatchFilter { finding: Vec::new(), closed: false, ..self.clone() }.is_empty()
+                    && WatchFilter { finding: Vec::new(), closed: false, open: false, ..self.clone() }
+                        .is_empty()
             }
-            Record::Certificate(_) => WatchFilter { closed: false, ..self.clone() }.is_empty(),
+            Record::Certificate(_) => WatchFilter { closed: false, open: false, ..self.clone() }.is_empty(),
         }
     }
 
@@ -200,6 +207,7 @@ mod tests {
             unit: vec!["systemd-\\x2d ü.service".into()],
             port: vec![1, 65535],
             closed: true,
+            open: true,
         };
         assert_eq!(query(&filter.to_query()), filter);
         assert_eq!(WatchFilter::default().to_query(), "");

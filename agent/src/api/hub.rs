@@ -1,6 +1,6 @@
 //! From the pipeline's thread to every reader that watches.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,12 +21,15 @@ pub const WATCH_QUEUE_RECORDS: usize = 2048;
 pub struct Hub {
     records: broadcast::Sender<Arc<Published>>,
     lost: Arc<AtomicU64>,
+    repeat_wanted: Arc<AtomicBool>,
     closed: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
 struct Published {
     record: Record,
+    /// Only for readers that asked for what was open when they came.
+    repeated: bool,
     line: OnceLock<Bytes>,
 }
 
@@ -57,16 +60,31 @@ impl Hub {
         Hub {
             records: broadcast::Sender::new(WATCH_QUEUE_RECORDS),
             lost: Arc::default(),
+            repeat_wanted: Arc::default(),
             closed: watch::Sender::new(false),
         }
     }
 
     /// Hands a record to all readers. Never waits; may be called from any thread.
     pub fn publish(&self, record: Record) {
+        self.send(record, false);
+    }
+
+    /// Hands an open connection's record once more to the readers that want to begin with those.
+    pub fn repeat(&self, record: Record) {
+        self.send(record, true);
+    }
+
+    fn send(&self, record: Record, repeated: bool) {
         if self.records.receiver_count() > 0 {
             // Fails only if the last reader has just left.
-            let _ = self.records.send(Arc::new(Published { record, line: OnceLock::new() }));
+            drop(self.records.send(Arc::new(Published { record, repeated, line: OnceLock::new() })));
         }
+    }
+
+    /// Whether a reader has come that wants to begin with the open connections; asking takes the wish back.
+    pub fn take_repeat_wanted(&self) -> bool {
+        self.repeat_wanted.swap(false, Ordering::Relaxed)
     }
 
     /// Readers at this moment.
@@ -81,13 +99,11 @@ impl Hub {
 
     /// A new reader, from the next record on.
     pub fn watch(&self, filter: WatchFilter) -> Watcher {
-        Watcher {
-            records: self.records.subscribe(),
-            filter,
-            last: now(),
-            lost: self.lost.clone(),
-            closed: self.closed.subscribe(),
+        let records = self.records.subscribe();
+        if filter.open {
+            self.repeat_wanted.store(true, Ordering::Relaxed);
         }
+        Watcher { records, filter, last: now(), lost: self.lost.clone(), closed: self.closed.subscribe() }
     }
 
     /// Ends the stream of every reader, after what is queued for it.
@@ -118,6 +134,7 @@ impl Watcher {
             };
             let since = std::mem::replace(&mut self.last, now());
             match received {
+                Ok(published) if published.repeated && !self.filter.open => {}
                 Ok(published) if self.filter.wants(&published.record) => return Some(published.line()),
                 Ok(_) => {}
                 Err(RecvError::Lagged(lost)) => {

@@ -167,6 +167,10 @@ pub struct WatchArguments {
     /// Only the last word on each connection, when it has ended
     #[arg(long)]
     pub closed: bool,
+
+    /// Begin with the connections that are open now
+    #[arg(long, conflicts_with = "closed")]
+    pub open: bool,
     /// Stop after so many connections were printed
     #[arg(long, value_name = "N")]
     pub count: Option<NonZeroU64>,
@@ -192,6 +196,7 @@ impl WatchArguments {
             unit: self.unit.clone(),
             port: self.port.clone(),
             closed: self.closed,
+            open: self.open,
         }
     }
 }

@@ -49,7 +49,7 @@ impl CheckStatus {
 }
 
 pub(super) fn check(arguments: &CheckArguments, program: &Program) -> Result<Exit, Failure> {
-    let config = Config::load(arguments.config.as_deref(), program.finding_codes)?;
+    let config = Config::load(arguments.config.as_deref())?;
     let rows = (program.preflight)(&config);
     if arguments.json {
         print_json(&rows, &mut stdout())?

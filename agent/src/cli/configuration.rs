@@ -4,15 +4,15 @@ use std::io::Write as _;
 
 use super::arguments::ConfigCommand;
 use super::output::stdout;
-use super::{Exit, Failure, Program};
+use super::{Exit, Failure};
 use crate::config::{Config, DEFAULT_TEXT};
 use crate::display::display_safe;
 
-pub(super) fn configuration(command: &ConfigCommand, program: &Program) -> Result<Exit, Failure> {
+pub(super) fn configuration(command: &ConfigCommand) -> Result<Exit, Failure> {
     match command {
         ConfigCommand::Default => stdout().write_all(DEFAULT_TEXT.as_bytes())?,
         ConfigCommand::Check { file } => {
-            let config = Config::load(Some(file), program.finding_codes)?;
+            let config = Config::load(Some(file))?;
             let exceptions = match config.exceptions.len() {
                 0 => String::new(),
                 1 => ", with 1 exception".to_owned(),

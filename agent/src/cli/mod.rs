@@ -35,8 +35,6 @@ pub use outcome::{Exit, Failure};
 /// What the commands need from the rooms that do the work.
 #[derive(Clone, Copy)]
 pub struct Program {
-    /// Codes that a configuration or a filter may name.
-    pub finding_codes: &'static [&'static str],
     /// What works on this host.
     pub preflight: fn(&Config) -> Vec<CheckRow>,
     /// Runs until SIGTERM.
@@ -82,8 +80,8 @@ fn execute(command: Command, program: &Program) -> Result<Exit, Failure> {
     match command {
         Command::Check(arguments) => check::check(&arguments, program),
         Command::Run(arguments) => run::run(arguments, program),
-        Command::Watch(arguments) => watch::watch(&arguments, program),
-        Command::Config(arguments) => configuration::configuration(&arguments.command, program),
+        Command::Watch(arguments) => watch::watch(&arguments),
+        Command::Config(arguments) => configuration::configuration(&arguments.command),
         Command::Completion(arguments) => manual::completion(arguments.shell),
         Command::Man => manual::manual(),
     }

@@ -7,7 +7,7 @@ use crate::logging;
 
 pub(super) fn run(arguments: RunArguments, program: &Program) -> Result<Exit, Failure> {
     let overrides = arguments.overrides();
-    let loader = ConfigLoader { path: arguments.config, overrides, known_codes: program.finding_codes };
+    let loader = ConfigLoader { path: arguments.config, overrides };
     let config = loader.load()?;
     let logging = logging::start(config.log).map_err(|error| Failure::Daemon(error.into()))?;
     (program.daemon)(DaemonStart { config, loader, logging }).map_err(Failure::Daemon)?;

@@ -9,7 +9,6 @@ use crate::api::sample::connection;
 use crate::record::*;
 
 const PROGRAM: Program = Program {
-    finding_codes: &["unauthenticated_east_west"],
     preflight: |_| vec![row("kernel", CheckStatus::Works, "6.18", None)],
     daemon: |_| anyhow::bail!("no kernel\nin tests"),
 };

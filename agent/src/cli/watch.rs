@@ -6,19 +6,19 @@ use std::path::PathBuf;
 use super::arguments::WatchArguments;
 use super::output::{colour, stdout};
 use super::table::{Row, print_gap, print_header};
-use super::{Exit, Failure, Program};
+use super::{Exit, Failure};
 use crate::api::WatchClient;
 use crate::config::{Config, ConfigError};
 use crate::display::json_safe;
 use crate::record::{CONNECTION_SCHEMA, ConnectionRecord, GAP_SCHEMA, GapRecord};
+use crate::verdict::Code;
 
-pub(super) fn watch(arguments: &WatchArguments, program: &Program) -> Result<Exit, Failure> {
-    if let Some(code) = arguments.finding.iter().find(|code| !program.finding_codes.contains(&code.as_str()))
-    {
-        let known = program.finding_codes.join(", ");
+pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
+    if let Some(code) = arguments.finding.iter().find(|code| !Code::NAMES.contains(&code.as_str())) {
+        let known = Code::NAMES.join(", ");
         return Err(Failure::Usage(format!("--finding: `{code}` is not a finding code: they are {known}")));
     }
-    let socket = socket(arguments, program)?;
+    let socket = socket(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut client = WatchClient::connect(&socket, &arguments.filter()).await?;
@@ -35,11 +35,11 @@ pub(super) fn watch(arguments: &WatchArguments, program: &Program) -> Result<Exi
 }
 
 /// As typed, else as the configuration says; members of the socket's group need not be able to read that.
-fn socket(arguments: &WatchArguments, program: &Program) -> Result<PathBuf, Failure> {
+fn socket(arguments: &WatchArguments) -> Result<PathBuf, Failure> {
     if let Some(socket) = &arguments.socket {
         return Ok(socket.clone());
     }
-    match Config::load(arguments.config.as_deref(), program.finding_codes) {
+    match Config::load(arguments.config.as_deref()) {
         Ok(config) => Ok(config.daemon.socket),
         Err(ConfigError::Unreadable { .. }) if arguments.config.is_none() => {
             Ok(Config::default().daemon.socket)

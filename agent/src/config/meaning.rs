@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::file::{CaptureFile, ConfigFile, ExceptionFile};
-use super::selector::network;
 use super::*;
+use crate::verdict::{Selector, network};
 
 /// A value that is refused.
 pub(super) struct Refused {
@@ -16,7 +16,7 @@ pub(super) struct Refused {
     pub message: String,
 }
 
-pub(super) fn of(file: ConfigFile, known_codes: &[&str]) -> Result<Config, Refused> {
+pub(super) fn of(file: ConfigFile) -> Result<Config, Refused> {
     let mut config = Config::default();
 
     let daemon = &mut config.daemon;
@@ -55,13 +55,13 @@ pub(super) fn of(file: ConfigFile, known_codes: &[&str]) -> Result<Config, Refus
         set(limit, typed, |number| Ok(bounded(*number, 1..=MAX_TABLE_ENTRIES)? as usize))?;
     }
 
-    config.findings.disabled = list(&file.findings.disabled, |code| known(code, known_codes))?;
+    config.findings.disabled = list(&file.findings.disabled, |code| finding(code))?;
 
     if let Some(beyond) = file.exception.get(MAX_EXCEPTIONS) {
         return refuse(beyond, format!("more than {MAX_EXCEPTIONS} exceptions"));
     }
     config.exceptions =
-        file.exception.iter().map(|rule| exception(rule.get_ref(), known_codes)).collect::<Result<_, _>>()?;
+        file.exception.iter().map(|rule| exception(rule.get_ref())).collect::<Result<_, _>>()?;
 
     set(&mut config.log.level, &file.log.level, |text| {
         Ok(match text.as_str() {
@@ -104,13 +104,13 @@ fn capture(capture: &mut CaptureConfig, file: &CaptureFile) -> Result<(), Refuse
     set(&mut capture.cgroup_root, &file.cgroup_root, |path| absolute(Path::new(path)).map(Some))
 }
 
-fn exception(file: &ExceptionFile, known_codes: &[&str]) -> Result<ExceptionRule, Refused> {
+fn exception(file: &ExceptionFile) -> Result<Exception, Refused> {
     let selector = |text: &String| text.parse::<Selector>().map_err(|error| error.to_string());
     let filled = |text: &String| {
         if text.trim().is_empty() { Err("is empty".to_owned()) } else { Ok(text.clone()) }
     };
-    Ok(ExceptionRule {
-        finding: each(&file.finding, |code| known(code, known_codes))?,
+    Ok(Exception {
+        code: each(&file.finding, |code| finding(code))?,
         from: each(&file.from, selector)?,
         to: each(&file.to, selector)?,
         port: each(&file.port, |value| match value {
@@ -170,11 +170,9 @@ fn bounded(number: i64, bounds: RangeInclusive<u32>) -> Result<u32, String> {
         .ok_or_else(|| format!("{number} is not within {} to {}", bounds.start(), bounds.end()))
 }
 
-fn known(code: &str, known_codes: &[&str]) -> Result<String, String> {
-    if known_codes.contains(&code) {
-        return Ok(code.to_owned());
-    }
-    Err(format!("`{code}` is not a finding code: they are {}", known_codes.join(", ")))
+fn finding(code: &str) -> Result<Code, String> {
+    Code::from_name(code)
+        .ok_or_else(|| format!("`{code}` is not a finding code: they are {}", Code::NAMES.join(", ")))
 }
 
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, String> {

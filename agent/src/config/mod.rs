@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
+use crate::verdict::{Code, Exception};
+
 mod error;
 mod file;
 mod meaning;
-mod selector;
 #[cfg(test)]
 mod tests;
 
 pub use error::{ConfigError, InvalidConfig};
 pub use file::ConfigFile;
-pub use selector::{ExceptionRule, Selector, SelectorError};
 
 /// The commented default, as `countersign config default` prints it.
 pub const DEFAULT_TEXT: &str = include_str!("default.toml");
@@ -60,7 +60,7 @@ pub struct Config {
     /// `[findings]`
     pub findings: FindingsConfig,
     /// `[[exception]]`
-    pub exceptions: Vec<ExceptionRule>,
+    pub exceptions: Vec<Exception>,
     /// `[log]`
     pub log: LogConfig,
 }
@@ -127,7 +127,7 @@ pub struct LimitsConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FindingsConfig {
     /// Known codes that are not to be reported.
-    pub disabled: Vec<String>,
+    pub disabled: Vec<Code>,
 }
 
 /// `[log]`
@@ -215,14 +215,12 @@ pub struct ConfigLoader {
     pub path: Option<PathBuf>,
     /// Flags.
     pub overrides: Overrides,
-    /// Finding codes that a configuration may name.
-    pub known_codes: &'static [&'static str],
 }
 
 impl ConfigLoader {
     /// Reads and checks the file and applies the flags.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        let mut config = Config::load(self.path.as_deref(), self.known_codes)?;
+        let mut config = Config::load(self.path.as_deref())?;
         config.override_with(&self.overrides)?;
         Ok(config)
     }
@@ -230,13 +228,13 @@ impl ConfigLoader {
 
 impl Config {
     /// Reads and checks `path`; without one [`DEFAULT_PATH`] if it is there, else the defaults.
-    pub fn load(path: Option<&Path>, known_codes: &[&str]) -> Result<Config, ConfigError> {
+    pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
         let (path, optional) = match path {
             Some(path) => (path, false),
             None => (Path::new(DEFAULT_PATH), true),
         };
         match file::read(path) {
-            Ok(text) => Config::parse(&text, path, known_codes),
+            Ok(text) => Config::parse(&text, path),
             Err(ConfigError::Unreadable { source, .. })
                 if optional && source.kind() == std::io::ErrorKind::NotFound =>
             {
@@ -247,10 +245,10 @@ impl Config {
     }
 
     /// Checks a text; `name` is the file's name in errors.
-    pub fn parse(text: &str, name: &Path, known_codes: &[&str]) -> Result<Config, ConfigError> {
+    pub fn parse(text: &str, name: &Path) -> Result<Config, ConfigError> {
         let file: ConfigFile =
             toml::from_str(text).map_err(|refused| InvalidConfig::from_toml(name, text, &refused))?;
-        let mut config = meaning::of(file, known_codes)
+        let mut config = meaning::of(file)
             .map_err(|refused| InvalidConfig::at(name, text, refused.span, refused.message))?;
         config.source = Some(name.to_path_buf());
         Ok(config)

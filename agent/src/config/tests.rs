@@ -1,9 +1,8 @@
 use super::*;
-
-const CODES: &[&str] = &["unauthenticated_east_west", "server_only_tls_east_west", "exception_expired"];
+use crate::verdict::Selector;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
-    Config::parse(text, Path::new("c.toml"), CODES)
+    Config::parse(text, Path::new("c.toml"))
 }
 
 fn refusal(text: &str) -> String {
@@ -201,8 +200,8 @@ fn flags_override_the_file_and_are_checked_like_it() {
 
 #[test]
 fn a_named_file_must_be_there_and_of_a_sensible_size() {
-    let missing = Config::load(Some(Path::new("/nowhere/c.toml")), CODES).unwrap_err();
+    let missing = Config::load(Some(Path::new("/nowhere/c.toml"))).unwrap_err();
     assert_eq!(missing.to_string(), "cannot read configuration file /nowhere/c.toml");
-    let endless = Config::load(Some(Path::new("/dev/zero")), CODES).unwrap_err();
+    let endless = Config::load(Some(Path::new("/dev/zero"))).unwrap_err();
     assert!(matches!(endless, ConfigError::TooLarge { .. }), "{endless}");
 }

@@ -14,7 +14,9 @@ use crate::event::{CloseReason, Role};
 use crate::identity::{KnownProcess, WallClock};
 use crate::record::*;
 use crate::scope::Networks;
-use crate::tls::{self, ClientAuthentication, ClientOutcome, HandshakeState, IncompleteReason, Resumption, TlsFacts};
+use crate::tls::{
+    self, ClientAuthentication, ClientOutcome, HandshakeState, IncompleteReason, Resumption, TlsFacts,
+};
 
 /// What is needed beside the facts.
 #[derive(Debug)]
@@ -142,8 +144,11 @@ fn addresses(connection: &Connection) -> (SocketAddr, SocketAddr) {
 }
 
 fn endpoint(address: SocketAddr, side: Option<&Side>, holders: &[Arc<KnownProcess>]) -> EndpointRecord {
-    let mut record =
-        EndpointRecord { address: address.ip().to_string(), port: address.port(), ..EndpointRecord::default() };
+    let mut record = EndpointRecord {
+        address: address.ip().to_string(),
+        port: address.port(),
+        ..EndpointRecord::default()
+    };
     let Some(side) = side else {
         record.process_unknown = Some("remote".to_owned());
         return record;
@@ -198,8 +203,10 @@ fn certify(
 ) {
     endpoint.certificates = chain.iter().map(|fingerprint| hex(&fingerprint.0)).collect();
     let leaf = endpoint.certificates.first();
-    endpoint.identity =
-        known.first().filter(|first| Some(&first.sha256) == leaf).and_then(|leaf| certificate::identity(leaf));
+    endpoint.identity = known
+        .first()
+        .filter(|first| Some(&first.sha256) == leaf)
+        .and_then(|leaf| certificate::identity(leaf));
     if !endpoint.certificates.is_empty() {
         endpoint.inherited_from = inherited.cloned();
     }
@@ -287,5 +294,3 @@ fn incomplete(reason: IncompleteReason) -> &'static str {
         IncompleteReason::Malformed => "malformed",
     }
 }
-
-/// Name of an interface of this network namespace; interfaces of others cannot be named from here.

@@ -223,7 +223,7 @@ impl Engine {
         };
         let listeners = existing.listeners.iter();
         self.connections
-            .set_listeners(listeners.map(|listener| (listener.netns, listener.address, listener.owner)));
+            .set_listeners(listeners.map(|listener| (listener.netns, listener.local, listener.owner)));
         for event in &existing.events {
             self.take(event);
         }
@@ -234,8 +234,7 @@ impl Engine {
             });
             let found: FxHashSet<SocketCookie> = found.collect();
             let now = kernel::clock().boot;
-            self.doubtful =
-                self.connections.reconcile(&found, &self.doubtful, now, &mut self.publisher);
+            self.doubtful = self.connections.reconcile(&found, &self.doubtful, now, &mut self.publisher);
             self.lost_since_pass = !self.doubtful.is_empty();
         }
     }
@@ -259,7 +258,11 @@ impl Engine {
                 cause: cause.as_str().to_owned(),
                 lost: Some(lost),
             });
-            tracing::warn!(cause = cause.as_str(), lost, "events were lost: what they would have shown is reported as unknown");
+            tracing::warn!(
+                cause = cause.as_str(),
+                lost,
+                "events were lost: what they would have shown is reported as unknown"
+            );
         }
         self.losses = losses;
     }

@@ -57,7 +57,10 @@ mod tests {
         assert_eq!(heartbeat.missed(WallTime(5)), None);
         heartbeat.beat(WallTime(1_000_000_000)).unwrap();
         let gap = heartbeat.missed(WallTime(3_000_000_000)).unwrap();
-        assert_eq!((gap.from, gap.to, gap.lost), (Some(WallTime(1_000_000_000)), WallTime(3_000_000_000), None));
+        assert_eq!(
+            (gap.from, gap.to, gap.lost),
+            (Some(WallTime(1_000_000_000)), WallTime(3_000_000_000), None)
+        );
         fs::write(&heartbeat.path, "garbage").unwrap();
         assert_eq!(heartbeat.missed(WallTime(7)).unwrap().from, None);
         fs::remove_dir_all(folder).unwrap();

@@ -95,18 +95,17 @@ pub fn run(
     let connections = Connections::new(limits(config));
     let engine = Engine::new(source, connections, publisher, heartbeat);
     let pulse = engine.pulse();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(DaemonError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DaemonError::Runtime)?;
     let (commands, orders) = mpsc::channel();
     let (ended, has_ended) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || {
             engine.run(&orders);
-            // The receiver is gone if the daemon ends first.
-            drop(ended.send(()));
+            if ended.send(()).is_err() {
+                tracing::debug!("the daemon ended before its engine");
+            }
         })
         .map_err(DaemonError::Runtime)?;
     let service = Service { config, metrics, hub, logging: Arc::new(Mutex::new(logging)), pulse, commands };
@@ -273,12 +272,12 @@ fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub) -> Publ
     })
 }
 
-fn kernel_options(config: &Config) -> KernelOptions {
+/// What the kernel room is to start with.
+pub fn kernel_options(config: &Config) -> KernelOptions {
     KernelOptions {
         cgroup_root: config.capture.cgroup_root.clone(),
         ring_bytes: config.capture.ring_bytes,
         start_budget: config.capture.start_budget_bytes,
-        ..KernelOptions::default()
     }
 }
 

@@ -104,8 +104,18 @@ pub struct Parts {
 impl Publisher {
     /// A publisher that has published nothing yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { host, clock, networks, interfaces, processes, certificates, policy, policy_version, hub, metrics } =
-            parts;
+        let Parts {
+            host,
+            clock,
+            networks,
+            interfaces,
+            processes,
+            certificates,
+            policy,
+            policy_version,
+            hub,
+            metrics,
+        } = parts;
         Publisher {
             host,
             clock,
@@ -133,8 +143,10 @@ impl Publisher {
     /// Prints a connection again as it was last published, for readers that came later.
     pub fn repeat(&mut self, connection: &Connection) {
         let Some(published) = self.published.get(&connection.key) else { return };
-        let (revision, holders) =
-            (published.revision, Holders { client: published.client.clone(), server: published.server.clone() });
+        let (revision, holders) = (
+            published.revision,
+            Holders { client: published.client.clone(), server: published.server.clone() },
+        );
         let mut record = self.compose(connection, &holders);
         self.judge(connection, &mut record);
         record.revision = revision;
@@ -231,7 +243,11 @@ impl Sink for Publisher {
                 self.metrics.connection(&record);
                 for finding in &findings {
                     let now = self.clock.wall(self.now);
-                    self.metrics.finding(finding.code.as_str(), finding.severity, finding.exception.is_some());
+                    self.metrics.finding(
+                        finding.code.as_str(),
+                        finding.severity,
+                        finding.exception.is_some(),
+                    );
                     if let Some(finding) = self.findings.note(finding, &record, now) {
                         self.publish(Record::Finding(finding));
                     }
@@ -270,7 +286,8 @@ fn digest(record: &ConnectionRecord) -> u64 {
     for endpoint in [&record.client, &record.server] {
         (&endpoint.address, endpoint.port, &endpoint.identity, &endpoint.owner_source).hash(&mut hash);
         for holder in &endpoint.processes {
-            (holder.process.pid, holder.process.start_time, &holder.role, &holder.process.executable).hash(&mut hash);
+            (holder.process.pid, holder.process.start_time, &holder.role, &holder.process.executable)
+                .hash(&mut hash);
         }
     }
     record.findings.hash(&mut hash);

@@ -33,12 +33,13 @@ use aya::{
 use countersign_common::{RING_BYTES, START_BUDGET, counter};
 
 pub use clock::{Clock, clock};
+pub use cookie::own_network_namespace;
 pub use error::KernelError;
 pub use existing::{ExistingSockets, Listener};
 pub use preflight::{Check, CheckStatus, preflight};
 pub use programs::Unavailable;
 
-use crate::event::{Decision, Event, SocketCookie};
+use crate::event::{Decision, Event, LossCause, SocketCookie};
 
 /// How to start.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ impl Default for KernelOptions {
 /// What was not delivered since the start, and how much was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Losses {
-    /// Events that found no room in the ring buffer ([`LossCause::RingFull`](crate::event::LossCause)).
+    /// Events that found no room in the ring buffer ([`LossCause::RingFull`]).
     pub ring_full: u64,
     /// Sockets for which the kernel had no storage, and decisions that found no room.
     pub table_full: u64,
@@ -74,6 +75,19 @@ pub struct Losses {
     pub ring_bytes: u32,
 }
 
+impl Losses {
+    /// How many events a cause has taken; what happened while the agent was down is not counted here.
+    pub fn count(&self, cause: LossCause) -> u64 {
+        match cause {
+            LossCause::RingFull => self.ring_full,
+            LossCause::TableFull => self.table_full,
+            LossCause::Unreadable => self.unreadable,
+            LossCause::Malformed => self.malformed,
+            LossCause::AgentDown => 0,
+        }
+    }
+}
+
 /// Running programs. Dropping it detaches them.
 pub struct KernelSource {
     ebpf: Ebpf,
@@ -83,6 +97,12 @@ pub struct KernelSource {
     unavailable: Vec<Unavailable>,
     refused_decisions: u64,
     ring_bytes: u32,
+}
+
+impl std::fmt::Debug for KernelSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KernelSource").field("unavailable", &self.unavailable).finish_non_exhaustive()
+    }
 }
 
 impl KernelSource {

@@ -1,15 +1,12 @@
 //! Known findings, set apart by configuration: still visible, counted apart.
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
 use jiff::civil::Date;
 
-use super::Code;
-use crate::record::{ConnectionRecord, EndpointRecord, ExceptionRecord};
+use super::{Code, Selector};
+use crate::record::{ConnectionRecord, ExceptionRecord};
 
 /// An exception: somebody answers for a finding until a date.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exception {
     /// Which finding.
     pub code: Code,
@@ -25,36 +22,6 @@ pub struct Exception {
     pub reason: String,
     /// Last day on which it holds (UTC).
     pub expires: Date,
-}
-
-/// Which endpoints.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selector {
-    /// All.
-    Any,
-    /// Those with an address in this network.
-    Network(IpNet),
-    /// Those of this systemd unit.
-    Unit(String),
-    /// Those whose owner runs this executable.
-    Executable(String),
-}
-
-impl Selector {
-    fn matches(&self, endpoint: &EndpointRecord) -> bool {
-        match self {
-            Selector::Any => true,
-            Selector::Network(network) => {
-                endpoint.address.parse::<IpAddr>().is_ok_and(|address| network.contains(&address))
-            }
-            Selector::Unit(unit) => {
-                endpoint.workload.as_ref().and_then(|workload| workload.unit.as_ref()) == Some(unit)
-            }
-            Selector::Executable(path) => {
-                endpoint.process.as_ref().and_then(|process| process.executable.as_ref()) == Some(path)
-            }
-        }
-    }
 }
 
 impl Exception {

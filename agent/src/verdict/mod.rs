@@ -7,17 +7,19 @@
 mod code;
 mod exception;
 mod rules;
+mod selector;
 
 pub use code::Code;
-pub use exception::{Exception, Selector};
+pub use exception::Exception;
 pub use rules::{Subject, judge};
+pub use selector::{Selector, SelectorError, network};
 
 use std::sync::Arc;
 
 use crate::record::Severity;
 
 /// What is asked of connections.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
     /// Findings that are not wanted.
     pub disabled: Vec<Code>,

@@ -6,24 +6,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// A known finding that somebody answers for until a day.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExceptionRule {
-    /// Code of the finding.
-    pub finding: String,
-    /// The client.
-    pub from: Selector,
-    /// The server.
-    pub to: Selector,
-    /// Of the server; `None`: any.
-    pub port: Option<u16>,
-    /// Who answers for it.
-    pub owner: String,
-    /// Why.
-    pub reason: String,
-    /// Last day on which it holds, UTC.
-    pub expires: jiff::civil::Date,
-}
+use crate::record::EndpointRecord;
 
 /// Which ends of connections are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +69,24 @@ impl FromStr for Selector {
     }
 }
 
+impl Selector {
+    /// Whether it means this end.
+    pub(super) fn matches(&self, endpoint: &EndpointRecord) -> bool {
+        match self {
+            Selector::Any => true,
+            Selector::Network(network) => {
+                endpoint.address.parse::<IpAddr>().is_ok_and(|address| network.contains(&address))
+            }
+            Selector::Unit(unit) => {
+                endpoint.workload.as_ref().and_then(|workload| workload.unit.as_ref()) == Some(unit)
+            }
+            Selector::Executable(path) => {
+                endpoint.process.as_ref().and_then(|process| process.executable.as_ref()) == Some(path)
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for Selector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -98,7 +99,7 @@ impl std::fmt::Display for Selector {
 }
 
 /// A network, or an address as the network of it alone.
-pub(super) fn network(text: &str) -> Result<IpNet, SelectorError> {
+pub fn network(text: &str) -> Result<IpNet, SelectorError> {
     let unrecognised = || SelectorError::Unrecognised(text.to_owned());
     let network = match text.parse::<IpAddr>() {
         Ok(address) => IpNet::from(address),
