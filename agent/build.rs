@@ -17,6 +17,15 @@ use std::{
 const TARGET: &str = "bpfel-unknown-none";
 const OBJECT: &str = "countersign-ebpf";
 
+/// BTF maps need debug information and `--btf`; without the last one, LLVM zeroes and copies
+/// structures in calls to loops of single bytes.
+const FLAGS: [&str; 4] = [
+    "-Cdebuginfo=2",
+    "-Clinker=bpf-linker",
+    "-Clink-arg=--btf",
+    "-Clink-arg=--disable-expand-memcpy-in-order",
+];
+
 /// What the outer cargo sets for its own compilation and must not reach the inner one.
 const OUTER_VARIABLES: [&str; 12] = [
     "RUSTC",
@@ -48,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let target = out.join("agent-ebpf");
     let mut build = route()?;
-    let flags = ["-Cdebuginfo=2", "-Clinker=bpf-linker", "-Clink-arg=--btf"].join("\x1f");
+    let flags = FLAGS.join("\x1f");
     build
         .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
         .arg(&target)

@@ -57,11 +57,15 @@ pub enum Parsed {
     Unreadable,
 }
 
+/// Zeroed in words, not in a loop of bytes.
+#[repr(C, align(8))]
+struct Aligned<const N: usize>([u8; N]);
+
 #[inline(always)]
 fn load<const N: usize>(skb: *mut __sk_buff, offset: u32) -> Option<[u8; N]> {
-    let mut bytes = [0u8; N];
-    let result = unsafe { bpf_skb_load_bytes(skb.cast(), offset, bytes.as_mut_ptr().cast(), N as u32) };
-    (result == 0).then_some(bytes)
+    let mut bytes = Aligned([0u8; N]);
+    let result = unsafe { bpf_skb_load_bytes(skb.cast(), offset, bytes.0.as_mut_ptr().cast(), N as u32) };
+    (result == 0).then_some(bytes.0)
 }
 
 #[inline(always)]
@@ -127,11 +131,14 @@ pub fn parse(skb: *mut __sk_buff) -> Parsed {
 /// Whether a SYN joins an existing multipath connection.
 #[inline(never)]
 pub fn joins(skb: *mut __sk_buff, start: u32, end: u32) -> bool {
-    let mut options = [0u8; OPTIONS_ROOM];
-    let length = black_box(end.wrapping_sub(start));
+    let mut room = Aligned([0u8; OPTIONS_ROOM]);
+    let options = &mut room.0;
+    let length = end.wrapping_sub(start);
     if length == 0 || length > OPTIONS_BYTES {
         return false;
     }
+    // Linux 6.1 wants to see that the length is not 0, whatever was tested before.
+    let length = (black_box(length).wrapping_sub(1) & (OPTIONS_ROOM as u32 - 1)) + 1;
     if unsafe { bpf_skb_load_bytes(skb.cast(), start, options.as_mut_ptr().cast(), length) } != 0 {
         return false;
     }

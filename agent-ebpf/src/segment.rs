@@ -223,7 +223,7 @@ fn ship(skb: *mut __sk_buff, record: &mut SegmentRecord, payload: u32, length: u
         submit(room);
         return 0;
     }
-    // Whole chunks first: one path for the verifier to follow round the loop.
+    // Whole chunks first, with one path only that goes on: the verifier follows each.
     let mut left = length;
     let mut offset = payload;
     for _ in 0..CHUNKS_MAX {
@@ -232,7 +232,7 @@ fn ship(skb: *mut __sk_buff, record: &mut SegmentRecord, payload: u32, length: u
         }
         record.length = SEGMENT_BYTES as u32;
         if !ship_chunk::<SEGMENT_BYTES>(skb, record, offset) {
-            return 0;
+            return shipped(length - left);
         }
         record.sequence = record.sequence.wrapping_add(SEGMENT_BYTES as u32);
         offset = offset.wrapping_add(SEGMENT_BYTES as u32);
@@ -242,12 +242,19 @@ fn ship(skb: *mut __sk_buff, record: &mut SegmentRecord, payload: u32, length: u
     record.withheld = available.wrapping_sub(length);
     // Few sizes, since the room in the ring must be a constant: a short record, a hello, a packet
     // of usual size, a chunk of a super-packet.
-    match left {
+    let whole = match left {
         0..=256 => ship_chunk::<256>(skb, record, offset),
         257..=1024 => ship_chunk::<1024>(skb, record, offset),
         1025..=2048 => ship_chunk::<2048>(skb, record, offset),
         _ => ship_chunk::<SEGMENT_BYTES>(skb, record, offset),
     };
+    shipped(if whole { length } else { length - left })
+}
+
+/// Counts payload bytes.
+#[inline(always)]
+fn shipped(bytes: u32) -> u32 {
+    count(counter::BYTES_SHIPPED, u64::from(bytes));
     0
 }
 
@@ -272,7 +279,6 @@ fn ship_chunk<const ROOM: usize>(skb: *mut __sk_buff, record: &SegmentRecord, of
             return false;
         }
         bpf_ringbuf_submit(room, 0);
-        count(counter::BYTES_SHIPPED, u64::from(length));
     }
     true
 }

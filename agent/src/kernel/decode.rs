@@ -147,3 +147,80 @@ fn flag(value: u32) -> Option<bool> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Room for the largest record, with a header of the given kind and detail.
+    fn record(kind: u32, detail: u32) -> Vec<u8> {
+        let mut bytes = vec![0u8; 600];
+        bytes[24..28].copy_from_slice(&kind.to_ne_bytes());
+        bytes[28..32].copy_from_slice(&detail.to_ne_bytes());
+        // The families of the pairs, wherever a kind has its pair.
+        for end in [72, 120] {
+            bytes[end - 4..end].copy_from_slice(&family::INET.to_ne_bytes());
+        }
+        bytes
+    }
+
+    fn length_of(kind: u32) -> usize {
+        match kind {
+            kind::CONNECT | kind::PEER_ASKED | kind::RELEASED => size_of::<HolderRecord>(),
+            kind::ESTABLISHED => size_of::<EstablishedRecord>(),
+            kind::SEGMENT => size_of::<SegmentRecord>(),
+            kind::CLOSED => size_of::<ClosedRecord>(),
+            kind::EXISTING => size_of::<ExistingRecord>(),
+            kind::SUBFLOW => size_of::<Header>(),
+            kind::FORK => size_of::<ForkRecord>(),
+            kind::EXEC => size_of::<ExecRecord>(),
+            _ => size_of::<ExitRecord>(),
+        }
+    }
+
+    #[test]
+    fn each_kind_decodes_from_its_length_on_and_no_sooner() {
+        for kind in kind::CONNECT..=kind::EXIT {
+            let bytes = record(kind, u32::from(kind == kind::ESTABLISHED || kind == kind::CLOSED));
+            for length in 0..bytes.len() {
+                assert_eq!(event(&bytes[..length]).is_some(), length >= length_of(kind), "{kind} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for (kind, detail) in [(0, 0), (12, 0), (u32::MAX, 0), (kind::ESTABLISHED, 3), (kind::CLOSED, 0)] {
+            assert_eq!(event(&record(kind, detail)), None);
+        }
+        assert_eq!(event(&record(kind::SEGMENT, 4)), None);
+        let mut unknown_family = record(kind::EXISTING, 0);
+        unknown_family[68] = 77;
+        assert_eq!(event(&unknown_family), None);
+    }
+
+    #[test]
+    fn only_the_length_given_is_payload() {
+        let mut bytes = record(kind::SEGMENT, 1);
+        bytes[88..92].copy_from_slice(&3u32.to_ne_bytes());
+        bytes[96..104].copy_from_slice(b"abcstale");
+        let Some(Event::Segment(segment)) = event(&bytes) else { panic!("no segment") };
+        assert_eq!(segment.bytes, b"abc".as_slice());
+        bytes[88..92].copy_from_slice(&505u32.to_ne_bytes());
+        assert_eq!(event(&bytes), None, "longer than the room");
+    }
+
+    #[test]
+    fn mutations_never_panic() {
+        for kind in 0..=kind::EXIT + 1 {
+            let bytes = record(kind, 1);
+            for index in 0..bytes.len() {
+                for value in [1, 0x7f, 0x80, 0xff] {
+                    let mut changed = bytes.clone();
+                    changed[index] = value;
+                    event(&changed);
+                }
+            }
+        }
+    }
+}
