@@ -17,6 +17,7 @@ const NO_CERTIFICATE: u8 = 41;
 pub(super) fn conclude(handshake: &mut Handshake) -> bool {
     let resumed = resumed(&handshake.server.outline);
     let unseen = handshake.unseen();
+    let failed = handshake.has_fatal_alert();
     let (client, server) = (&handshake.client.outline, &handshake.server.outline);
     let facts = &mut handshake.facts;
     let complete = finished(client) > 0 && finished(server) > 0;
@@ -82,7 +83,7 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
         {
             facts.client_authentication = ClientAuthentication::Unknown(UnknownReason::Renegotiation);
         }
-    } else if rejection || client.fatal_alert().is_some() {
+    } else if failed {
         facts.handshake = HandshakeState::Failed;
     }
     complete || facts.handshake == HandshakeState::Failed

@@ -48,8 +48,8 @@ pub(super) struct Handshake {
     pub closed: Option<bool>,
     /// What the geometry of TLS 1.3 records said, once it did.
     pub inference: Option<Inference>,
-    /// The rules wait for bytes of the server that the client had seen.
-    pub waits_for_server: bool,
+    /// The rules wait for bytes that a sender had seen, and that were not observed yet.
+    pub waits: bool,
     settled: bool,
 }
 
@@ -69,14 +69,14 @@ impl Handshake {
                 })
             }
         };
-        if news || self.waits_for_server {
+        if news || self.waits {
             self.conclude();
         }
     }
 
     pub fn skip(&mut self, direction: Direction, count: u64) {
         self.stream_mut(direction).skip(count);
-        if self.waits_for_server {
+        if self.waits {
             self.conclude();
         }
     }
@@ -123,6 +123,20 @@ impl Handshake {
         self.client.broken().or(self.server.broken()).map_or(UnknownReason::Incomplete, UnknownReason::from)
     }
 
+    /// Whether a fatal alert in clear ended the handshake. It counts once all is here that its sender had seen.
+    pub fn has_fatal_alert(&self) -> bool {
+        let counts = |from: &Stream, to: &Stream| {
+            let alert = from.outline.fatal_alert();
+            alert.is_some_and(|alert| self.has_seen(to, alert.acknowledged))
+        };
+        counts(&self.client, &self.server) || counts(&self.server, &self.client)
+    }
+
+    /// Whether a direction was observed up to an offset, as far as it ever will be.
+    pub fn has_seen(&self, stream: &Stream, offset: u64) -> bool {
+        stream.seen_to() >= offset || stream.broken().is_some() || self.closed.is_some()
+    }
+
     fn conclude(&mut self) {
         // Renegotiation apart, what is settled stays; losses behind it do not matter.
         let was_settled = self.settled;
@@ -140,14 +154,17 @@ impl Handshake {
             }
         }
         (self.facts.history, self.facts.alerts) = history::tell(&self.client.outline, &self.server.outline);
-        if let (Some(offer), Some(choice)) = (&self.offer, &self.choice) {
+        if let (Some(offer), Some(choice), None) = (&self.offer, &self.choice, self.facts.session_id) {
             self.facts.session_id = session_id(&offer.random, &choice.random);
         }
+        let alerted =
+            self.client.outline.fatal_alert().is_some() || self.server.outline.fatal_alert().is_some();
+        self.waits = alerted && !self.has_fatal_alert();
         self.settled |= match self.facts.version {
             Some(Version::Tls13) => modern::conclude(self),
             Some(_) => classic::conclude(self),
             None => {
-                let fatal = self.client.outline.fatal_alert().or(self.server.outline.fatal_alert()).is_some();
+                let fatal = self.has_fatal_alert();
                 // The server answered in something that is not TLS.
                 let refused = self.server.broken() == Some(IncompleteReason::Malformed)
                     && self.server.outline.entries().is_empty();
@@ -183,6 +200,7 @@ fn read_client(
                 return Err(IncompleteReason::Malformed);
             }
             let hello: ClientHello = client_hello(body)?;
+            facts.session_id = None;
             facts.version_offered = hello.version;
             facts.server_name = hello.server_name;
             facts.alpn_offered = hello.alpn;

@@ -232,7 +232,7 @@ impl RecordSizes {
         if *first < least || *first >= FULL_RECORD + self.overhead || geometry.early_data {
             return Step::No;
         }
-        let block_padded = (first - (self.overhead - 1)).is_multiple_of(PADDING_BLOCK);
+        let block_padded = self.is_block_padded(*first);
         match (following, geometry.rest) {
             ([], Rest::Open) => Step::Wait,
             // Nothing follows that could differ, and the size is a round one.
@@ -240,8 +240,15 @@ impl RecordSizes {
             ([], Rest::Closed) if block_padded => Step::No,
             ([], _) => Step::Found(Flight::CertificateCoalesced),
             (following, _) if following.iter().take(2).any(|length| length == first) => Step::No,
+            // Two round sizes are a padding policy, which can hide a Finished in any of them.
+            ([second, ..], _) if block_padded && self.is_block_padded(*second) => Step::No,
             _ => Step::Found(Flight::CertificateCoalesced),
         }
+    }
+
+    /// Inner plaintext padded to a multiple of a block: its length without the tag.
+    fn is_block_padded(self, length: u16) -> bool {
+        length.saturating_sub(self.overhead - 1).is_multiple_of(PADDING_BLOCK)
     }
 
     /// A record with a CertificateVerify: 8 bytes and the signature.

@@ -6,7 +6,7 @@ use super::inference::{
 };
 use super::message::kind;
 use super::outline::{Entry, What};
-use super::stream::{APPLICATION_DATA, Stream};
+use super::stream::APPLICATION_DATA;
 use super::{
     ClientAuthentication, ClientOutcome, HandshakeState, Resumption, ServerAuthentication, Sight,
     UnknownReason,
@@ -22,10 +22,14 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
         return fail_by_alert(handshake);
     };
     let flight = client_flight(handshake, server_hello.end);
+    // What the client had seen when it sent its flight belongs before it, whichever was observed first.
+    let behind =
+        flight.first().is_some_and(|first| !handshake.has_seen(&handshake.server, first.acknowledged));
+    handshake.waits |= behind;
     let pre_shared_key = handshake.choice.as_ref().is_some_and(|choice| choice.pre_shared_key);
     let decided = if pre_shared_key {
         handshake.facts.resumption = Resumption::Psk;
-        resumed(handshake, &flight)
+        !handshake.waits && resumed(handshake, &flight)
     } else {
         handshake.facts.resumption = Resumption::No;
         authenticated(handshake, &flight)
@@ -34,7 +38,7 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
 }
 
 fn fail_by_alert(handshake: &mut Handshake) -> bool {
-    let fatal = handshake.client.outline.fatal_alert().or(handshake.server.outline.fatal_alert()).is_some();
+    let fatal = handshake.has_fatal_alert();
     if fatal && handshake.facts.handshake == HandshakeState::Incomplete {
         handshake.facts.handshake = HandshakeState::Failed;
     }
@@ -100,12 +104,10 @@ fn resumed(handshake: &mut Handshake, flight: &[Entry]) -> bool {
 fn authenticated(handshake: &mut Handshake, flight: &[Entry]) -> bool {
     let suite = handshake.facts.cipher_suite.unwrap_or_default();
     let inference = handshake.inference.unwrap_or_else(|| look(handshake, suite, flight));
-    handshake.waits_for_server = false;
     let first_end = flight.first().map(|entry| entry.end);
     let broken = handshake.client.broken().is_some();
     match inference {
         Inference::Wait => {
-            handshake.waits_for_server = true;
             handshake.facts.client_authentication = ClientAuthentication::Unknown(handshake.unseen());
             if flight.first().is_some_and(|entry| !is_alert_sized(suite, length(entry))) {
                 handshake.facts.server_authentication = ServerAuthentication::Inferred;
@@ -144,10 +146,10 @@ fn look(handshake: &Handshake, suite: u16, flight: &[Entry]) -> Inference {
         };
     };
     let server = &handshake.server;
-    let server_complete = seen_to(server) >= first.acknowledged;
-    if !server_complete && server.broken().is_none() && !closed {
+    if handshake.waits {
         return Inference::Wait;
     }
+    let server_complete = server.seen_to() >= first.acknowledged;
     let server_records: Vec<u16> = server
         .outline
         .encrypted(APPLICATION_DATA)
@@ -228,11 +230,6 @@ fn judge(
             (went_on && !may_grow) || ended || blind
         }
     }
-}
-
-/// Stream offset up to which the outline is known.
-fn seen_to(stream: &Stream) -> u64 {
-    stream.outline.entries().last().map_or(0, |entry| entry.end).max(stream.position())
 }
 
 fn length(entry: &Entry) -> u16 {

@@ -70,9 +70,9 @@ enum Body {
 }
 
 impl Stream {
-    /// Bytes consumed or passed over.
-    pub fn position(&self) -> u64 {
-        self.position
+    /// Stream offset up to which the outline is known: it may be ahead of the bytes, by an encrypted body.
+    pub fn seen_to(&self) -> u64 {
+        self.outline.entries().last().map_or(0, |entry| entry.end).max(self.position)
     }
 
     pub fn broken(&self) -> Option<IncompleteReason> {
