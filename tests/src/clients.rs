@@ -29,6 +29,8 @@ pub struct ClientOptions<'a> {
     pub identity: Option<&'a Identity>,
     /// Connects twice, the second time with the session of the first.
     pub resume: bool,
+    /// Connections at once (Go only), else 1.
+    pub count: usize,
 }
 
 /// What a client did.
@@ -64,13 +66,13 @@ impl ClientKind {
     pub const ALL: [Self; 7] =
         [Self::OpenSsl, Self::Curl, Self::GnuTls, Self::Python, Self::Asyncio, Self::Node, Self::Go];
 
-    /// Whether it can play its part in `mode` and `version`.
+    /// Whether it can play its part in `mode`.
     #[must_use]
-    pub fn can(self, mode: Mode, version: Option<Version>) -> bool {
+    pub fn can(self, mode: Mode) -> bool {
         match mode {
             Mode::Plaintext => !matches!(self, Self::OpenSsl | Self::GnuTls),
             // asyncio keeps no handle on the session object of ssl.
-            Mode::Resumed => self != Self::Asyncio && (self != Self::GnuTls || version.is_some()),
+            Mode::Resumed => self != Self::Asyncio,
             _ => true,
         }
     }
@@ -135,13 +137,17 @@ impl ClientKind {
         let suite = report.get("suite").and_then(Value::as_str).map(str::to_owned);
         let openssl_1_3 = || output.lines().find_map(|line| line.trim().strip_prefix("New, TLSv1.3, Cipher is "));
         Ok(ClientRun {
-            pids: vec![pid; if options.resume { 2 } else { 1 }],
+            pids: vec![pid; if options.resume { 2 } else { options.count }],
             answered: report
                 .get("answered")
                 .and_then(Value::as_bool)
                 .unwrap_or_else(|| output.contains("200 OK") || output.contains("200 ok")),
             cipher_suite: suite.or_else(|| openssl_1_3().map(str::to_owned)),
-            resumed: report.get("resumed").and_then(Value::as_bool),
+            resumed: match self {
+                Self::GnuTls => Some(output.contains("This is a resumed session")),
+                Self::Curl => Some(output.contains("re-using session ID")),
+                _ => report.get("resumed").and_then(Value::as_bool),
+            },
             output,
         })
     }
@@ -163,6 +169,7 @@ impl ClientKind {
                 "key": options.identity.map(|identity| &identity.key),
                 "ca": ca,
                 "resume": options.resume,
+                "count": options.count,
             })
             .to_string(),
         );

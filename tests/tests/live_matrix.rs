@@ -63,7 +63,7 @@ fn play(case: Case) -> Result<Vec<Row>> {
     };
     let resume = case.mode == Mode::Resumed;
     let options =
-        ClientOptions { address: Testbed::SERVER, port, version: case.version, identity, resume };
+        ClientOptions { address: Testbed::SERVER, port, version: case.version, identity, resume, count: 1 };
     let run = case.client.run(testbed, options)?;
     prove_peers(case, &run, &server)?;
     let Some(agent) = agent else {

@@ -19,7 +19,7 @@ const response = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\
 
 type options struct {
 	Role, Address, Version, Request, Chain, Key, Ca string
-	Port                                            int
+	Port, Count                                     int
 	Resume                                          bool
 }
 
@@ -119,6 +119,29 @@ func connectOnce(where string, config *tls.Config) (result report) {
 	return
 }
 
+// All at once, each with a handshake of its own.
+func connectMany(where string, config *tls.Config, count int) report {
+	results := make(chan report)
+	for i := 0; i < count; i++ {
+		own := config
+		if config != nil {
+			own = config.Clone()
+			own.ClientSessionCache = nil
+		}
+		go func() { results <- connectOnce(where, own) }()
+	}
+	all := report{Answered: true}
+	for i := 0; i < count; i++ {
+		result := <-results
+		all.Answered = all.Answered && result.Answered
+		all.Suite = result.Suite
+		if result.Error != "" {
+			all.Error = result.Error
+		}
+	}
+	return all
+}
+
 func main() {
 	var o options
 	must(json.Unmarshal([]byte(os.Args[1]), &o))
@@ -129,6 +152,10 @@ func main() {
 	var config *tls.Config
 	if o.Version != "" {
 		config = configuration(o)
+	}
+	if o.Count > 1 {
+		must(json.NewEncoder(os.Stdout).Encode(connectMany(where, config, o.Count)))
+		return
 	}
 	result := connectOnce(where, config)
 	if o.Resume {
