@@ -9,9 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::servers::{go_peer, script};
-use crate::{
-    Finished, Identity, Mode, Namespace, PATIENCE, Process, SERVER_NAME, Testbed, Version, python,
-};
+use crate::{Finished, Identity, Mode, Namespace, PATIENCE, Process, SERVER_NAME, Testbed, Version, python};
 
 /// What every client asks; the server answers and closes.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server.test\r\nConnection: close\r\n\r\n";
@@ -135,7 +133,8 @@ impl ClientKind {
         ensure!(!own || report.is_some(), "{self} client ended with {status} and no report:\n{output}");
         let report = report.unwrap_or_default();
         let suite = report.get("suite").and_then(Value::as_str).map(str::to_owned);
-        let openssl_1_3 = || output.lines().find_map(|line| line.trim().strip_prefix("New, TLSv1.3, Cipher is "));
+        let openssl_1_3 =
+            || output.lines().find_map(|line| line.trim().strip_prefix("New, TLSv1.3, Cipher is "));
         Ok(ClientRun {
             pids: vec![pid; if options.resume { 2 } else { options.count }],
             answered: report

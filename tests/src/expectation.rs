@@ -175,10 +175,7 @@ fn tls(
         .is("/encryption", "tls")
         .is("/tls/version", version.as_str())
         .is("/tls/version_offered", version.as_str())
-        .with(
-            "/tls/cipher_suite",
-            suite.map_or(Matcher::Begins("TLS_"), |suite| Matcher::Is(suite.into())),
-        )
+        .with("/tls/cipher_suite", suite.map_or(Matcher::Begins("TLS_"), |suite| Matcher::Is(suite.into())))
         .with("/tls/cipher_suite_id", Matcher::Begins("0x"))
         .is("/tls/server_name", crate::SERVER_NAME)
         .with("/tls/alpn_offered", Matcher::Contains("http/1.1".into()))

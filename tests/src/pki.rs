@@ -61,8 +61,7 @@ impl Authority {
     }
 
     fn below(&self, name: &str) -> Result<Self> {
-        let issuer =
-            CertifiedIssuer::signed_by(authority_params(name), KeyPair::generate()?, &self.issuer)?;
+        let issuer = CertifiedIssuer::signed_by(authority_params(name), KeyPair::generate()?, &self.issuer)?;
         Ok(Self { issuer })
     }
 }

@@ -44,8 +44,7 @@ impl Process {
     /// When it cannot be started.
     pub fn spawn(name: &str, namespace: Option<&Namespace>, mut command: Command) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut start =
-            move || command.spawn().with_context(|| format!("start {:?}", command.get_program()));
+        let mut start = move || command.spawn().with_context(|| format!("start {:?}", command.get_program()));
         let mut child = match namespace {
             Some(namespace) => namespace.enter(start)?,
             None => start()?,
@@ -98,12 +97,7 @@ impl Process {
         while !text.contains(needle) {
             let left = deadline.saturating_duration_since(Instant::now());
             ensure!(!left.is_zero(), "{} did not print `{needle}` but:\n{text}", self.name);
-            text = self
-                .output
-                .grown
-                .wait_timeout(text, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            text = self.output.grown.wait_timeout(text, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(())
     }

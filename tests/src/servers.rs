@@ -180,8 +180,7 @@ impl ServerKind {
             Self::Apache => apache(options, ca, &folder)?,
             Self::Python | Self::Asyncio | Self::Node | Self::Go => self.own(options, ca)?,
         };
-        let mut process =
-            Process::spawn(&format!("{self} server"), Some(&testbed.server_side), command)?;
+        let mut process = Process::spawn(&format!("{self} server"), Some(&testbed.server_side), command)?;
         process.wait_listening(options.port)?;
         Ok(process)
     }

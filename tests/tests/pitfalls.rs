@@ -151,11 +151,11 @@ fn a_connection_that_nobody_accepts_says_why_or_names_the_listener() -> Result<(
         let mut stream = TcpStream::connect((Testbed::SERVER, port))?;
         Ok(stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?)
     })?;
-    drop(server.output());
     let pid = server.pid();
     drop(server);
     let record = agent.records.one_closed_to(port)?;
-    let unaccepted = at(&record, "/server/process").is_null() && text(&record, "/server/process_unknown") != "";
+    let unaccepted =
+        at(&record, "/server/process").is_null() && !text(&record, "/server/process_unknown").is_empty();
     let listener = at(&record, "/server/process/pid") == pid
         && ["listener", "release"].contains(&text(&record, "/server/owner_source"));
     assert!(unaccepted || listener, "{record:#}");
