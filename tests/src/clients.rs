@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::servers::{go_peer, script};
+use crate::servers::{go_peer, openssl_version, script};
 use crate::{Finished, Identity, Mode, Namespace, PATIENCE, Process, SERVER_NAME, Testbed, Version, python};
 
 /// What every client asks; the server answers and closes.
@@ -203,10 +203,7 @@ fn openssl(options: ClientOptions<'_>, ca: &Path, session: Option<(&str, &Path)>
     let target = format!("{}:{}", url_host(options.address), options.port);
     command.args(["s_client", "-ign_eof", "-connect", &target, "-servername", SERVER_NAME]);
     command.args(["-alpn", "http/1.1"]).arg("-CAfile").arg(ca);
-    command.arg(match options.version {
-        Some(Version::V1_2) => "-tls1_2",
-        _ => "-tls1_3",
-    });
+    command.args(openssl_version(options.version));
     if let Some(identity) = options.identity {
         command.arg("-cert").arg(&identity.leaf).arg("-key").arg(&identity.key);
         command.arg("-cert_chain").arg(&identity.intermediates);

@@ -122,7 +122,7 @@ impl Pki {
             ca,
             server: issue(Leaf::server("server"), &intermediate)?,
             server_rsa: issue(Leaf { key: Some(rsa), ..Leaf::server("server-rsa") }, &intermediate)?,
-            server_large: issue(Leaf { extra_names: 700, ..Leaf::server("server-large") }, &intermediate)?,
+            server_large: issue(Leaf { extra_names: 780, ..Leaf::server("server-large") }, &intermediate)?,
             server_expired: issue(
                 Leaf { years: (2010, 2020), ..Leaf::server("server-expired") },
                 &intermediate,

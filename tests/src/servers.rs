@@ -15,6 +15,8 @@ use crate::{Identity, Process, Testbed, output_of, peer_script, python};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Version {
+    /// OpenSSL peers only.
+    V1_1,
     V1_2,
     V1_3,
 }
@@ -24,6 +26,7 @@ impl Version {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::V1_1 => "1.1",
             Self::V1_2 => "1.2",
             Self::V1_3 => "1.3",
         }
@@ -246,6 +249,16 @@ pub(crate) fn go_peer() -> Result<&'static Path> {
         .map_err(|error| anyhow::anyhow!("build the Go peer: {error}"))
 }
 
+/// What makes OpenSSL speak one version only.
+pub(crate) fn openssl_version(version: Option<Version>) -> &'static [&'static str] {
+    match version {
+        // Debian's default security level has no suite for it.
+        Some(Version::V1_1) => &["-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0"],
+        Some(Version::V1_2) => &["-tls1_2"],
+        _ => &["-tls1_3"],
+    }
+}
+
 fn openssl(options: ServerOptions<'_>, ca: &Path) -> Command {
     let mut command = Command::new("openssl");
     let address = match options.address {
@@ -253,10 +266,7 @@ fn openssl(options: ServerOptions<'_>, ca: &Path) -> Command {
         IpAddr::V6(address) => format!("[{address}]:{}", options.port),
     };
     command.args(["s_server", "-www", "-accept", &address, "-alpn", "http/1.1"]);
-    command.arg(match options.version {
-        Some(Version::V1_2) => "-tls1_2",
-        _ => "-tls1_3",
-    });
+    command.args(openssl_version(options.version));
     command.arg("-cert").arg(&options.identity.leaf).arg("-key").arg(&options.identity.key);
     command.arg("-cert_chain").arg(&options.identity.intermediates).arg("-CAfile").arg(ca);
     match options.request {

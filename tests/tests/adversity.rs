@@ -80,7 +80,7 @@ fn loss_reordering_and_a_small_mtu_cost_no_verdict() -> Result<()> {
         side.ip(&format!("link set {device} mtu 1500 gso_max_segs 1"))?;
         side.nft(
             "table inet loss { chain in { type filter hook input priority 0; \
-             meta l4proto tcp numgen random mod 100 < 5 drop; } }",
+             meta l4proto tcp numgen random mod 100 < 5 drop; }; }",
         )?;
     }
     for (version, mode) in [

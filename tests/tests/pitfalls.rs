@@ -263,7 +263,7 @@ fn a_dialled_service_address_and_its_translation_are_one_connection() -> Result<
     let dialled = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 99));
     let rules = format!(
         "table ip service {{ chain out {{ type nat hook output priority -100; \
-         ip daddr {dialled} tcp dport {dialled_port} dnat to {}:{port}; }} }}",
+         ip daddr {dialled} tcp dport {dialled_port} dnat to {}:{port}; }}; }}",
         Testbed::SERVER
     );
     let record = through_nat(&rules, dialled, dialled_port, port)?;
@@ -284,7 +284,7 @@ fn a_translated_source_is_one_connection() -> Result<()> {
     testbed.client_side.ip("addr add 10.77.0.50/24 dev veth-client")?;
     let rules = format!(
         "table ip source {{ chain post {{ type nat hook postrouting priority 100; \
-         tcp dport {port} snat to 10.77.0.50; }} }}"
+         tcp dport {port} snat to 10.77.0.50; }}; }}"
     );
     let record = through_nat(&rules, Testbed::SERVER, port, port)?;
     let translated = at(&record, "/client/translated").to_string();
