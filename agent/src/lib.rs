@@ -7,4 +7,20 @@ pub mod event;
 
 pub mod record;
 
+pub mod reassembly;
+
 pub mod tls;
+
+pub mod cleartext;
+
+pub mod certificate;
+
+pub mod connection;
+
+pub mod identity;
+
+pub mod scope;
+
+pub mod verdict;
+
+pub mod metrics;

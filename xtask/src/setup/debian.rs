@@ -1,0 +1,178 @@
+//! Debian packages: which are missing, and installing them without starting anything.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::Step;
+use crate::process;
+
+/// One package, and the program that makes it unnecessary if it came from elsewhere.
+#[derive(Clone, Copy)]
+pub struct Package {
+    name: &'static str,
+    program: Option<&'static str>,
+}
+
+impl Package {
+    /// A package that nothing else can stand in for.
+    pub const fn named(name: &'static str) -> Self {
+        Self { name, program: None }
+    }
+
+    /// A package that is only wanted for this program.
+    pub const fn program(name: &'static str, program: &'static str) -> Self {
+        Self { name, program: Some(program) }
+    }
+}
+
+/// The peers of the live tests, the tools of the fault injection, the emulator, the load generators.
+pub const TEST_PACKAGES: &[Package] = &[
+    Package::program("openssl", "openssl"),
+    Package::program("curl", "curl"),
+    Package::program("nginx-light", "nginx"),
+    Package::program("apache2", "apache2"),
+    Package::program("gnutls-bin", "gnutls-cli"),
+    Package::program("python3", "python3"),
+    Package::program("nodejs", "node"),
+    Package::program("golang-go", "go"),
+    Package::program("libnss3-tools", "certutil"),
+    Package::program("iproute2", "ip"),
+    Package::program("nftables", "nft"),
+    Package::program("mptcpize", "mptcpize"),
+    Package::program("bpftool", "bpftool"),
+    Package::program("prometheus", "promtool"),
+    Package::program("qemu-system-x86", "qemu-system-x86_64"),
+    Package::named("busybox-static"),
+    Package::program("cpio", "cpio"),
+    Package::program("iperf3", "iperf3"),
+    Package::program("wrk", "wrk"),
+];
+
+/// Units that come with these packages and would start at the next boot of a machine that never asked for them.
+const UNWANTED_UNITS: &[(&str, &str)] = &[
+    ("nginx-light", "nginx.service"),
+    ("apache2", "apache2.service"),
+    ("apache2", "apache-htcacheclean.service"),
+    ("prometheus", "prometheus.service"),
+    ("prometheus", "prometheus-node-exporter.service"),
+];
+
+/// Debian asks this program before it starts a service on installation.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// Exit code 101 means: do not start it. The comment tells a left-over of ours from somebody else's.
+const POLICY_TEXT: &str =
+    "#!/bin/sh\n# countersign: set-up installs test peers, it starts no services\nexit 101\n";
+
+/// Whether this is the Debian whose packages are named here.
+pub fn is_bookworm() -> bool {
+    fs::read_to_string("/etc/os-release").is_ok_and(|text| {
+        let has = |wanted| text.lines().any(|line| line == wanted);
+        has("ID=debian") && has("VERSION_ID=\"12\"")
+    })
+}
+
+/// A step that installs what of `wanted` is missing, all at once; an error where that is impossible.
+pub fn missing(wanted: &[Package]) -> Result<Option<Step>> {
+    let installed = installed();
+    let names: Vec<&'static str> = wanted
+        .iter()
+        .filter(|package| !installed.contains(package.name))
+        .filter(|package| package.program.and_then(process::find_program).is_none())
+        .map(|package| package.name)
+        .collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    if !is_bookworm() || !process::is_root() {
+        bail!(
+            "these are missing, and only root on Debian 12 can have them installed here: {}. \
+             Install them (or what provides the same programs) and run it again",
+            names.join(" ")
+        );
+    }
+    Ok(Some(Step::new(format!("apt-get install {}", names.join(" ")), move || install(&names))))
+}
+
+fn installed() -> HashSet<String> {
+    let mut query = Command::new("dpkg-query");
+    query.args(["--show", "--showformat", "${Package} ${db:Status-Abbrev}\n"]);
+    // No dpkg: nothing is installed by it.
+    let text = process::output_of(&mut query).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(_, status)| status.starts_with("ii"))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+fn install(names: &[&'static str]) -> Result<()> {
+    update_index()?;
+    let guard = NoServices::raise()?;
+    // `--no-remove`: rustc-web conflicts with Debian's own rustc, and removing a user's compiler is
+    // not set-up's business.
+    process::run(apt_get().args(["install", "--yes", "--no-install-recommends", "--no-remove"]).args(names))?;
+    drop(guard);
+    disable_units(names)
+}
+
+/// Fetches the package lists.
+pub fn update_index() -> Result<()> {
+    process::run(apt_get().args(["update", "--quiet=2"]))
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+fn disable_units(names: &[&'static str]) -> Result<()> {
+    if process::find_program("systemctl").is_none() {
+        return Ok(());
+    }
+    for (package, unit) in UNWANTED_UNITS {
+        let unit_file = Path::new("/lib/systemd/system").join(unit);
+        if names.contains(package) && unit_file.exists() {
+            process::run(Command::new("systemctl").args(["--quiet", "disable", unit]))?;
+        }
+    }
+    Ok(())
+}
+
+/// While it lives, no package starts a service; an administrator's own policy stays.
+struct NoServices {
+    ours: bool,
+}
+
+impl NoServices {
+    fn raise() -> Result<Self> {
+        let ours = match fs::read_to_string(POLICY) {
+            // Left behind by a set-up that was killed.
+            Ok(text) => text == POLICY_TEXT,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fs::write(POLICY, POLICY_TEXT)
+                    .and_then(|()| fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)))
+                    .with_context(|| format!("cannot write {POLICY}"))?;
+                true
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot read {POLICY}")),
+        };
+        Ok(Self { ours })
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.ours
+            && let Err(error) = fs::remove_file(POLICY)
+        {
+            eprintln!("warning: cannot remove {POLICY}, which keeps services from starting: {error}");
+        }
+    }
+}

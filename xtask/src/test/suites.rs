@@ -1,0 +1,91 @@
+//! The suites, in the order in which they run: cheap and general first.
+
+use std::process::Command;
+
+use crate::process;
+
+/// One suite: a command whose output is counted.
+pub struct Suite {
+    /// What one types.
+    pub name: &'static str,
+    /// What a user would lose without it.
+    pub purpose: &'static str,
+    arguments: &'static [&'static str],
+}
+
+impl Suite {
+    /// The cargo command of the suite.
+    pub fn command(&self) -> Command {
+        let mut command = process::cargo();
+        command.args(self.arguments);
+        command
+    }
+}
+
+/// A test program of the `tests` package. One at a time: they measure live hosts and share its ports.
+macro_rules! live {
+    ($name:literal, $purpose:literal) => {
+        Suite {
+            name: $name,
+            purpose: $purpose,
+            arguments: &[
+                "test",
+                "--package",
+                "countersign-tests",
+                "--test",
+                $name,
+                "--",
+                "--test-threads=1",
+                "--nocapture",
+            ],
+        }
+    };
+}
+
+/// Every suite.
+pub const SUITES: &[Suite] = &[
+    Suite { name: "format", purpose: "the code is formatted", arguments: &["fmt", "--all", "--check"] },
+    Suite {
+        name: "clippy",
+        purpose: "no warnings in any target",
+        arguments: &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"],
+    },
+    Suite {
+        name: "dependencies",
+        purpose: "licences, sources and duplicates of the dependencies",
+        // Advisories live in a git repository that a closed network does not reach: `cargo deny check`
+        // checks them where it is open.
+        arguments: &["deny", "--offline", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"],
+    },
+    Suite {
+        name: "unit",
+        purpose: "every room by itself, the order of the rooms, and the kernel programs on this kernel",
+        arguments: &[
+            "test",
+            "--package",
+            "countersign",
+            "--package",
+            "countersign-common",
+            "--package",
+            "xtask",
+            "--",
+            // Without it a test that skips itself would not be heard.
+            "--show-output",
+        ],
+    },
+    Suite {
+        name: "harness",
+        purpose: "the harness of the live tests by itself",
+        arguments: &["test", "--package", "countersign-tests", "--lib", "--bins"],
+    },
+    Suite {
+        name: "build",
+        purpose: "the agent as it is shipped",
+        arguments: &["build", "--release", "--package", "countersign"],
+    },
+    live!("live_matrix", "the whole record for every server, client, mode and version"),
+    live!("pitfalls", "NAT, MPTCP, passed sockets, fork servers, older connections, namespaces"),
+    live!("adversity", "loss, odd segments, hostile clients, floods, a full ring buffer"),
+    live!("daemon", "kill -9, reload, a second daemon, permissions, the metrics page"),
+    live!("kernels", "Debian's 6.1 and 6.12 kernels give the right records"),
+];
