@@ -247,8 +247,9 @@ fn tls(
             .is("/authentication", "mutual")
             .is("/evidence/client", "inherited")
             .is("/evidence/server", "inherited")
-            .with("/server/certificates", Matcher::Set(vec![]))
-            .with("/client/inherited_from", Matcher::Is(json!(outcome.resumes)))
+            .is("/client/certificates", json!(testbed.pki.client.fingerprints))
+            .is("/client/inherited_from", json!(outcome.resumes))
+            .is("/server/inherited_from", json!(outcome.resumes))
             .with("/findings", findings_are(&[])),
         Mode::Resumed => common
             .is("/tls/resumed", "psk")

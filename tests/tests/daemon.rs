@@ -102,7 +102,8 @@ fn killed_in_the_middle_it_leaves_nothing_and_marks_the_gap() -> Result<()> {
     let marked = until("the time without an agent to be marked", PATIENCE, || {
         let gaps = again.records.others("gap");
         let gap = gaps.iter().any(|gap| text(gap, "/cause") == "agent_down");
-        Ok((gap || again.log().contains("agent_down")).then_some(()))
+        let counted = again.metric("countersign_events_lost_total", "agent_down")? > 0.0;
+        Ok((gap || counted).then_some(()))
     });
     marked.with_context(|| again.log())
 }
