@@ -198,11 +198,11 @@ fn sighup_takes_a_good_configuration_and_keeps_the_old_one_over_a_bad() -> Resul
     judged(&[finding])?;
     std::fs::write(&file, format!("[findings]\ndisabled = [\"{finding}\"]\n"))?;
     agent.signal(Signal::SIGHUP)?;
-    reloaded("success", 1.0)?;
+    reloaded("applied", 1.0)?;
     judged(&[])?;
     std::fs::write(&file, "[findings]\ndisabled = []\n[capture]\nno_such_key = 1\n")?;
     agent.signal(Signal::SIGHUP)?;
-    reloaded("failure", 0.0)?;
+    reloaded("refused", 0.0)?;
     agent.wait_for_log("no_such_key")?;
     judged(&[])
 }
