@@ -60,6 +60,10 @@ impl Records {
                 let id = text(&record, "/id").to_owned();
                 if let Some(earlier) = state.connections.get(&id) {
                     let (old, new) = (at(earlier, "/revision").as_u64(), at(&record, "/revision").as_u64());
+                    // The same line comes again when another reader asks for what is open.
+                    if earlier == &record {
+                        return;
+                    }
                     if new <= old {
                         let message = format!("revision {new:?} of {id} follows {old:?}");
                         state.violations.push(message);
