@@ -5,7 +5,11 @@
 
 pub mod event;
 
+pub mod display;
+
 pub mod record;
+
+pub mod kernel;
 
 pub mod reassembly;
 
@@ -23,4 +27,14 @@ pub mod scope;
 
 pub mod verdict;
 
+pub mod config;
+
+pub mod logging;
+
 pub mod metrics;
+
+pub mod api;
+
+pub mod daemon;
+
+pub mod cli;

@@ -8,13 +8,12 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MAX_METHOD: usize = 20;
 /// Methods of servers that close a request line early: a target longer than the prefix hides the version, so only
 /// registered methods (RFC 9110, RFC 4918, RFC 5789, RFC 3253 …) are believed without it.
-const METHODS: [&[u8]; 20] = [
+const METHODS: [&[u8]; 19] = [
     b"GET",
     b"HEAD",
     b"POST",
     b"PUT",
     b"DELETE",
-    b"CONNECT",
     b"OPTIONS",
     b"TRACE",
     b"PATCH",
@@ -36,7 +35,12 @@ pub(super) fn http2(client: &[u8], _server: &[u8]) -> Match {
 }
 
 /// By the client's request line, or by a server's status line.
+///
+/// CONNECT is left out: what follows it is another protocol, most often TLS.
 pub(super) fn http1(client: &[u8], server: &[u8]) -> Match {
+    if begins(client, b"CONNECT ") == Match::Yes {
+        return Match::No;
+    }
     match (request_line(client), begins(server, b"HTTP/1.")) {
         (Match::Yes, _) => Match::Yes,
         // An HTTP server that refuses what the client said shows only what the server is.

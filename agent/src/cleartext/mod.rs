@@ -59,6 +59,11 @@ impl Protocol {
             Protocol::Ssh => "ssh",
         }
     }
+
+    /// It encrypts and authenticates in its own way after its opening in clear.
+    pub fn protects_itself(self) -> bool {
+        matches!(self, Protocol::Ssh)
+    }
 }
 
 /// Names the protocol of two prefixes. Empty ones are incomplete.

@@ -5,8 +5,8 @@
 use crate::cleartext;
 use crate::record::{Authentication, ConfidenceName, Encryption, EvidenceName};
 use crate::tls::{
-    self, ClientAuthentication, ClientOutcome, HandshakeState, IncompleteReason, ServerAuthentication, Sight,
-    TlsFacts, UnknownReason,
+    self, ClientAuthentication, ClientOutcome, HandshakeState, ServerAuthentication, Sight, TlsFacts,
+    UnknownReason,
 };
 
 use super::sessions::Origin;
@@ -206,7 +206,9 @@ fn server_evidence(facts: &TlsFacts) -> (Evidence, Option<UnknownReason>) {
         ServerAuthentication::Inferred if facts.handshake == HandshakeState::Complete => {
             (Evidence::seen(Sight::InferredHigh, EvidenceName::Inferred), None)
         }
-        ServerAuthentication::Inferred => (Evidence::seen(Sight::InferredMedium, EvidenceName::Inferred), None),
+        ServerAuthentication::Inferred => {
+            (Evidence::seen(Sight::InferredMedium, EvidenceName::Inferred), None)
+        }
         ServerAuthentication::Anonymous | ServerAuthentication::ExternalPsk => {
             (Evidence::sure(EvidenceName::Handshake), None)
         }
@@ -238,17 +240,5 @@ fn encryption(facts: &TlsFacts) -> Encryption {
         Some(suite) if tls::suite_is_integrity_only(suite) => Encryption::IntegrityOnly,
         Some(_) => Encryption::Tls,
         None => Encryption::Unknown,
-    }
-}
-
-impl From<IncompleteReason> for UnknownReason {
-    fn from(reason: IncompleteReason) -> Self {
-        match reason {
-            IncompleteReason::Lost => UnknownReason::Lost,
-            IncompleteReason::Budget => UnknownReason::Budget,
-            IncompleteReason::Truncated => UnknownReason::Truncated,
-            IncompleteReason::MidStream => UnknownReason::MidStream,
-            IncompleteReason::Malformed => UnknownReason::Malformed,
-        }
     }
 }

@@ -71,7 +71,9 @@ impl Connections {
 
     /// Names the owner of the listening socket where no holder of the accepted one is known.
     fn name_listener(&mut self, key: ConnectionKey, sink: &mut dyn Sink) {
-        let Some(side) = self.connections.get(&key).and_then(|connection| connection.server.as_ref()) else { return };
+        let Some(side) = self.connections.get(&key).and_then(|connection| connection.server.as_ref()) else {
+            return;
+        };
         if !side.holders.is_empty() {
             return;
         }
@@ -100,8 +102,11 @@ impl Connections {
         let carried = connection.bytes.is_some_and(|(client, server)| client + server > 0);
         if connection.conclusion.protocol == Protocol::Silent && carried {
             // Bytes went by that no hook saw.
-            let reason =
-                if self.lost_since(connection.key.opened) { UnknownReason::Lost } else { UnknownReason::Bypassed };
+            let reason = if self.lost_since(connection.key.opened) {
+                UnknownReason::Lost
+            } else {
+                UnknownReason::Bypassed
+            };
             connection.conclusion = Conclusion::unknown(Protocol::Unknown, reason);
         }
         if connection.decided.is_none() {
@@ -126,7 +131,9 @@ fn is_settled(reading: &Reading) -> bool {
 
 /// The budget to ask for, if what is needed exceeds what was granted and may be granted at all.
 fn further_budget(reading: &Reading, max_budget: u32) -> Option<u32> {
-    let Outlook::Undecided { wanted_client, wanted_server } = reading.conversation.outlook() else { return None };
+    let Outlook::Undecided { wanted_client, wanted_server } = reading.conversation.outlook() else {
+        return None;
+    };
     let wanted = wanted_client.max(wanted_server);
     let granted = wanted.saturating_add(BUDGET_STEP).min(max_budget);
     (wanted > reading.granted && granted > reading.granted).then_some(granted)
@@ -162,8 +169,10 @@ fn conclude_tls(connection: &mut Connection, facts: &TlsFacts, sessions: &mut Se
         connection.client_chain.clone_from(&origin.client_chain);
         connection.server_chain.clone_from(&origin.server_chain);
     }
-    let lasting =
-        !matches!(connection.conclusion.authentication, Authentication::Unknown | Authentication::NotEstablished);
+    let lasting = !matches!(
+        connection.conclusion.authentication,
+        Authentication::Unknown | Authentication::NotEstablished
+    );
     if lasting {
         for handle in &facts.session_issued {
             let began = Origin {

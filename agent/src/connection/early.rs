@@ -82,7 +82,8 @@ impl Early {
         // One silent host at the front must not let the order grow without bound.
         if self.connect_order.len() > 2 * MAX_CONNECTS {
             let connects = &self.connects;
-            self.connect_order.retain(|(at, socket)| connects.get(socket).is_some_and(|connect| connect.at == *at));
+            self.connect_order
+                .retain(|(at, socket)| connects.get(socket).is_some_and(|connect| connect.at == *at));
         }
         while let Some((_, _, segment)) = self.segments.front()
             && now.since(segment.at) >= SEGMENT_LIFETIME

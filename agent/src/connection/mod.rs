@@ -116,6 +116,9 @@ pub enum Stage {
     Final,
 }
 
+#[cfg(test)]
+mod tests;
+
 /// Takes what leaves the room.
 pub trait Sink {
     /// Tells the source what is still wanted of a socket.

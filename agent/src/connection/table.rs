@@ -11,8 +11,8 @@ use super::sessions::Sessions;
 use super::side::{HolderRole, OwnerSource, OwnerUnknown, Side};
 use super::{Conclusion, Connection, ConnectionKey, Protocol, Sink, Stage};
 use crate::event::{
-    AddressPair, CloseReason, Closed, Decision, Established, Event, Existing, LossCause, NetworkNamespace, PeerAsked, Released,
-    Role, Segment, SegmentOwner, SocketCookie, Task, Timestamp,
+    AddressPair, CloseReason, Closed, Decision, Established, Event, Existing, LossCause, NetworkNamespace,
+    PeerAsked, Released, Role, Segment, SegmentOwner, SocketCookie, Task, Timestamp,
 };
 use crate::tls::{IncompleteReason, UnknownReason};
 
@@ -124,7 +124,10 @@ impl Connections {
     }
 
     /// Takes the owners of listening sockets, by their local address.
-    pub fn set_listeners(&mut self, listeners: impl IntoIterator<Item = (NetworkNamespace, SocketAddr, Task)>) {
+    pub fn set_listeners(
+        &mut self,
+        listeners: impl IntoIterator<Item = (NetworkNamespace, SocketAddr, Task)>,
+    ) {
         self.listeners.clear();
         for (netns, address, task) in listeners {
             let oldest = self.listeners.entry((netns, address)).or_insert(task);
@@ -309,7 +312,8 @@ impl Connections {
             None => None,
         };
         let Some((key, role)) = found else { return };
-        let Some(side) = self.connections.get_mut(&key).and_then(|connection| connection.side_mut(role).as_mut())
+        let Some(side) =
+            self.connections.get_mut(&key).and_then(|connection| connection.side_mut(role).as_mut())
         else {
             return;
         };
@@ -327,7 +331,8 @@ impl Connections {
             None => None,
         };
         let Some((key, role)) = found else { return };
-        let Some(side) = self.connections.get_mut(&key).and_then(|connection| connection.side_mut(role).as_mut())
+        let Some(side) =
+            self.connections.get_mut(&key).and_then(|connection| connection.side_mut(role).as_mut())
         else {
             return;
         };
@@ -357,7 +362,8 @@ impl Connections {
 
     fn existing(&mut self, event: &Existing, sink: &mut dyn Sink) {
         if let Some(&(key, role)) = self.sockets.get(&event.socket) {
-            let side = self.connections.get_mut(&key).and_then(|connection| connection.side_mut(role).as_mut());
+            let side =
+                self.connections.get_mut(&key).and_then(|connection| connection.side_mut(role).as_mut());
             if let (Some(side), Some(task)) = (side, event.owner)
                 && side.hold(task, HolderRole::Use, OwnerSource::Iterator)
             {
@@ -470,7 +476,8 @@ impl Connections {
     /// The owner of the socket that listens where this side was accepted.
     pub(super) fn listener_of(&self, side: &Side) -> Option<Task> {
         let local = side.pair.local;
-        let any: IpAddr = if local.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let any: IpAddr =
+            if local.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         // An IPv6 socket that listens everywhere accepts IPv4 too, unless it is told not to.
         [local.ip(), any, Ipv6Addr::UNSPECIFIED.into()]
             .into_iter()
