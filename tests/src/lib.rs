@@ -9,6 +9,7 @@
 
 mod agent;
 mod clients;
+mod exchange;
 mod expectation;
 mod matrix;
 mod namespace;
@@ -23,6 +24,7 @@ mod wait;
 
 pub use agent::{Agent, AgentOptions, agent_binary, peers_only};
 pub use clients::{ClientKind, ClientOptions, ClientRun};
+pub use exchange::{odd_client, odd_server, pair_across, request_over, request_to_self};
 pub use expectation::{Expectation, Matcher, Outcome, expected, findings_are};
 pub use matrix::{Case, cases};
 pub use namespace::Namespace;

@@ -1,14 +1,14 @@
 //! Loss, reordering, odd segmentation, crowds, hostile and broken clients, and a full ring buffer.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use countersign_tests::{
     Agent, AgentOptions, ByteWiseProxy, ClientKind, ClientOptions, ClientRun, Expectation, Identity, Matcher,
     Mode, PATIENCE, Process, RequestCertificate, ServerKind, ServerOptions, Signal, Testbed, Version, at,
-    ready, text, until,
+    pair_across, ready, request_over, text, until,
 };
 use serde_json::{Value, json};
 
@@ -162,20 +162,10 @@ fn five_hundred_connections_at_once_are_five_hundred_records() -> Result<()> {
     Ok(())
 }
 
-/// A listener and a connection to it, both of this process, over the veth pair.
-fn own_pair() -> Result<(TcpStream, TcpStream, u16)> {
-    let testbed = Testbed::shared();
-    let listener = testbed.server_side.enter(|| Ok(TcpListener::bind((Testbed::SERVER, 0))?))?;
-    let port = listener.local_addr()?.port();
-    let client = testbed.client_side.enter(|| Ok(TcpStream::connect((Testbed::SERVER, port))?))?;
-    let (server, _) = listener.accept()?;
-    Ok((client, server, port))
-}
-
 /// Sends `bytes` from the client, ends both sides gracefully, and gives the record.
 fn record_of(bytes: &[u8]) -> Result<Value> {
     let agent = Agent::shared();
-    let (mut client, mut server, port) = own_pair()?;
+    let (mut client, mut server, port) = pair_across()?;
     let reader = std::thread::spawn(move || std::io::copy(&mut server, &mut std::io::sink()));
     client.write_all(bytes)?;
     drop(client);
@@ -224,7 +214,7 @@ fn a_reset_in_the_handshake_is_not_established() -> Result<()> {
         return Ok(());
     }
     let agent = Agent::shared();
-    let (mut client, mut server, port) = own_pair()?;
+    let (mut client, mut server, port) = pair_across()?;
     client.write_all(&CUT_CLIENT_HELLO)?;
     server.write_all(b"unread")?;
     server.read_exact(&mut [0; CUT_CLIENT_HELLO.len()])?;
@@ -342,10 +332,8 @@ fn a_connection_that_stays_open_is_reported_while_it_is() -> Result<()> {
         return Ok(());
     }
     let agent = Agent::shared();
-    let (mut client, mut server, port) = own_pair()?;
-    client.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
-    server.read_exact(&mut [0; 18])?;
-    server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
+    let (mut client, mut server, port) = pair_across()?;
+    request_over(&mut client, &mut server)?;
     let open = agent.records.wait_for("the open connection", Duration::from_secs(10), |all| {
         all.iter().find(|record| at(record, "/server/port") == port).map(|record| (*record).clone())
     })?;

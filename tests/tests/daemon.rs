@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     Agent, AgentOptions, Expectation, Finished, PATIENCE, Process, Records, Signal, Testbed, agent_binary,
-    at, findings_are, ready, text, until,
+    at, findings_are, ready, request_to_self, text, until,
 };
 use serde_json::Value;
 
@@ -48,17 +48,7 @@ fn wait_gone(objects: &BTreeSet<(&'static str, String)>) -> Result<()> {
 
 /// A plaintext connection between two sockets of this process in the server's namespace: east-west.
 fn plaintext_connection(records: &Records) -> Result<Value> {
-    use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
-    let port = Testbed::shared().server_side.enter(|| {
-        let listener = TcpListener::bind((Testbed::SERVER, 0))?;
-        let port = listener.local_addr()?.port();
-        let mut client = TcpStream::connect((Testbed::SERVER, port))?;
-        let (mut server, _) = listener.accept()?;
-        client.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
-        server.read_exact(&mut [0; 18])?;
-        Ok(port)
-    })?;
+    let port = request_to_self(Some(&Testbed::shared().server_side), Testbed::SERVER)?;
     records.one_closed_to(port)
 }
 

@@ -1,32 +1,16 @@
 //! What capture from stable hooks gets wrong unless it is told: one test per pitfall.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     Agent, AgentOptions, ClientKind, ClientOptions, Expectation, Finished, Matcher, Namespace, PATIENCE,
-    Process, RequestCertificate, ServerKind, ServerOptions, Testbed, Version, at, findings_are, peer_script,
-    python, ready, text,
+    Process, RequestCertificate, ServerKind, ServerOptions, Testbed, Version, at, findings_are, odd_client,
+    odd_server, pair_across, ready, request_over, request_to_self, text,
 };
 use serde_json::{Value, json};
-
-/// Starts one of the odd servers in the server namespace.
-fn odd_server(manner: &str, address: IpAddr, port: u16) -> Result<Process> {
-    let mut command = Command::new(python()?);
-    command.arg(peer_script("odd_server.py")).args([manner, &address.to_string(), &port.to_string()]);
-    let mut server = Process::spawn(manner, Some(&Testbed::shared().server_side), command)?;
-    server.wait_listening(port)?;
-    Ok(server)
-}
-
-/// Runs one of the odd clients in the client namespace.
-fn odd_client(manner: &str, address: IpAddr, port: u16) -> Result<Finished> {
-    let mut command = Command::new(python()?);
-    command.arg(peer_script("odd_client.py")).args([manner, &address.to_string(), &port.to_string()]);
-    Process::spawn(manner, Some(&Testbed::shared().client_side), command)?.finish(PATIENCE)
-}
 
 /// One plaintext request to an odd server: its record, the server and the client.
 fn exchange(server_manner: &str, client_manner: &str) -> Result<(Value, Process, Finished)> {
@@ -294,18 +278,7 @@ fn a_translated_source_is_one_connection() -> Result<()> {
 
 /// One request between two sockets of this process.
 fn own_exchange(namespace: Option<&Namespace>, address: IpAddr) -> Result<Value> {
-    let work = || {
-        let listener = TcpListener::bind((address, 0))?;
-        let port = listener.local_addr()?.port();
-        let mut client = TcpStream::connect((address, port))?;
-        let (mut server, _) = listener.accept()?;
-        client.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
-        server.read_exact(&mut [0; 18])?;
-        server.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
-        client.read_exact(&mut [0; 27])?;
-        Ok(port)
-    };
-    let port = namespace.map_or_else(work, |namespace| namespace.enter(work))?;
+    let port = request_to_self(namespace, address)?;
     let record = Agent::shared().records.one_closed_to(port)?;
     Expectation::default()
         .is("/protocol", "http/1")
@@ -368,12 +341,8 @@ fn super_packets_are_counted_and_cost_no_verdict() -> Result<()> {
         return Ok(());
     }
     const LENGTH: usize = 8 * 1024 * 1024;
-    let testbed = Testbed::shared();
     let agent = Agent::shared();
-    let listener = testbed.server_side.enter(|| Ok(TcpListener::bind((Testbed::SERVER, 0))?))?;
-    let port = listener.local_addr()?.port();
-    let mut client = testbed.client_side.enter(|| Ok(TcpStream::connect((Testbed::SERVER, port))?))?;
-    let (mut server, _) = listener.accept()?;
+    let (mut client, mut server, port) = pair_across()?;
     let reader = std::thread::spawn(move || std::io::copy(&mut server, &mut std::io::sink()));
     client.write_all(b"POST / HTTP/1.1\r\nHost: server.test\r\n\r\n")?;
     client.write_all(&vec![0x5a; LENGTH])?;
@@ -421,16 +390,10 @@ fn a_connection_older_than_the_agent_is_unknown_and_owned() -> Result<()> {
     if !ready() {
         return Ok(());
     }
-    let testbed = Testbed::shared();
-    let listener = testbed.server_side.enter(|| Ok(TcpListener::bind((Testbed::SERVER, 0))?))?;
-    let port = listener.local_addr()?.port();
-    let mut client = testbed.client_side.enter(|| Ok(TcpStream::connect((Testbed::SERVER, port))?))?;
-    let (mut server, _) = listener.accept()?;
-    client.write_all(b"before")?;
-    server.read_exact(&mut [0; 6])?;
+    let (mut client, mut server, port) = pair_across()?;
+    request_over(&mut client, &mut server)?;
     let agent = Agent::start(AgentOptions::default())?;
-    client.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
-    server.read_exact(&mut [0; 18])?;
+    request_over(&mut client, &mut server)?;
     drop((client, server));
     let record = agent.records.one_closed_to(port)?;
     Expectation::default()
