@@ -1,1 +1,38 @@
-//! Black-box harness.
+//! Harness of the black-box tests: real peers, real kernel, the real agent binary.
+//!
+//! Nothing here links the agent: it is run as a user runs it and read as a user reads it, by
+//! `countersign watch --json`, so a test fails for the same reasons a user would complain.
+//! `Testbed` holds the keys, two network namespaces joined by a veth pair, and unique ports;
+//! `servers` and `clients` start the peers; `Agent` runs the daemon and collects its records;
+//! `expectation` says what a record must say and compares. Everything started is ended by its pid,
+//! and a namespace lives exactly as long as its descriptor, so an aborted run leaves nothing behind.
+
+mod agent;
+mod clients;
+mod exchange;
+mod expectation;
+mod matrix;
+mod namespace;
+mod pki;
+mod privilege;
+mod process;
+mod proxy;
+mod records;
+mod servers;
+mod testbed;
+mod wait;
+
+pub use agent::{Agent, AgentOptions, agent_binary, peers_only};
+pub use clients::{ClientKind, ClientOptions, ClientRun};
+pub use exchange::{odd_client, odd_server, pair_across, request_over, request_to_self};
+pub use expectation::{Expectation, Matcher, Outcome, expected, findings_are};
+pub use matrix::{Case, cases};
+pub use namespace::Namespace;
+pub use pki::{Identity, Pki};
+pub use privilege::ready;
+pub use process::{Finished, Process, Signal, output_of};
+pub use proxy::ByteWiseProxy;
+pub use records::{Records, at, text};
+pub use servers::{Mode, RequestCertificate, ServerKind, ServerOptions, Version};
+pub use testbed::{SERVER_NAME, Testbed, peer_script, python};
+pub use wait::{PATIENCE, until};

@@ -1,0 +1,186 @@
+//! The agent's JSON Lines, as a reader of the contract keeps them: the highest revision of each connection.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use crate::PATIENCE;
+
+/// What `watch --json` has printed so far.
+#[derive(Debug, Clone, Default)]
+pub struct Records {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By id, which sorts by time.
+    connections: BTreeMap<String, Value>,
+    /// Certificates, findings, gaps in order of arrival.
+    others: Vec<Value>,
+    /// Violations of the contract.
+    violations: Vec<String>,
+    ended: bool,
+}
+
+impl Records {
+    /// Reads lines on a thread of its own until the stream ends.
+    pub fn read_from(&self, stream: impl Read + Send + 'static) {
+        let records = self.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines() {
+                let Ok(line) = line else { break };
+                records.add(&line);
+            }
+            records.lock().ended = true;
+            records.shared.changed.notify_all();
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, line: &str) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        match serde_json::from_str::<Value>(line) {
+            Err(error) => state.violations.push(format!("no JSON ({error}): {line}")),
+            Ok(record) if text(&record, "/schema") == "countersign.connection/1" => {
+                let id = text(&record, "/id").to_owned();
+                if let Some(earlier) = state.connections.get(&id) {
+                    let (old, new) = (at(earlier, "/revision").as_u64(), at(&record, "/revision").as_u64());
+                    // The same line comes again when another reader asks for what is open.
+                    if earlier == &record {
+                        return;
+                    }
+                    if new <= old {
+                        let message = format!("revision {new:?} of {id} follows {old:?}");
+                        state.violations.push(message);
+                    }
+                    if at(earlier, "/final") == &Value::Bool(true) {
+                        state.violations.push(format!("{id} was revised after its final record"));
+                    }
+                }
+                state.connections.insert(id, record);
+            }
+            Ok(record) => state.others.push(record),
+        }
+        drop(guard);
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until `choose` finds what it looks for among the connections, oldest first.
+    ///
+    /// # Errors
+    /// When it does not within `patience`; says which connections there are.
+    pub fn wait_for<T>(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut choose: impl FnMut(&[&Value]) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        loop {
+            let all: Vec<&Value> = state.connections.values().collect();
+            if let Some(found) = choose(&all) {
+                return Ok(found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.ended {
+                let ended = if state.ended { " (the watch has ended)" } else { "" };
+                let last: Vec<String> = all.iter().rev().take(4).map(|record| record.to_string()).collect();
+                bail!("no record of {what}{ended}; the last are:\n{}", last.join("\n"));
+            }
+            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The `count` (or more) connections to a server port, oldest first, once each is final.
+    ///
+    /// # Errors
+    /// When they do not come.
+    pub fn closed_to(&self, port: u16, count: usize) -> Result<Vec<Value>> {
+        self.wait_for(&format!("{count} closed connection(s) to port {port}"), PATIENCE, |all| {
+            let found: Vec<Value> = to_port(all, port).cloned().collect();
+            let all_final = found.iter().all(|record| at(record, "/final") == &Value::Bool(true));
+            (found.len() >= count && all_final).then_some(found)
+        })
+    }
+
+    /// The one connection to a server port, once it is final.
+    ///
+    /// # Errors
+    /// When it does not come, or is reported as more than one record.
+    pub fn one_closed_to(&self, port: u16) -> Result<Value> {
+        let mut found = self.closed_to(port, 1)?;
+        match (found.pop(), found.len()) {
+            (Some(record), 0) => Ok(record),
+            (last, more) => bail!("{} records for one connection: {found:?} {last:?}", more + 1),
+        }
+    }
+
+    /// The first connection to a server port that is decided, open or not.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn decided_to(&self, port: u16) -> Result<Value> {
+        self.wait_for(&format!("a connection to port {port}"), PATIENCE, |all| {
+            to_port(all, port).next().cloned()
+        })
+    }
+
+    /// Connections to a server port so far.
+    #[must_use]
+    pub fn so_far_to(&self, port: u16) -> Vec<Value> {
+        let state = self.lock();
+        let all: Vec<&Value> = state.connections.values().collect();
+        to_port(&all, port).cloned().collect()
+    }
+
+    /// Records of another schema so far: `certificate`, `finding`, `gap`.
+    #[must_use]
+    pub fn others(&self, kind: &str) -> Vec<Value> {
+        let schema = format!("countersign.{kind}/1");
+        self.lock().others.iter().filter(|record| text(record, "/schema") == schema).cloned().collect()
+    }
+
+    /// Where the contract of revisions was broken, or a line was no JSON.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
+    }
+}
+
+/// Connections whose server port, dialled or real, is `port`.
+fn to_port<'a>(all: &'a [&'a Value], port: u16) -> impl Iterator<Item = &'a Value> {
+    let port = u64::from(port);
+    all.iter().copied().filter(move |record| {
+        ["/server/port", "/server/dialled_port"]
+            .iter()
+            .any(|pointer| at(record, pointer).as_u64() == Some(port))
+    })
+}
+
+/// The value at a JSON pointer, null if there is none.
+#[must_use]
+pub fn at<'a>(record: &'a Value, pointer: &str) -> &'a Value {
+    record.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+/// The string at a JSON pointer, empty if there is none.
+#[must_use]
+pub fn text<'a>(record: &'a Value, pointer: &str) -> &'a str {
+    at(record, pointer).as_str().unwrap_or_default()
+}
