@@ -54,6 +54,11 @@ impl Agent {
         Ok(agent)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its metrics now.
     pub fn page(&self) -> Result<Page> {
         self.get("/metrics").map(Page)

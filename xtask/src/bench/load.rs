@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
 use super::agent::free_port;
 use crate::process;
@@ -17,6 +19,16 @@ const SERVER_PROCESSOR: &str = "0";
 const CLIENT_PROCESSOR: &str = "1";
 /// Enough to keep a single server process busy without a gap.
 const CONNECTIONS: &str = "--connections=16";
+
+/// One run.
+#[derive(Clone, Copy)]
+pub struct Run {
+    /// Work per second: what a user notices.
+    pub rate: f64,
+    /// Work per second of processor time: the same on a machine that has nothing else to do, and less
+    /// disturbed on one that has.
+    pub efficiency: f64,
+}
 
 /// A server and what its client does.
 pub struct Load {
@@ -72,8 +84,22 @@ impl Load {
         Ok(load)
     }
 
-    /// The rate over this time.
-    pub fn run(&self, length: Duration) -> Result<f64> {
+    /// Loads for this time. The processor time of the server, of the client, and of `agent` counts.
+    pub fn run(&self, length: Duration, agent: Option<u32>) -> Result<Run> {
+        let own_time = || -> Result<Duration> {
+            let mut total = processor_time(self.server.id())? + client_time()?;
+            if let Some(agent) = agent {
+                total += processor_time(agent)?;
+            }
+            Ok(total)
+        };
+        let before = own_time()?;
+        let rate = self.rate(length)?;
+        let spent = own_time()?.saturating_sub(before);
+        Ok(Run { rate, efficiency: rate * length.as_secs_f64() / spent.as_secs_f64() })
+    }
+
+    fn rate(&self, length: Duration) -> Result<f64> {
         let seconds = length.as_secs();
         match &self.client {
             Client::Requests(arguments) => {
@@ -94,6 +120,25 @@ impl Load {
             }
         }
     }
+}
+
+/// Processor time of all living threads of a process.
+fn processor_time(pid: u32) -> Result<Duration> {
+    let mut total = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // The first field is the time on a processor in nanoseconds (Documentation/scheduler/sched-stats).
+        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let nanoseconds = text.split_whitespace().next().context("an empty schedstat")?;
+        total += Duration::from_nanos(nanoseconds.parse()?);
+    }
+    Ok(total)
+}
+
+/// Processor time of all children that have ended: within a run that is the client alone.
+fn client_time() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(Duration::from_micros(microseconds.try_into()?))
 }
 
 impl Drop for Load {
