@@ -336,6 +336,28 @@ pub enum LossCause {
     Malformed,
 }
 
+impl LossCause {
+    /// All causes.
+    pub const ALL: [LossCause; 5] = [
+        LossCause::RingFull,
+        LossCause::TableFull,
+        LossCause::Unreadable,
+        LossCause::AgentDown,
+        LossCause::Malformed,
+    ];
+
+    /// As it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LossCause::RingFull => "ring_full",
+            LossCause::TableFull => "table_full",
+            LossCause::Unreadable => "unreadable",
+            LossCause::AgentDown => "agent_down",
+            LossCause::Malformed => "malformed",
+        }
+    }
+}
+
 /// What user space tells the kernel about a socket that it still looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {

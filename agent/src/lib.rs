@@ -5,6 +5,36 @@
 
 pub mod event;
 
+pub mod display;
+
 pub mod record;
 
+pub mod kernel;
+
+pub mod reassembly;
+
 pub mod tls;
+
+pub mod cleartext;
+
+pub mod certificate;
+
+pub mod connection;
+
+pub mod identity;
+
+pub mod scope;
+
+pub mod verdict;
+
+pub mod config;
+
+pub mod logging;
+
+pub mod metrics;
+
+pub mod api;
+
+pub mod daemon;
+
+pub mod cli;

@@ -235,4 +235,33 @@ pub enum UnknownReason {
     OutcomeNotVisible,
     /// Traffic that never reached the hooks.
     Bypassed,
+    /// A protocol that protects itself in its own way; its authentication is not evaluated.
+    OtherProtocol,
+    /// Bytes that are no TLS and match no known protocol: they may be anything.
+    ProtocolNotRecognised,
+}
+
+impl UnknownReason {
+    /// As it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UnknownReason::Incomplete => "incomplete",
+            UnknownReason::MidStream => "mid_stream",
+            UnknownReason::Lost => "lost",
+            UnknownReason::Budget => "budget",
+            UnknownReason::Truncated => "truncated",
+            UnknownReason::Malformed => "malformed",
+            UnknownReason::ResumptionOriginNotVisible => "resumption_origin_not_visible",
+            UnknownReason::ResumptionOriginNotSeen => "resumption_origin_not_seen",
+            UnknownReason::PaddingOrUnrecognised => "padding_or_unrecognised",
+            UnknownReason::Contradiction => "contradiction",
+            UnknownReason::EarlyData => "early_data",
+            UnknownReason::UnknownSuite => "unknown_suite",
+            UnknownReason::Renegotiation => "renegotiation",
+            UnknownReason::OutcomeNotVisible => "outcome_not_visible",
+            UnknownReason::Bypassed => "bypassed",
+            UnknownReason::OtherProtocol => "other_protocol",
+            UnknownReason::ProtocolNotRecognised => "protocol_not_recognised",
+        }
+    }
 }

@@ -1,5 +1,38 @@
 //! TLS: in-order bytes of both directions → facts.
+//!
+//! Enters: the payload of one TCP connection, each direction in order, with what the sender had
+//! acknowledged when it sent it. Leaves: [`TlsFacts`], or "not TLS" with a bounded prefix of each
+//! direction. Three-valued: found, certainly not, not yet.
+//!
+//! Refuses: clocks, IO, logging, policy, keys. Nothing encrypted is kept: of such records only the
+//! five header bytes are read. The facts depend on the bytes and their causality alone, never on the
+//! order in which the two directions were observed:
+//!
+//! ```text
+//! bytes ─► stream (records, messages) ─► entries ─┬─► classic  (≤ 1.2) ─┐
+//!                    └─► hello, message ─► facts ─┴─► modern (1.3) ─────┴─► facts
+//!                                                       └ inference (geometry)
+//! ```
 
+mod classic;
+mod conversation;
 mod facts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+mod handshake;
+mod hello;
+mod history;
+mod inference;
+mod message;
+mod modern;
+mod names;
+mod outline;
+mod stream;
+mod suite;
+#[cfg(test)]
+mod tests;
 
+pub use conversation::{Conversation, Direction, Outlook, PEEK, Reading};
 pub use facts::*;
+pub use names::{alert_name, group_name};
+pub use suite::{cipher_suite_name, suite_is_anonymous, suite_is_integrity_only};

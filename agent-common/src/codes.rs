@@ -1,0 +1,105 @@
+//! The integers that stand for something.
+
+/// What a ring-buffer record is ([`crate::Header::kind`]).
+pub mod kind {
+    /// [`crate::HolderRecord`]: a process connects; the pair's remote is the dialled address.
+    pub const CONNECT: u32 = 1;
+    /// [`crate::HolderRecord`]: a process asks for the peer; detail 1 = multipath.
+    pub const PEER_ASKED: u32 = 2;
+    /// [`crate::HolderRecord`]: the last holder lets go; detail 1 = multipath.
+    pub const RELEASED: u32 = 3;
+    /// [`crate::EstablishedRecord`]; detail is a [`super::role`].
+    pub const ESTABLISHED: u32 = 4;
+    /// [`crate::SegmentRecord`], followed by its payload.
+    pub const SEGMENT: u32 = 5;
+    /// [`crate::ClosedRecord`]; detail is a [`super::close`].
+    pub const CLOSED: u32 = 6;
+    /// [`crate::ExistingRecord`].
+    pub const EXISTING: u32 = 7;
+    /// [`crate::Header`] alone: a further subflow of a multipath connection.
+    pub const SUBFLOW: u32 = 8;
+    /// [`crate::ForkRecord`].
+    pub const FORK: u32 = 9;
+    /// [`crate::ExecRecord`].
+    pub const EXEC: u32 = 10;
+    /// [`crate::ExitRecord`].
+    pub const EXIT: u32 = 11;
+}
+
+/// Which side of a connection a socket is.
+pub mod role {
+    /// Active open.
+    pub const CLIENT: u32 = 1;
+    /// Passive open.
+    pub const SERVER: u32 = 2;
+}
+
+/// How a connection ended.
+pub mod close {
+    /// Both sides finished.
+    pub const FIN: u32 = 1;
+    /// Aborted.
+    pub const RESET: u32 = 2;
+}
+
+/// Flags of a segment ([`crate::Header::detail`]).
+pub mod segment {
+    /// The socket received the bytes; without it, it sent them.
+    pub const RECEIVED: u32 = 1;
+    /// A listening socket saw them: the pair says whose they will be.
+    pub const LISTENER: u32 = 2;
+}
+
+/// Flags of a task ([`crate::TaskRecord::flags`]).
+pub mod task {
+    /// `PF_KTHREAD` was set.
+    pub const KERNEL_THREAD: u32 = 1;
+}
+
+/// Address families (the kernel's own numbers, part of its user ABI).
+pub mod family {
+    /// AF_INET.
+    pub const INET: u32 = 2;
+    /// AF_INET6.
+    pub const INET6: u32 = 10;
+}
+
+/// TCP states (linux/bpf.h `BPF_TCP_*`, user ABI).
+pub mod tcp_state {
+    /// Open both ways.
+    pub const ESTABLISHED: u32 = 1;
+    /// Active open under way.
+    pub const SYN_SENT: u32 = 2;
+    /// Passive open under way.
+    pub const SYN_RECEIVED: u32 = 3;
+    /// We finished; the peer has not acknowledged it.
+    pub const FIN_WAIT1: u32 = 4;
+    /// We finished; the peer has not.
+    pub const FIN_WAIT2: u32 = 5;
+    /// Both finished, waiting.
+    pub const TIME_WAIT: u32 = 6;
+    /// The end.
+    pub const CLOSE: u32 = 7;
+    /// The peer finished; we have not.
+    pub const CLOSE_WAIT: u32 = 8;
+    /// Both finished; our FIN is not acknowledged.
+    pub const LAST_ACK: u32 = 9;
+    /// A listening socket.
+    pub const LISTEN: u32 = 10;
+    /// Both finished at once.
+    pub const CLOSING: u32 = 11;
+}
+
+/// Slots of the per-CPU counters.
+pub mod counter {
+    /// Records that found no room in the ring buffer.
+    pub const RING_FULL: u32 = 0;
+    /// Sockets for which no storage could be had.
+    pub const TABLE_FULL: u32 = 1;
+    /// Packets that could not be read.
+    pub const UNREADABLE: u32 = 2;
+    /// Payload bytes shipped.
+    pub const BYTES_SHIPPED: u32 = 3;
+    /// How many slots there are.
+    pub const SLOTS: usize = 4;
+}

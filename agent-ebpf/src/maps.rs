@@ -1,0 +1,48 @@
+//! Every map, with the reason for its size.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::{HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
+    cty::c_void,
+    macros::btf_map,
+};
+use countersign_common::{DECISIONS_MAX, DecisionRecord, JOINS_MAX, PairRecord, RING_BYTES, counter};
+
+use crate::state::Socket;
+
+/// All events, in the order in which they happened on each CPU. User space sets the size.
+#[btf_map]
+pub static EVENTS: RingBuf<u8, RING_BYTES> = RingBuf::new();
+
+/// What is remembered of each socket; lives and dies with it, so it needs no bound of its own.
+#[btf_map]
+pub static SOCKETS: SkStorage<Socket> = SkStorage::new();
+
+/// What user space decided, by socket cookie; a packet moves it into `SOCKETS`. Not preallocated:
+/// in the steady state it is nearly empty.
+#[btf_map]
+pub static DECISIONS: HashMap<u64, DecisionRecord, DECISIONS_MAX, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// Address pairs (as the accepted socket will have them) whose SYN carried MP_JOIN. Least recently
+/// used entries go first: a join that never completes must not stay.
+#[btf_map]
+pub static JOINS: LruHashMap<PairRecord, u32, JOINS_MAX> = LruHashMap::new();
+
+/// Losses and volume, one slot per `counter`.
+#[btf_map]
+pub static COUNTERS: PerCpuArray<u64, { counter::SLOTS }> = PerCpuArray::new();
+
+/// A map as helpers want it.
+#[inline(always)]
+pub fn raw<M>(map: &'static M) -> *mut c_void {
+    (&raw const *map).cast_mut().cast()
+}
+
+/// Adds to one of the counters.
+#[inline(always)]
+pub fn count(slot: u32, amount: u64) {
+    if let Some(value) = COUNTERS.get_ptr_mut(slot) {
+        unsafe { *value += amount };
+    }
+}

@@ -1,0 +1,50 @@
+//! A record for tests.
+
+use crate::record::*;
+
+/// A connection of which nothing is known.
+pub(crate) fn connection(number: u32) -> ConnectionRecord {
+    let evidence = EvidenceRecord {
+        server: EvidenceName::None,
+        client: EvidenceName::None,
+        reason: None,
+        disagreement: None,
+    };
+    ConnectionRecord {
+        schema: CONNECTION_SCHEMA.into(),
+        id: format!("{number:08}"),
+        revision: 1,
+        r#final: false,
+        session_id: None,
+        host: None,
+        host_id: None,
+        boot_id: None,
+        agent_version: None,
+        source: "live".into(),
+        file: None,
+        opened: WallTime(0),
+        decided: None,
+        closed: None,
+        close_reason: None,
+        scope: Scope::Loopback,
+        interface: None,
+        client: EndpointRecord { address: "127.0.0.1".into(), port: 50_000, ..EndpointRecord::default() },
+        server: EndpointRecord { address: "127.0.0.1".into(), port: 80, ..EndpointRecord::default() },
+        observed_from: vec![],
+        protocol: "http/1".into(),
+        upgraded_from: None,
+        encryption: Encryption::None,
+        authentication: Authentication::None,
+        evidence,
+        confidence: ConfidenceRecord { server: None, client: None },
+        credential_in_clear: None,
+        cleartext_examined: DirectionBytes::default(),
+        capture_complete: true,
+        capture_reason: None,
+        tls: None,
+        findings: vec![],
+        authorization: None,
+        policy_version: None,
+        bytes: None,
+    }
+}

@@ -1,0 +1,236 @@
+//! What is typed. One definition gives the parser, the help, the man page and the completions.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+
+use crate::api::WatchFilter;
+use crate::config::Overrides;
+use crate::record::{Authentication, Scope};
+
+const PROGRAM_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign check                            what works on this host, and why the rest does not
+  countersign run                              the daemon, on its embedded defaults
+  countersign watch --scope east_west          connections between internal addresses, live
+  countersign config default                   the configuration with every key explained
+
+EXIT STATUS:
+  0  done; the answer is yes
+  1  done; the answer is no: something that is needed is missing (check)
+  2  the arguments or the configuration are wrong
+  3  it cannot be done here: no rights, no daemon, no support in the kernel";
+
+const CHECK_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign check
+  countersign check --json
+  countersign check --config /etc/countersign/countersign.toml
+
+EXIT STATUS:
+  0 if the daemon can run here, 1 if something that it needs is missing. What is merely degraded does not count.";
+
+const RUN_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign run
+  countersign run --config /etc/countersign/countersign.toml
+  countersign run --data-dir /tmp/second --socket /tmp/second/api.sock --metrics-listen 127.0.0.1:19965
+
+SIGNALS:
+  SIGHUP reads the configuration again; if it is wrong the old one stays and the log says why.
+  SIGTERM and SIGINT end the daemon and take its programs out of the kernel.";
+
+const WATCH_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign watch
+  countersign watch --authentication none,unknown --scope east_west
+  countersign watch --port 443 --unit nginx.service
+  countersign watch --finding unauthenticated_east_west --json
+  countersign watch --closed --count 100 --json
+
+COLUMNS:
+  The mark before the time is + for a new connection, ~ for one that is known better now, . for its end.
+  EVIDENCE is how the client's side of the answer is known; /high and /medium say how surely.
+  Filters of one kind are alternatives, different kinds must all match. Certificates, findings and gaps are
+  printed with --json only, save that a gap always has its line.";
+
+const CONFIG_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign config default > /etc/countersign/countersign.toml
+  countersign config check /etc/countersign/countersign.toml";
+
+const COMPLETION_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign completion bash > /etc/bash_completion.d/countersign
+  countersign completion zsh > /usr/local/share/zsh/site-functions/_countersign
+  countersign completion fish > /etc/fish/completions/countersign.fish";
+
+const MAN_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign man > /usr/local/share/man/man8/countersign.8";
+
+/// Audits the identity of every TCP connection of this host: who talked to whom, and did each side prove who it is?
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, after_help = PROGRAM_EXAMPLES, max_term_width = 110)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what works on this host, what does not, why, and what to do
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArguments),
+    /// Run the daemon
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArguments),
+    /// Show connections live, as the daemon sees them
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(Box<WatchArguments>),
+    /// Print the default configuration, or check one
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(ConfigArguments),
+    /// Print completions for a shell
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion(CompletionArguments),
+    /// Print the manual page
+    #[command(after_help = MAN_EXAMPLES)]
+    Man,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Configuration to check with [default: /etc/countersign/countersign.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One JSON object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Configuration [default: /etc/countersign/countersign.toml if it is there, else embedded defaults]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder for what outlives the daemon; overrides daemon.data_dir
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Unix socket for readers; overrides daemon.socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Address and port of the metrics page; overrides metrics.listen
+    #[arg(long, value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+impl RunArguments {
+    /// What overrides the file.
+    pub(super) fn overrides(&self) -> Overrides {
+        Overrides {
+            data_dir: self.data_dir.clone(),
+            socket: self.socket.clone(),
+            metrics_listen: self.metrics_listen,
+        }
+    }
+}
+
+/// `watch`
+#[derive(Debug, Args)]
+pub struct WatchArguments {
+    /// Only connections where this was established
+    #[arg(long, value_name = "ANSWER", value_delimiter = ',', value_parser = authentication())]
+    pub authentication: Vec<Authentication>,
+    /// Only connections between such ends
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', value_parser = scope())]
+    pub scope: Vec<Scope>,
+    /// Only connections with such a finding
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    pub finding: Vec<String>,
+    /// Only connections that this process held, on either end
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub pid: Vec<u32>,
+    /// Only connections of this systemd unit, on either end
+    #[arg(long, value_name = "UNIT")]
+    pub unit: Vec<String>,
+    /// Only connections to this port of the server, as it has it or as it was dialled
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    pub port: Vec<u16>,
+    /// Only the last word on each connection, when it has ended
+    #[arg(long)]
+    pub closed: bool,
+    /// Stop after so many connections were printed
+    #[arg(long, value_name = "N")]
+    pub count: Option<NonZeroU64>,
+    /// One JSON object per line, with all fields
+    #[arg(long)]
+    pub json: bool,
+    /// The daemon's socket [default: as the configuration says]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The daemon's configuration, to find its socket
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub config: Option<PathBuf>,
+}
+
+impl WatchArguments {
+    /// What is wanted from the daemon.
+    pub(super) fn filter(&self) -> WatchFilter {
+        WatchFilter {
+            authentication: self.authentication.clone(),
+            scope: self.scope.clone(),
+            finding: self.finding.clone(),
+            pid: self.pid.clone(),
+            unit: self.unit.clone(),
+            port: self.port.clone(),
+            closed: self.closed,
+        }
+    }
+}
+
+/// `config`
+#[derive(Debug, Args)]
+pub struct ConfigArguments {
+    /// Which.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the default configuration, with every key explained
+    Default,
+    /// Check a configuration; what is wrong is named with file, line and key
+    Check {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// `completion`
+#[derive(Debug, Args)]
+pub struct CompletionArguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+fn authentication() -> impl TypedValueParser<Value = Authentication> {
+    PossibleValuesParser::new(Authentication::ALL.iter().map(|name| name.as_str()))
+        .try_map(|name| name.parse::<Authentication>())
+}
+
+fn scope() -> impl TypedValueParser<Value = Scope> {
+    PossibleValuesParser::new(Scope::ALL.iter().map(|name| name.as_str()))
+        .try_map(|name| name.parse::<Scope>())
+}

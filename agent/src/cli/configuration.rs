@@ -1,0 +1,25 @@
+//! `countersign config`
+
+use std::io::Write as _;
+
+use super::arguments::ConfigCommand;
+use super::output::stdout;
+use super::{Exit, Failure, Program};
+use crate::config::{Config, DEFAULT_TEXT};
+use crate::display::display_safe;
+
+pub(super) fn configuration(command: &ConfigCommand, program: &Program) -> Result<Exit, Failure> {
+    match command {
+        ConfigCommand::Default => stdout().write_all(DEFAULT_TEXT.as_bytes())?,
+        ConfigCommand::Check { file } => {
+            let config = Config::load(Some(file), program.finding_codes)?;
+            let exceptions = match config.exceptions.len() {
+                0 => String::new(),
+                1 => ", with 1 exception".to_owned(),
+                count => format!(", with {count} exceptions"),
+            };
+            writeln!(stdout(), "{} is valid{exceptions}", display_safe(&file.to_string_lossy()))?;
+        }
+    }
+    Ok(Exit::Success)
+}

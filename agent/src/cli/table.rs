@@ -1,0 +1,145 @@
+//! The live table: one line per connection and revision.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::output::{Colour, coloured};
+use crate::display::display_safe;
+use crate::record::{Authentication, ConnectionRecord, EndpointRecord, EvidenceName, GapRecord, WallTime};
+
+/// Widths in characters: what fits a usual name. Longer ones are cut with `…`; `--json` has them whole.
+const CLIENT: usize = 22;
+const SERVER: usize = 28;
+const PROTOCOL: usize = 12;
+const EVIDENCE: usize = 20;
+
+/// The cells, safe to print and not yet aligned.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    mark: char,
+    time: String,
+    scope: &'static str,
+    client: String,
+    server: String,
+    protocol: String,
+    authentication: Authentication,
+    evidence: String,
+    findings: String,
+}
+
+impl Row {
+    pub fn of(record: &ConnectionRecord) -> Row {
+        let version = record.tls.as_ref().and_then(|tls| tls.version.as_deref());
+        let protocol = match version {
+            Some(version) => Cow::Owned(format!("{} {version}", record.protocol)),
+            None => Cow::Borrowed(record.protocol.as_str()),
+        };
+        let port = record.server.port;
+        let server = match name(&record.server) {
+            Some(name) => format!("{}:{port}", cut(&name, SERVER - format!(":{port}").len())),
+            None => address(&record.server, true),
+        };
+        let client = name(&record.client).unwrap_or_else(|| address(&record.client, false));
+        Row {
+            mark: match (record.r#final, record.revision) {
+                (true, _) => '.',
+                (false, 0 | 1) => '+',
+                _ => '~',
+            },
+            time: time(record.closed.or(record.decided).unwrap_or(record.opened)),
+            scope: record.scope.as_str(),
+            client: cut(&client, CLIENT),
+            server,
+            protocol: cut(&display_safe(&protocol), PROTOCOL),
+            authentication: record.authentication,
+            evidence: cut(&evidence(record), EVIDENCE),
+            findings: display_safe(&record.findings.join(" ")).into_owned(),
+        }
+    }
+
+    pub fn line(&self, colour: bool) -> String {
+        let authentication = format!("{:<15}", self.authentication.as_str());
+        let shade = match self.authentication {
+            Authentication::Mutual | Authentication::Psk => Colour::Good,
+            Authentication::ServerOnly | Authentication::NotEstablished => Colour::Warning,
+            Authentication::None | Authentication::Anonymous => Colour::Bad,
+            Authentication::Unknown => Colour::Faint,
+        };
+        let line = format!(
+            "{} {:<8} {:<11} {:>CLIENT$} → {:<SERVER$} {:<PROTOCOL$} {} {:<EVIDENCE$} {}",
+            self.mark,
+            self.time,
+            self.scope,
+            self.client,
+            self.server,
+            self.protocol,
+            coloured(&authentication, shade, colour),
+            self.evidence,
+            self.findings
+        );
+        line.trim_end().to_owned()
+    }
+}
+
+pub(super) fn print_header(output: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        output,
+        "  {:<8} {:<11} {:>CLIENT$} → {:<SERVER$} {:<PROTOCOL$} {:<15} {:<EVIDENCE$} FINDINGS",
+        "TIME UTC", "SCOPE", "CLIENT", "SERVER:PORT", "PROTOCOL", "AUTHENTICATION", "EVIDENCE"
+    )
+}
+
+pub(super) fn print_gap(gap: &GapRecord, output: &mut impl Write) -> io::Result<()> {
+    let lost = gap.lost.map_or("unknown".to_owned(), |lost| lost.to_string());
+    let from = gap.from.map_or("?".to_owned(), time);
+    let cause = display_safe(&gap.cause);
+    writeln!(output, "-- not seen from {from} to {}: {cause}, lost: {lost}", time(gap.to))
+}
+
+fn time(time: WallTime) -> String {
+    match jiff::Timestamp::from_nanosecond(i128::from(time.0)) {
+        Ok(time) => time.strftime("%H:%M:%S").to_string(),
+        Err(_) => "?".to_owned(),
+    }
+}
+
+/// The workload and the pid, else the process; without both only the address is known.
+fn name(end: &EndpointRecord) -> Option<String> {
+    let process = end.process.as_ref();
+    let workload = end.workload.as_ref().map(|workload| match workload.kind.as_str() {
+        "executable" => Path::new(&workload.name)
+            .file_name()
+            .map_or_else(|| workload.name.as_str().into(), |name| name.to_string_lossy()),
+        _ => workload.name.as_str().into(),
+    });
+    let name = workload.or_else(|| process.map(|process| process.comm.as_str().into()))?;
+    let pid = process.map_or(String::new(), |process| format!("[{}]", process.pid));
+    Some(display_safe(&format!("{name}{pid}")).into_owned())
+}
+
+fn address(end: &EndpointRecord, with_port: bool) -> String {
+    let address = display_safe(&end.address);
+    match with_port {
+        true if address.contains(':') => format!("[{address}]:{}", end.port),
+        true => format!("{address}:{}", end.port),
+        false => address.into_owned(),
+    }
+}
+
+fn evidence(record: &ConnectionRecord) -> String {
+    let evidence = record.evidence.client;
+    let text = match (evidence, &record.evidence.reason, record.confidence.client) {
+        (EvidenceName::Unknown, Some(reason), _) => reason.clone(),
+        (_, _, Some(confidence)) => format!("{evidence}/{confidence}"),
+        _ => evidence.to_string(),
+    };
+    display_safe(&text).into_owned()
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}

@@ -1,0 +1,93 @@
+//! `countersign watch`
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::arguments::WatchArguments;
+use super::output::{colour, stdout};
+use super::table::{Row, print_gap, print_header};
+use super::{Exit, Failure, Program};
+use crate::api::WatchClient;
+use crate::config::{Config, ConfigError};
+use crate::display::json_safe;
+use crate::record::{CONNECTION_SCHEMA, ConnectionRecord, GAP_SCHEMA, GapRecord};
+
+pub(super) fn watch(arguments: &WatchArguments, program: &Program) -> Result<Exit, Failure> {
+    if let Some(code) = arguments.finding.iter().find(|code| !program.finding_codes.contains(&code.as_str()))
+    {
+        let known = program.finding_codes.join(", ");
+        return Err(Failure::Usage(format!("--finding: `{code}` is not a finding code: they are {known}")));
+    }
+    let socket = socket(arguments, program)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut client = WatchClient::connect(&socket, &arguments.filter()).await?;
+        let mut printer = Printer::new(stdout(), arguments.json, colour())?;
+        while let Some(line) = client.next_line().await? {
+            printer.print(&line)?;
+            if arguments.count.is_some_and(|count| printer.connections >= count.get()) {
+                return Ok(Exit::Success);
+            }
+        }
+        let _ = writeln!(std::io::stderr(), "countersign: the daemon has ended");
+        Ok(Exit::Success)
+    })
+}
+
+/// As typed, else as the configuration says; members of the socket's group need not be able to read that.
+fn socket(arguments: &WatchArguments, program: &Program) -> Result<PathBuf, Failure> {
+    if let Some(socket) = &arguments.socket {
+        return Ok(socket.clone());
+    }
+    match Config::load(arguments.config.as_deref(), program.finding_codes) {
+        Ok(config) => Ok(config.daemon.socket),
+        Err(ConfigError::Unreadable { .. }) if arguments.config.is_none() => {
+            Ok(Config::default().daemon.socket)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Prints lines of the stream and counts connections.
+pub(super) struct Printer<W> {
+    output: W,
+    json: bool,
+    colour: bool,
+    pub connections: u64,
+}
+
+impl<W: Write> Printer<W> {
+    pub fn new(mut output: W, json: bool, colour: bool) -> std::io::Result<Self> {
+        if !json {
+            print_header(&mut output)?;
+            output.flush()?;
+        }
+        Ok(Printer { output, json, colour, connections: 0 })
+    }
+
+    pub fn print(&mut self, line: &str) -> std::io::Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Schema {
+            #[serde(default)]
+            schema: String,
+        }
+        // A later daemon may send kinds that this program does not know: --json passes them on, the table has no row.
+        let schema = serde_json::from_str::<Schema>(line).map(|line| line.schema).unwrap_or_default();
+        self.connections += u64::from(schema == CONNECTION_SCHEMA);
+        if self.json {
+            writeln!(self.output, "{}", json_safe(line))?;
+        } else if schema == CONNECTION_SCHEMA {
+            match serde_json::from_str::<ConnectionRecord>(line) {
+                Ok(record) => writeln!(self.output, "{}", Row::of(&record).line(self.colour))?,
+                Err(error) => {
+                    writeln!(self.output, "-- a connection that this version cannot read: {error}")?
+                }
+            }
+        } else if schema == GAP_SCHEMA
+            && let Ok(gap) = serde_json::from_str::<GapRecord>(line)
+        {
+            print_gap(&gap, &mut self.output)?;
+        }
+        self.output.flush()
+    }
+}

@@ -1,0 +1,275 @@
+//! Configuration: what the operator typed and what it means.
+//!
+//! Enters: a TOML file, else the embedded defaults (`default.toml`, which documents every key), and the flags that
+//! override it. Leaves: [`Config`], in which every value has been checked. Refuses: unknown keys, values out of
+//! their bounds, and anything it would have to guess; the error names file, line and key.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+
+mod error;
+mod file;
+mod meaning;
+mod selector;
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, InvalidConfig};
+pub use file::ConfigFile;
+pub use selector::{ExceptionRule, Selector, SelectorError};
+
+/// The commented default, as `countersign config default` prints it.
+pub const DEFAULT_TEXT: &str = include_str!("default.toml");
+/// Read when no file is named, if it is there.
+pub const DEFAULT_PATH: &str = "/etc/countersign/countersign.toml";
+
+/// Largest configuration file: a thousand exceptions fit, a mistaken log file does not.
+pub const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Most exceptions: each is tried on each finding.
+pub const MAX_EXCEPTIONS: usize = 1000;
+/// Most internal networks: each is tried on each new connection.
+pub const MAX_INTERNAL_NETWORKS: usize = 1000;
+/// Smallest start budget: below it a ClientHello does not fit.
+pub const MIN_BUDGET_BYTES: u32 = 1024;
+/// Largest budget: user space may hold this much of each direction of each undecided connection.
+pub const MAX_BUDGET_BYTES: u32 = 1 << 20;
+/// Smallest ring: it must hold a few of the largest records, 4 KiB each.
+pub const MIN_RING_BYTES: u32 = 16 << 10;
+/// Largest ring: locked kernel memory.
+pub const MAX_RING_BYTES: u32 = 256 << 20;
+/// Largest table: about a gigabyte if all were filled with connections.
+pub const MAX_TABLE_ENTRIES: u32 = 1_000_000;
+
+/// A configuration that has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// File it was read from; `None` for the embedded defaults.
+    pub source: Option<PathBuf>,
+    /// `[daemon]`
+    pub daemon: DaemonConfig,
+    /// `[metrics]`
+    pub metrics: MetricsConfig,
+    /// `[scope]`
+    pub scope: ScopeConfig,
+    /// `[capture]`
+    pub capture: CaptureConfig,
+    /// `[limits]`
+    pub limits: LimitsConfig,
+    /// `[findings]`
+    pub findings: FindingsConfig,
+    /// `[[exception]]`
+    pub exceptions: Vec<ExceptionRule>,
+    /// `[log]`
+    pub log: LogConfig,
+}
+
+/// `[daemon]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonConfig {
+    /// Folder for what outlives the daemon; absolute.
+    pub data_dir: PathBuf,
+    /// Unix socket; absolute, at most [`MAX_SOCKET_PATH_BYTES`] long.
+    pub socket: PathBuf,
+    /// Group that may read it beside root; `None`: nobody.
+    pub socket_group: Option<String>,
+}
+
+/// Longest path of a Unix socket: `sun_path` has 108 bytes with the final NUL (unix(7)).
+pub const MAX_SOCKET_PATH_BYTES: usize = 107;
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// Whether to listen at all.
+    pub enabled: bool,
+    /// Where; a loopback address unless `allow_remote`.
+    pub listen: SocketAddr,
+    /// Other addresses than loopback are meant.
+    pub allow_remote: bool,
+}
+
+/// `[scope]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeConfig {
+    /// Networks added to the built-in ones.
+    pub internal: Vec<IpNet>,
+}
+
+/// `[capture]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureConfig {
+    /// Bytes of each direction that every connection starts with.
+    pub start_budget_bytes: u32,
+    /// Bytes of each direction at most; not below the former.
+    pub max_budget_bytes: u32,
+    /// Size of the ring buffer, a power of two.
+    pub ring_bytes: u32,
+    /// Where to attach; `None`: the root of the mounted cgroup v2 hierarchy.
+    pub cgroup_root: Option<PathBuf>,
+}
+
+/// `[limits]`: entries of each table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Open connections.
+    pub connections: usize,
+    /// Processes.
+    pub processes: usize,
+    /// Certificates.
+    pub certificates: usize,
+    /// TLS sessions.
+    pub sessions: usize,
+}
+
+/// `[findings]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FindingsConfig {
+    /// Known codes that are not to be reported.
+    pub disabled: Vec<String>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Least important level written.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Levels of log messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something does not work.
+    Error,
+    /// Something works less well than asked for.
+    Warn,
+    /// What an operator wants to know.
+    Info,
+    /// What a developer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            source: None,
+            daemon: DaemonConfig {
+                data_dir: "/var/lib/countersign".into(),
+                socket: "/run/countersign/countersign.sock".into(),
+                socket_group: Some("countersign".into()),
+            },
+            metrics: MetricsConfig {
+                enabled: true,
+                listen: SocketAddr::from(([127, 0, 0, 1], 19964)),
+                allow_remote: false,
+            },
+            scope: ScopeConfig { internal: Vec::new() },
+            capture: CaptureConfig {
+                start_budget_bytes: 32 << 10,
+                max_budget_bytes: 128 << 10,
+                ring_bytes: 16 << 20,
+                cgroup_root: None,
+            },
+            limits: LimitsConfig {
+                connections: 131_072,
+                processes: 32_768,
+                certificates: 16_384,
+                sessions: 65_536,
+            },
+            findings: FindingsConfig { disabled: Vec::new() },
+            exceptions: Vec::new(),
+            log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
+        }
+    }
+}
+
+/// What the command line sets over the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--socket`
+    pub socket: Option<PathBuf>,
+    /// `--metrics-listen`
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+/// Everything needed to read the configuration, once or again at SIGHUP.
+#[derive(Debug, Clone)]
+pub struct ConfigLoader {
+    /// File named on the command line; `None`: [`DEFAULT_PATH`] if it is there, else the defaults.
+    pub path: Option<PathBuf>,
+    /// Flags.
+    pub overrides: Overrides,
+    /// Finding codes that a configuration may name.
+    pub known_codes: &'static [&'static str],
+}
+
+impl ConfigLoader {
+    /// Reads and checks the file and applies the flags.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(self.path.as_deref(), self.known_codes)?;
+        config.override_with(&self.overrides)?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Reads and checks `path`; without one [`DEFAULT_PATH`] if it is there, else the defaults.
+    pub fn load(path: Option<&Path>, known_codes: &[&str]) -> Result<Config, ConfigError> {
+        let (path, optional) = match path {
+            Some(path) => (path, false),
+            None => (Path::new(DEFAULT_PATH), true),
+        };
+        match file::read(path) {
+            Ok(text) => Config::parse(&text, path, known_codes),
+            Err(ConfigError::Unreadable { source, .. })
+                if optional && source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(Config::default())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks a text; `name` is the file's name in errors.
+    pub fn parse(text: &str, name: &Path, known_codes: &[&str]) -> Result<Config, ConfigError> {
+        let file: ConfigFile =
+            toml::from_str(text).map_err(|refused| InvalidConfig::from_toml(name, text, &refused))?;
+        let mut config = meaning::of(file, known_codes)
+            .map_err(|refused| InvalidConfig::at(name, text, refused.span, refused.message))?;
+        config.source = Some(name.to_path_buf());
+        Ok(config)
+    }
+
+    /// Applies what the command line says over the file.
+    pub fn override_with(&mut self, overrides: &Overrides) -> Result<(), ConfigError> {
+        let flag = |flag, message| ConfigError::Flag { flag, message };
+        if let Some(data_dir) = &overrides.data_dir {
+            self.daemon.data_dir =
+                meaning::absolute(data_dir).map_err(|message| flag("--data-dir", message))?;
+        }
+        if let Some(socket) = &overrides.socket {
+            self.daemon.socket = meaning::socket_path(socket).map_err(|message| flag("--socket", message))?;
+        }
+        if let Some(listen) = overrides.metrics_listen {
+            self.metrics.listen = meaning::metrics_address(listen, self.metrics.allow_remote)
+                .map_err(|message| flag("--metrics-listen", message))?;
+        }
+        Ok(())
+    }
+}

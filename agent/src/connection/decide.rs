@@ -1,0 +1,212 @@
+//! When a connection is decided, what it then amounts to, and who is told.
+
+use super::reading::Reading;
+use super::sessions::{Origin, Sessions};
+use super::side::{HolderRole, OwnerSource};
+use super::{Conclusion, Connection, ConnectionKey, Connections, Fingerprint, Protocol, Sink, Stage};
+use crate::certificate;
+use crate::cleartext::{self, Name};
+use crate::event::{CloseReason, Decision, Role, Timestamp, Travel};
+use crate::record::Authentication;
+use crate::tls::{self, Outlook, TlsFacts, UnknownReason};
+
+/// Asked for beyond what is known to be needed, so that the next record's header comes along.
+const BUDGET_STEP: u32 = 16 * 1024;
+
+impl Connections {
+    /// Concludes if the bytes allow it; else asks for more of them if the budget ends too early.
+    pub(super) fn consider(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        let Some(reading) = connection.reading.as_mut() else { return };
+        if !is_settled(reading) {
+            if let Some(granted) = further_budget(reading, self.limits.max_budget) {
+                reading.granted = granted;
+                for side in connection.client.iter().chain(&connection.server) {
+                    sink.decide(side.socket, Decision::Budget { sent: granted, received: granted });
+                }
+            }
+            return;
+        }
+        if let Some(reading) = connection.reading.take() {
+            conclude(connection, &reading, &mut self.sessions, sink);
+        }
+        connection.decided = Some(now);
+        for side in connection.client.iter().chain(&connection.server) {
+            if side.closed.is_none() {
+                sink.decide(side.socket, Decision::Stop);
+            }
+        }
+        self.name_listener(key, sink);
+        self.publish(key, Stage::Open, sink);
+    }
+
+    /// Reports a connection that has no verdict yet as it stands.
+    pub(super) fn report_undecided(&mut self, key: ConnectionKey, sink: &mut dyn Sink) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        if connection.decided.is_some() {
+            return;
+        }
+        if let Some(reading) = connection.reading.take() {
+            conclude(connection, &reading, &mut self.sessions, sink);
+            connection.reading = Some(reading);
+        }
+        self.name_listener(key, sink);
+        self.publish(key, Stage::Open, sink);
+    }
+
+    /// Tells of a change in a connection that was reported before.
+    pub(super) fn republish(&mut self, key: ConnectionKey, sink: &mut dyn Sink) {
+        if self.connections.get(&key).is_some_and(|connection| connection.decided.is_some()) {
+            self.publish(key, Stage::Open, sink);
+        }
+    }
+
+    pub(super) fn publish(&mut self, key: ConnectionKey, stage: Stage, sink: &mut dyn Sink) {
+        if let Some(connection) = self.connections.get(&key)
+            && !connection.subflow
+        {
+            sink.connection(connection, stage);
+        }
+    }
+
+    /// Names the owner of the listening socket where no holder of the accepted one is known.
+    fn name_listener(&mut self, key: ConnectionKey, sink: &mut dyn Sink) {
+        let Some(side) = self.connections.get(&key).and_then(|connection| connection.server.as_ref()) else {
+            return;
+        };
+        if !side.holders.is_empty() {
+            return;
+        }
+        let (socket, listener) = (side.socket, self.listener_of(side));
+        let side = self.connections.get_mut(&key).and_then(|connection| connection.server.as_mut());
+        if let (Some(side), Some(task)) = (side, listener) {
+            side.hold(task, HolderRole::Accept, OwnerSource::Listener);
+        }
+        sink.owner_wanted(socket);
+    }
+
+    /// The connection is over: the last word on it, then it is forgotten.
+    pub(super) fn finish(&mut self, key: ConnectionKey, sink: &mut dyn Sink) {
+        self.forget_meeting(key);
+        let Some(mut connection) = self.connections.remove(&key) else { return };
+        self.forget_sockets(&connection, sink);
+        connection.bytes = byte_counts(&connection);
+        let graceful = connection.close_reason == Some(CloseReason::Fin);
+        if let Some(mut reading) = connection.reading.take() {
+            reading.conversation.closed(graceful);
+            if self.lost_since(connection.key.opened) {
+                reading.give_up_holes(tls::IncompleteReason::Lost);
+            }
+            conclude(&mut connection, &reading, &mut self.sessions, sink);
+        }
+        let carried = connection.bytes.is_some_and(|(client, server)| client + server > 0);
+        if connection.conclusion.protocol == Protocol::Silent && carried {
+            // Bytes went by that no hook saw.
+            let reason = if self.lost_since(connection.key.opened) {
+                UnknownReason::Lost
+            } else {
+                UnknownReason::Bypassed
+            };
+            connection.conclusion = Conclusion::unknown(Protocol::Unknown, reason);
+        }
+        if connection.decided.is_none() {
+            connection.decided = connection.closed;
+        }
+        if !connection.subflow {
+            sink.connection(&connection, Stage::Final);
+        }
+    }
+}
+
+/// No further byte can change what is known.
+fn is_settled(reading: &Reading) -> bool {
+    match reading.conversation.reading() {
+        tls::Reading::NotTls => {
+            let (client, server) = reading.conversation.cleartext();
+            cleartext::name(client, server) != Name::Incomplete || reading.is_decided()
+        }
+        _ => reading.is_decided(),
+    }
+}
+
+/// The budget to ask for, if what is needed exceeds what was granted and may be granted at all.
+fn further_budget(reading: &Reading, max_budget: u32) -> Option<u32> {
+    let Outlook::Undecided { wanted_client, wanted_server } = reading.conversation.outlook() else {
+        return None;
+    };
+    let wanted = wanted_client.max(wanted_server);
+    let granted = wanted.saturating_add(BUDGET_STEP).min(max_budget);
+    (wanted > reading.granted && granted > reading.granted).then_some(granted)
+}
+
+fn conclude(connection: &mut Connection, reading: &Reading, sessions: &mut Sessions, sink: &mut dyn Sink) {
+    connection.shipped = reading.shipped;
+    connection.incomplete = reading.incomplete;
+    let read = reading.read();
+    match reading.conversation.reading() {
+        tls::Reading::Undetermined if read == (0, 0) => connection.conclusion = Conclusion::silent(),
+        tls::Reading::Undetermined => {
+            let reason = reading.incomplete.map_or(UnknownReason::Incomplete, UnknownReason::from);
+            connection.conclusion = Conclusion::unknown(Protocol::Unknown, reason);
+        }
+        tls::Reading::NotTls => {
+            let (client, server) = reading.conversation.cleartext();
+            connection.examined = (client.len() as u64, server.len() as u64);
+            connection.conclusion = Conclusion::of_cleartext(cleartext::name(client, server));
+        }
+        tls::Reading::Tls(facts) => conclude_tls(connection, facts, sessions, sink),
+    }
+}
+
+fn conclude_tls(connection: &mut Connection, facts: &TlsFacts, sessions: &mut Sessions, sink: &mut dyn Sink) {
+    let origin = facts.session_resumed.and_then(|handle| sessions.origin(&handle)).cloned();
+    connection.conclusion = Conclusion::of_tls(facts, origin.as_ref());
+    connection.incomplete = connection.incomplete.or(facts.incomplete);
+    connection.client_chain = met(&facts.client_chain, Role::Client, sink);
+    connection.server_chain = met(&facts.server_chain, Role::Server, sink);
+    if let Some(origin) = &origin {
+        connection.inherited_from = Some(origin.connection);
+        connection.client_chain.clone_from(&origin.client_chain);
+        connection.server_chain.clone_from(&origin.server_chain);
+    }
+    let lasting = !matches!(
+        connection.conclusion.authentication,
+        Authentication::Unknown | Authentication::NotEstablished
+    );
+    if lasting {
+        for handle in &facts.session_issued {
+            let began = Origin {
+                connection: origin.as_ref().map_or(connection.key, |origin| origin.connection),
+                authentication: connection.conclusion.authentication,
+                client_chain: connection.client_chain.clone(),
+                server_chain: connection.server_chain.clone(),
+            };
+            sessions.remember(*handle, began);
+        }
+    }
+    let mut kept = facts.clone();
+    kept.client_chain = Vec::new();
+    kept.server_chain = Vec::new();
+    connection.tls = Some(Box::new(kept));
+}
+
+fn met(chain: &[bytes::Bytes], role: Role, sink: &mut dyn Sink) -> Vec<Fingerprint> {
+    let mut fingerprints = Vec::with_capacity(chain.len());
+    for der in chain {
+        let fingerprint = Fingerprint(certificate::fingerprint(der));
+        sink.certificate(der, fingerprint, role);
+        fingerprints.push(fingerprint);
+    }
+    fingerprints
+}
+
+/// Payload bytes of client and server, from whichever socket counted more: one may have been closed before it had read all.
+fn byte_counts(connection: &Connection) -> Option<(u64, u64)> {
+    let count = |role: Role, travel: Travel| {
+        let (sent, received, _) = connection.side(role)?.closed?;
+        Some(if travel == Travel::Sent { sent } else { received })
+    };
+    let client = count(Role::Client, Travel::Sent).max(count(Role::Server, Travel::Received))?;
+    let server = count(Role::Server, Travel::Sent).max(count(Role::Client, Travel::Received))?;
+    Some((client, server))
+}

@@ -1,0 +1,134 @@
+//! Connection: events of sockets → one connection each, with what is known of its authentication.
+//!
+//! Enters: [`Event`](crate::event::Event)s and the time. Leaves, through a [`Sink`]: connections when they are
+//! first decided, when they change and when they end; certificates seen; decisions for the source. Both ends of
+//! a local connection are one connection: they meet on the pair of initial sequence numbers,
+//! which no address translation touches. Refuses: clocks, IO, process names, policy.
+//!
+//! ```text
+//!  Connect ─┐             ┌─ Side client ─┐
+//!  Established ─► Connection              ├─► Reading (two streams → Conversation) ─► Conclusion
+//!  Segment ─┘             └─ Side server ─┘
+//! ```
+
+mod conclusion;
+mod decide;
+mod early;
+mod reading;
+mod sessions;
+mod side;
+mod table;
+
+pub use conclusion::{Conclusion, Evidence, Protocol};
+pub use side::{Holder, HolderRole, OwnerSource, OwnerUnknown, Side};
+pub use table::{Connections, Limits, TableSizes};
+
+use crate::event::{CloseReason, Decision, Role, SocketCookie, Timestamp};
+use crate::tls::{IncompleteReason, TlsFacts};
+
+/// Names a connection within one run of the agent; sorts by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionKey {
+    /// First event.
+    pub opened: Timestamp,
+    /// Counts connections.
+    pub serial: u64,
+}
+
+/// SHA-256 of a certificate's DER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// One TCP connection as far as it is known.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its name, and when it began.
+    pub key: ConnectionKey,
+    /// When the first verdict fell.
+    pub decided: Option<Timestamp>,
+    /// When the end was seen, on the last socket of this host.
+    pub closed: Option<Timestamp>,
+    /// How it ended.
+    pub close_reason: Option<CloseReason>,
+    /// The initial sequence numbers plus one, client's first; `None` if the beginning was not seen.
+    pub sequences: Option<(u32, u32)>,
+    /// The client's socket, if it is on this host.
+    pub client: Option<Box<Side>>,
+    /// The server's.
+    pub server: Option<Box<Side>>,
+    /// Index of the interface on which it was first seen, 0 if not known.
+    pub interface: u32,
+    /// What is known of its protection and authentication.
+    pub conclusion: Conclusion,
+    /// TLS facts, without the certificates' bytes.
+    pub tls: Option<Box<TlsFacts>>,
+    /// What the client presented in clear, leaf first.
+    pub client_chain: Vec<Fingerprint>,
+    /// What the server did.
+    pub server_chain: Vec<Fingerprint>,
+    /// The connection whose session this one resumes.
+    pub inherited_from: Option<ConnectionKey>,
+    /// Payload bytes that were looked at in clear: client's, server's.
+    pub examined: (u64, u64),
+    /// Why bytes of the beginning are missing, if they are.
+    pub incomplete: Option<IncompleteReason>,
+    /// Payload bytes in all at close: client's, server's.
+    pub bytes: Option<(u64, u64)>,
+    /// Payload bytes that the source delivered, and how many of them were handshake.
+    pub shipped: u64,
+    reading: Option<Box<reading::Reading>>,
+    subflow: bool,
+}
+
+impl Connection {
+    /// The side of a role.
+    pub fn side(&self, role: Role) -> Option<&Side> {
+        match role {
+            Role::Client => self.client.as_deref(),
+            Role::Server => self.server.as_deref(),
+        }
+    }
+
+    fn side_mut(&mut self, role: Role) -> &mut Option<Box<Side>> {
+        match role {
+            Role::Client => &mut self.client,
+            Role::Server => &mut self.server,
+        }
+    }
+
+    /// Sockets of it that are on this host.
+    pub fn sockets(&self) -> impl Iterator<Item = SocketCookie> + '_ {
+        self.client.iter().chain(self.server.iter()).map(|side| side.socket)
+    }
+
+    /// Bytes are still looked at.
+    pub fn is_undecided(&self) -> bool {
+        self.reading.is_some()
+    }
+}
+
+/// Why a connection is handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// First verdict, or a change since; more may follow.
+    Open,
+    /// It ended: nothing will follow.
+    Final,
+}
+
+#[cfg(test)]
+mod tests;
+
+/// Takes what leaves the room.
+pub trait Sink {
+    /// Tells the source what is still wanted of a socket.
+    fn decide(&mut self, socket: SocketCookie, decision: Decision);
+    /// The source can forget a socket.
+    fn forget(&mut self, socket: SocketCookie);
+    /// A certificate was seen in clear, presented by `role`.
+    fn certificate(&mut self, der: &bytes::Bytes, fingerprint: Fingerprint, role: Role);
+    /// A connection was decided, changed or ended.
+    fn connection(&mut self, connection: &Connection, stage: Stage);
+    /// A server's socket is decided and nobody is known to hold it: it may be worth asking who does.
+    fn owner_wanted(&mut self, socket: SocketCookie);
+}

@@ -1,0 +1,447 @@
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::event::*;
+use crate::record::{Authentication, Encryption, EvidenceName};
+use crate::tls::UnknownReason;
+
+const SECOND: u64 = 1_000_000_000;
+const CLIENT: SocketCookie = SocketCookie(1);
+const SERVER: SocketCookie = SocketCookie(2);
+const CLIENT_FIRST: u32 = 1000;
+const SERVER_FIRST: u32 = 9000;
+
+/// What left the room, in words that tests compare.
+#[derive(Debug, Default)]
+struct Seen {
+    decisions: Vec<(SocketCookie, Decision)>,
+    connections: Vec<(Stage, Conclusion, Vec<(u32, HolderRole, OwnerSource)>)>,
+    last: Option<(Option<CloseReason>, Option<(u64, u64)>, usize)>,
+    wanted: Vec<SocketCookie>,
+}
+
+impl Sink for Seen {
+    fn decide(&mut self, socket: SocketCookie, decision: Decision) {
+        self.decisions.push((socket, decision));
+    }
+    fn forget(&mut self, _socket: SocketCookie) {}
+    fn certificate(&mut self, _der: &Bytes, _fingerprint: Fingerprint, _role: Role) {}
+    fn connection(&mut self, connection: &Connection, stage: Stage) {
+        let holders = connection.client.iter().chain(&connection.server).flat_map(|side| &side.holders);
+        let holders = holders.map(|holder| (holder.task.process.pid, holder.role, holder.source)).collect();
+        self.connections.push((stage, connection.conclusion, holders));
+        self.last = Some((connection.close_reason, connection.bytes, connection.sockets().count()));
+    }
+    fn owner_wanted(&mut self, socket: SocketCookie) {
+        self.wanted.push(socket);
+    }
+}
+
+impl Seen {
+    fn finals(&self) -> Vec<&Conclusion> {
+        self.connections
+            .iter()
+            .filter(|(stage, ..)| *stage == Stage::Final)
+            .map(|(_, seen, _)| seen)
+            .collect()
+    }
+}
+
+fn table() -> Connections {
+    Connections::new(Limits { connections: 8, sessions: 8, start_budget: 32 << 10, max_budget: 128 << 10 })
+}
+
+fn task(pid: u32) -> Task {
+    Task {
+        process: ProcessKey { pid, start_time: 7 },
+        thread: pid,
+        uid: 0,
+        cgroup: 1,
+        comm: [0; 16],
+        kernel_thread: false,
+    }
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn client_pair() -> AddressPair {
+    AddressPair { local: address("10.0.0.1:40000"), remote: address("10.0.0.2:80") }
+}
+
+fn established(at: u64, socket: SocketCookie, role: Role, pair: AddressPair) -> Event {
+    let (first_sent, first_received) = match role {
+        Role::Client => (CLIENT_FIRST, SERVER_FIRST),
+        Role::Server => (SERVER_FIRST, CLIENT_FIRST),
+    };
+    let at = Timestamp(at);
+    Event::Established(Established {
+        at,
+        socket,
+        role,
+        pair,
+        netns: NetworkNamespace(5),
+        first_sent,
+        first_received,
+    })
+}
+
+fn segment(socket: SocketCookie, travel: Travel, sequence: u32, acknowledged: u32, bytes: &[u8]) -> Event {
+    Event::Segment(Segment {
+        at: Timestamp(5),
+        owner: SegmentOwner::Socket(socket),
+        travel,
+        sequence,
+        acknowledged,
+        withheld: 0,
+        interface: 3,
+        bytes: Bytes::copy_from_slice(bytes),
+    })
+}
+
+fn closed(at: u64, socket: SocketCookie, sent: u64, received: u64) -> Event {
+    Event::Closed(Closed { at: Timestamp(at), socket, sent, received, reason: CloseReason::Fin })
+}
+
+fn asked(socket: SocketCookie, pid: u32, pair: AddressPair, multipath: bool) -> Event {
+    let (at, netns) = (Timestamp(3), NetworkNamespace(5));
+    Event::PeerAsked(PeerAsked { at, socket, task: task(pid), pair, netns, multipath })
+}
+
+fn connect(pid: u32, dialled: &str) -> Event {
+    let (at, netns) = (Timestamp(1), NetworkNamespace(5));
+    Event::Connect(Connect { at, socket: CLIENT, task: task(pid), dialled: address(dialled), netns })
+}
+
+fn feed(table: &mut Connections, seen: &mut Seen, events: &[Event]) {
+    for event in events {
+        table.handle(event, seen);
+    }
+}
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+#[test]
+fn both_ends_of_a_local_connection_are_one_connection_with_both_owners() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            connect(100, "10.0.0.2:80"),
+            established(2, CLIENT, Role::Client, client_pair()),
+            established(2, SERVER, Role::Server, client_pair().mirrored()),
+            asked(SERVER, 200, client_pair().mirrored(), false),
+            segment(CLIENT, Travel::Sent, CLIENT_FIRST, SERVER_FIRST, REQUEST),
+            segment(SERVER, Travel::Received, CLIENT_FIRST, SERVER_FIRST, REQUEST),
+            closed(8, CLIENT, 18, 40),
+            closed(9, SERVER, 40, 18),
+        ],
+    );
+    let conclusions = seen.finals();
+    assert_eq!(conclusions.len(), 1);
+    assert_eq!(conclusions[0].protocol.as_str(), "http/1");
+    assert_eq!(conclusions[0].authentication, Authentication::None);
+    let (_, _, holders) = seen.connections.last().unwrap();
+    assert_eq!(
+        holders[..],
+        [
+            (100, HolderRole::Connect, OwnerSource::Connect),
+            (200, HolderRole::Accept, OwnerSource::GetPeerName)
+        ]
+    );
+    assert_eq!(seen.last, Some((Some(CloseReason::Fin), Some((18, 40)), 2)));
+    assert!(seen.decisions.contains(&(CLIENT, Decision::Stop)));
+    assert!(seen.decisions.contains(&(SERVER, Decision::Stop)));
+}
+
+#[test]
+fn address_translation_does_not_keep_the_ends_apart() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    let behind = AddressPair { local: address("192.168.9.9:8080"), remote: address("192.168.1.1:61000") };
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            established(2, SERVER, Role::Server, behind),
+            established(2, CLIENT, Role::Client, client_pair()),
+            closed(8, CLIENT, 0, 0),
+            closed(9, SERVER, 0, 0),
+        ],
+    );
+    assert_eq!(seen.finals().len(), 1);
+    assert_eq!(seen.last.unwrap().2, 2);
+}
+
+#[test]
+fn a_connection_without_a_byte_is_silent() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(
+        &mut table,
+        &mut seen,
+        &[established(2, CLIENT, Role::Client, client_pair()), closed(8, CLIENT, 0, 0)],
+    );
+    assert_eq!(seen.finals()[0].protocol, Protocol::Silent);
+}
+
+#[test]
+fn bytes_that_no_hook_saw_are_unknown_and_not_silent() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(
+        &mut table,
+        &mut seen,
+        &[established(2, CLIENT, Role::Client, client_pair()), closed(8, CLIENT, 10, 0)],
+    );
+    assert_eq!(seen.finals()[0].authentication, Authentication::Unknown);
+    assert_eq!(seen.finals()[0].reason, Some(UnknownReason::Bypassed));
+
+    let (mut table, mut seen) = (self::table(), Seen::default());
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            established(2, CLIENT, Role::Client, client_pair()),
+            Event::Lost { at: Timestamp(4), cause: LossCause::RingFull, count: 1 },
+            closed(8, CLIENT, 10, 0),
+        ],
+    );
+    assert_eq!(seen.finals()[0].reason, Some(UnknownReason::Lost));
+}
+
+#[test]
+fn unrecognised_bytes_are_never_called_plaintext() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            established(2, CLIENT, Role::Client, client_pair()),
+            segment(CLIENT, Travel::Sent, CLIENT_FIRST, SERVER_FIRST, b"EHLO mail.example\r\n"),
+            closed(8, CLIENT, 19, 0),
+        ],
+    );
+    let conclusion = seen.finals()[0];
+    assert_eq!(conclusion.encryption, Encryption::Unknown);
+    assert_eq!(conclusion.authentication, Authentication::Unknown);
+    assert_eq!(conclusion.client.kind, EvidenceName::Unknown);
+    assert_eq!(conclusion.reason, Some(UnknownReason::ProtocolNotRecognised));
+}
+
+#[test]
+fn nothing_is_read_behind_a_hole() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            established(2, CLIENT, Role::Client, client_pair()),
+            Event::Lost { at: Timestamp(4), cause: LossCause::RingFull, count: 1 },
+            segment(CLIENT, Travel::Sent, CLIENT_FIRST + 500, SERVER_FIRST, REQUEST),
+            closed(8, CLIENT, 518, 0),
+        ],
+    );
+    assert_eq!(seen.finals()[0].authentication, Authentication::Unknown);
+    assert_eq!(seen.finals()[0].reason, Some(UnknownReason::Lost));
+}
+
+#[test]
+fn data_that_the_listening_socket_saw_belongs_to_the_accepted_one() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    let pair = client_pair().mirrored();
+    let Event::Segment(early) = segment(SERVER, Travel::Received, CLIENT_FIRST, SERVER_FIRST, REQUEST) else {
+        unreachable!()
+    };
+    let owner = SegmentOwner::Listener { pair, netns: NetworkNamespace(5) };
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            Event::Segment(Segment { owner, ..early }),
+            established(6, SERVER, Role::Server, pair),
+            closed(8, SERVER, 0, 18),
+        ],
+    );
+    assert_eq!(seen.finals()[0].protocol.as_str(), "http/1");
+}
+
+#[test]
+fn who_accepted_without_asking_is_known_from_the_release_or_the_listener() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    let pair = client_pair().mirrored();
+    let released = Released {
+        at: Timestamp(7),
+        socket: SERVER,
+        task: task(300),
+        pair,
+        netns: NetworkNamespace(5),
+        multipath: false,
+    };
+    feed(
+        &mut table,
+        &mut seen,
+        &[established(2, SERVER, Role::Server, pair), Event::Released(released), closed(8, SERVER, 0, 0)],
+    );
+    assert_eq!(seen.connections.last().unwrap().2[..], [(300, HolderRole::LastHolder, OwnerSource::Release)]);
+
+    let (mut table, mut seen) = (self::table(), Seen::default());
+    table.set_listeners([
+        (NetworkNamespace(5), address("0.0.0.0:80"), task(400)),
+        (NetworkNamespace(6), address("10.0.0.2:80"), task(500)),
+    ]);
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            established(2, SERVER, Role::Server, pair),
+            segment(SERVER, Travel::Received, CLIENT_FIRST, SERVER_FIRST, REQUEST),
+        ],
+    );
+    assert_eq!(seen.connections.last().unwrap().2[..], [(400, HolderRole::Accept, OwnerSource::Listener)]);
+    assert_eq!(seen.wanted, [SERVER]);
+}
+
+#[test]
+fn a_kernel_thread_never_owns_a_connection() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    let pair = client_pair().mirrored();
+    let task = Task { kernel_thread: true, ..task(2) };
+    let released = Released {
+        at: Timestamp(7),
+        socket: SERVER,
+        task,
+        pair,
+        netns: NetworkNamespace(5),
+        multipath: false,
+    };
+    feed(
+        &mut table,
+        &mut seen,
+        &[established(2, SERVER, Role::Server, pair), Event::Released(released), closed(8, SERVER, 0, 0)],
+    );
+    assert!(seen.connections.last().unwrap().2.is_empty());
+}
+
+#[test]
+fn a_client_that_asks_for_its_peer_is_no_acceptor_and_a_worker_is_a_user() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    let pair = client_pair().mirrored();
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            connect(100, "10.0.0.2:80"),
+            established(2, CLIENT, Role::Client, client_pair()),
+            asked(CLIENT, 100, client_pair(), false),
+            established(2, SERVER, Role::Server, pair),
+            asked(SERVER, 200, pair, false),
+            asked(SERVER, 201, pair, false),
+            closed(8, CLIENT, 0, 0),
+            closed(8, SERVER, 0, 0),
+        ],
+    );
+    let roles: Vec<_> =
+        seen.connections.last().unwrap().2.iter().map(|holder| (holder.0, holder.1)).collect();
+    assert_eq!(roles, [(100, HolderRole::Connect), (200, HolderRole::Accept), (201, HolderRole::Use)]);
+}
+
+#[test]
+fn a_multipath_socket_is_joined_by_its_addresses() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    let pair = client_pair().mirrored();
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            established(2, SERVER, Role::Server, pair),
+            asked(SocketCookie(77), 200, pair, true),
+            asked(SocketCookie(78), 201, client_pair(), true),
+            closed(8, SERVER, 0, 0),
+        ],
+    );
+    assert_eq!(seen.connections.last().unwrap().2[..], [(200, HolderRole::Accept, OwnerSource::GetPeerName)]);
+    assert_eq!(table.sizes().multipath_ambiguous, 1);
+}
+
+#[test]
+fn a_connection_older_than_the_agent_is_listed_with_both_owners_and_never_judged() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    let existing = |socket, pair, pid, role| {
+        let (at, netns) = (Timestamp(1), NetworkNamespace(5));
+        Event::Existing(Existing { at, socket, pair, netns, owner: Some(task(pid)), role: Some(role) })
+    };
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            existing(CLIENT, client_pair(), 100, Role::Client),
+            existing(SERVER, client_pair().mirrored(), 200, Role::Server),
+            segment(CLIENT, Travel::Sent, 77, 88, REQUEST),
+        ],
+    );
+    let (_, conclusion, holders) = seen.connections.last().unwrap();
+    assert_eq!(conclusion.authentication, Authentication::Unknown);
+    assert_eq!(conclusion.reason, Some(UnknownReason::MidStream));
+    assert_eq!(holders.iter().map(|holder| holder.0).collect::<Vec<_>>(), [100, 200]);
+    assert_eq!(table.sizes().connections, 1);
+}
+
+#[test]
+fn a_connection_without_a_verdict_is_reported_as_it_stands_after_a_while() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(&mut table, &mut seen, &[established(2, CLIENT, Role::Client, client_pair())]);
+    table.tick(Timestamp(9 * SECOND), &mut seen);
+    assert!(seen.connections.is_empty());
+    table.tick(Timestamp(11 * SECOND), &mut seen);
+    assert_eq!(seen.connections.len(), 1);
+    // It is still looked at.
+    feed(&mut table, &mut seen, &[segment(CLIENT, Travel::Sent, CLIENT_FIRST, SERVER_FIRST, REQUEST)]);
+    assert_eq!(seen.connections.last().unwrap().1.protocol.as_str(), "http/1");
+}
+
+#[test]
+fn the_table_refuses_beyond_its_bound_and_counts_it() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    for number in 0..20u32 {
+        let Event::Established(mut event) = established(2, CLIENT, Role::Client, client_pair()) else {
+            unreachable!()
+        };
+        event.socket = SocketCookie(u64::from(number) + 100);
+        event.first_sent = number;
+        table.handle(&Event::Established(event), &mut seen);
+    }
+    assert_eq!(table.sizes().connections, 8);
+    assert_eq!(table.sizes().refused, 12);
+}
+
+#[test]
+fn an_end_that_was_lost_is_noticed_by_two_passes() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(&mut table, &mut seen, &[established(2, CLIENT, Role::Client, client_pair())]);
+    let none = Default::default();
+    let doubtful = table.reconcile(&none, &none, Timestamp(60 * SECOND), &mut seen);
+    assert!(seen.finals().is_empty());
+    table.reconcile(&none, &doubtful, Timestamp(70 * SECOND), &mut seen);
+    assert_eq!(seen.finals().len(), 1);
+    assert_eq!(seen.last.unwrap().0, Some(CloseReason::Unknown));
+}
+
+#[test]
+fn one_end_that_lingers_does_not_keep_a_connection_for_ever() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            established(2, CLIENT, Role::Client, client_pair()),
+            established(2, SERVER, Role::Server, client_pair().mirrored()),
+            closed(3, CLIENT, 0, 0),
+        ],
+    );
+    assert!(seen.finals().is_empty());
+    table.tick(Timestamp(100 * SECOND), &mut seen);
+    assert_eq!(seen.finals().len(), 1);
+    assert_eq!(table.sizes().connections, 0);
+}

@@ -1,0 +1,84 @@
+//! Certificates that were met: each is parsed once, however many handshakes show it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::certificate;
+use crate::connection::Fingerprint;
+use crate::event::Role;
+use crate::record::{CertificateRecord, SideName, WallTime};
+
+/// Bounded; the one met first is forgotten first.
+#[derive(Debug)]
+pub struct Certificates {
+    bound: usize,
+    known: FxHashMap<Fingerprint, Arc<CertificateRecord>>,
+    order: VecDeque<Fingerprint>,
+    evicted: u64,
+}
+
+impl Certificates {
+    /// Remembers at most `bound` certificates.
+    pub fn new(bound: usize) -> Self {
+        Certificates { bound: bound.max(1), known: FxHashMap::default(), order: VecDeque::new(), evicted: 0 }
+    }
+
+    /// Meets a certificate. `Some` if it was not known, or not in this role: it is to be printed.
+    pub fn meet(
+        &mut self,
+        der: &[u8],
+        fingerprint: Fingerprint,
+        role: Role,
+        now: WallTime,
+    ) -> Option<Arc<CertificateRecord>> {
+        let role = match role {
+            Role::Client => SideName::Client.as_str(),
+            Role::Server => SideName::Server.as_str(),
+        };
+        if let Some(known) = self.known.get_mut(&fingerprint) {
+            if known.roles.iter().any(|known| known == role) {
+                return None;
+            }
+            let record = Arc::make_mut(known);
+            record.roles.push(role.to_owned());
+            record.last_seen = Some(now);
+            return Some(Arc::clone(known));
+        }
+        let mut record = certificate::describe(der);
+        record.first_seen = Some(now);
+        record.last_seen = Some(now);
+        record.roles = vec![role.to_owned()];
+        if self.order.len() >= self.bound
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+            self.evicted += 1;
+        }
+        let record = Arc::new(record);
+        self.order.push_back(fingerprint);
+        self.known.insert(fingerprint, Arc::clone(&record));
+        Some(record)
+    }
+
+    /// The records of a chain; certificates that were forgotten are left out.
+    pub fn chain(&self, fingerprints: &[Fingerprint]) -> Vec<Arc<CertificateRecord>> {
+        fingerprints.iter().filter_map(|fingerprint| self.known.get(fingerprint).cloned()).collect()
+    }
+
+    /// How many are known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Most that are remembered.
+    pub fn bound(&self) -> usize {
+        self.bound
+    }
+
+    /// How many were forgotten for room.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+}

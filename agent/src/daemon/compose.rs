@@ -1,0 +1,291 @@
+//! The public record of a connection, from its facts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use uuid::Builder;
+
+use super::findings::hex;
+use super::host::{Host, Interfaces};
+use crate::certificate;
+use crate::connection::{Connection, ConnectionKey, Fingerprint, Side};
+use crate::event::{CloseReason, Role};
+use crate::identity::{KnownProcess, WallClock};
+use crate::record::*;
+use crate::scope::Networks;
+use crate::tls::{self, ClientAuthentication, ClientOutcome, HandshakeState, IncompleteReason, Resumption, TlsFacts};
+
+/// What is needed beside the facts.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// The host.
+    pub host: &'a Host,
+    /// Its clock.
+    pub clock: WallClock,
+    /// What is internal.
+    pub networks: &'a Networks,
+    /// Names of interfaces.
+    pub interfaces: &'a Interfaces,
+}
+
+/// Who held the sockets, in the order of [`Side::holders`].
+#[derive(Debug, Default)]
+pub struct Holders {
+    /// Of the client's socket.
+    pub client: Vec<Arc<KnownProcess>>,
+    /// Of the server's.
+    pub server: Vec<Arc<KnownProcess>>,
+}
+
+/// Chains as they were presented, as far as they are remembered.
+#[derive(Debug, Default)]
+pub struct Chains {
+    /// Client's, leaf first.
+    pub client: Vec<Arc<CertificateRecord>>,
+    /// Server's, leaf first.
+    pub server: Vec<Arc<CertificateRecord>>,
+}
+
+/// The id of a connection: UUIDv7 (RFC 9562) of the time at which it was opened, with the boot and its serial number
+/// in place of chance: unique on this host, and the same for every revision.
+pub fn id(key: ConnectionKey, around: &Surroundings<'_>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(around.host.boot_id.as_deref().unwrap_or_default());
+    hash.update(key.opened.0.to_le_bytes());
+    hash.update(key.serial.to_le_bytes());
+    let digest = hash.finalize();
+    let mut chance = [0; 10];
+    chance.copy_from_slice(&digest[..10]);
+    let milliseconds = u64::try_from(around.clock.wall(key.opened).0 / 1_000_000).unwrap_or(0);
+    Builder::from_unix_timestamp_millis(milliseconds, &chance).into_uuid().to_string()
+}
+
+/// The record, without revision, findings and policy.
+pub fn compose(
+    connection: &Connection,
+    holders: &Holders,
+    chains: &Chains,
+    around: &Surroundings<'_>,
+) -> ConnectionRecord {
+    let (client_address, server_address) = addresses(connection);
+    let local = (connection.client.is_some(), connection.server.is_some());
+    let scope = around.networks.scope(client_address.ip(), server_address.ip(), local);
+    let conclusion = connection.conclusion;
+    let inherited = connection.inherited_from.map(|key| id(key, around));
+    let mut client = endpoint(client_address, connection.client.as_deref(), &holders.client);
+    let mut server = endpoint(server_address, connection.server.as_deref(), &holders.server);
+    dialled(connection, &mut server);
+    certify(&mut client, &connection.client_chain, &chains.client, inherited.as_ref());
+    certify(&mut server, &connection.server_chain, &chains.server, inherited.as_ref());
+    let wall = |at| around.clock.wall(at);
+    ConnectionRecord {
+        schema: CONNECTION_SCHEMA.to_owned(),
+        id: id(connection.key, around),
+        revision: 0,
+        r#final: false,
+        session_id: connection.tls.as_ref().and_then(|tls| tls.session_id).map(|id| hex(&id)),
+        host: around.host.name.clone(),
+        host_id: around.host.id.clone(),
+        boot_id: around.host.boot_id.clone(),
+        agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        source: "live".to_owned(),
+        file: None,
+        opened: wall(connection.key.opened),
+        decided: connection.decided.map(wall),
+        closed: connection.closed.map(wall),
+        close_reason: connection.closed.and(connection.close_reason).map(close_reason),
+        scope,
+        interface: around.interfaces.name(connection),
+        client,
+        server,
+        observed_from: [(local.0, SideName::Client), (local.1, SideName::Server)]
+            .into_iter()
+            .filter_map(|(here, side)| here.then_some(side))
+            .collect(),
+        protocol: conclusion.protocol.as_str().to_owned(),
+        upgraded_from: None,
+        encryption: conclusion.encryption,
+        authentication: conclusion.authentication,
+        evidence: EvidenceRecord {
+            server: conclusion.server.kind,
+            client: conclusion.client.kind,
+            reason: conclusion.reason.map(|reason| reason.as_str().to_owned()),
+            disagreement: None,
+        },
+        confidence: ConfidenceRecord {
+            server: conclusion.server.confidence,
+            client: conclusion.client.confidence,
+        },
+        credential_in_clear: None,
+        cleartext_examined: DirectionBytes { client: connection.examined.0, server: connection.examined.1 },
+        capture_complete: connection.incomplete.is_none(),
+        capture_reason: connection.incomplete.map(|reason| incomplete(reason).to_owned()),
+        tls: connection.tls.as_deref().map(tls_record),
+        findings: Vec::new(),
+        authorization: None,
+        policy_version: None,
+        bytes: connection
+            .bytes
+            .map(|(client, server)| ByteCounts { client_to_server: client, server_to_client: server }),
+    }
+}
+
+/// Client's and server's address: each end's own socket if it is here, else as the other end's socket has it.
+fn addresses(connection: &Connection) -> (SocketAddr, SocketAddr) {
+    const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+    let local = |role| connection.side(role).map(|side: &Side| side.pair.local);
+    let remote = |role| connection.side(role).map(|side: &Side| side.pair.remote);
+    let client = local(Role::Client).or(remote(Role::Server)).unwrap_or(NOWHERE);
+    let server = local(Role::Server).or(remote(Role::Client)).unwrap_or(NOWHERE);
+    (client, server)
+}
+
+fn endpoint(address: SocketAddr, side: Option<&Side>, holders: &[Arc<KnownProcess>]) -> EndpointRecord {
+    let mut record =
+        EndpointRecord { address: address.ip().to_string(), port: address.port(), ..EndpointRecord::default() };
+    let Some(side) = side else {
+        record.process_unknown = Some("remote".to_owned());
+        return record;
+    };
+    record.netns = (side.netns.0 != 0).then_some(side.netns.0);
+    record.processes = side
+        .holders
+        .iter()
+        .zip(holders)
+        .map(|(holder, known)| HolderRecord {
+            process: known.record.clone(),
+            role: holder.role.as_str().to_owned(),
+            source: holder.source.as_str().to_owned(),
+        })
+        .collect();
+    let owner = side.owner().and_then(|owner| {
+        let index = side.holders.iter().position(|holder| holder == owner)?;
+        Some((owner, holders.get(index)?))
+    });
+    match owner {
+        Some((holder, known)) => {
+            record.process = Some(known.record.clone());
+            record.owner_source = Some(holder.source.as_str().to_owned());
+            record.workload.clone_from(&known.workload);
+            record.process_unknown = known.executable_unknown.map(|reason| reason.as_str().to_owned());
+        }
+        None => record.process_unknown = Some(side.owner_unknown.as_str().to_owned()),
+    }
+    record
+}
+
+/// What the client asked for, where the server is something else; and the addresses in between.
+fn dialled(connection: &Connection, server: &mut EndpointRecord) {
+    let Some(client) = connection.client.as_deref() else { return };
+    let own = connection.server.as_deref().map_or(client.pair.remote, |side| side.pair.local);
+    if let Some(dialled) = client.dialled
+        && dialled != own
+    {
+        server.dialled_address = Some(dialled.ip().to_string());
+        server.dialled_port = Some(dialled.port());
+    }
+    if client.pair.remote != own && Some(client.pair.remote) != client.dialled {
+        server.translated.push(client.pair.remote.to_string());
+    }
+}
+
+fn certify(
+    endpoint: &mut EndpointRecord,
+    chain: &[Fingerprint],
+    known: &[Arc<CertificateRecord>],
+    inherited: Option<&String>,
+) {
+    endpoint.certificates = chain.iter().map(|fingerprint| hex(&fingerprint.0)).collect();
+    let leaf = endpoint.certificates.first();
+    endpoint.identity =
+        known.first().filter(|first| Some(&first.sha256) == leaf).and_then(|leaf| certificate::identity(leaf));
+    if !endpoint.certificates.is_empty() {
+        endpoint.inherited_from = inherited.cloned();
+    }
+}
+
+fn tls_record(facts: &TlsFacts) -> TlsRecord {
+    let (client_authentication, outcome) = client_authentication(facts);
+    TlsRecord {
+        version_offered: facts.version_offered.map(|version| version.as_str().to_owned()),
+        version: facts.version.map(|version| version.as_str().to_owned()),
+        cipher_suite: facts.cipher_suite.and_then(tls::cipher_suite_name).map(str::to_owned),
+        cipher_suite_id: facts.cipher_suite.map(|suite| format!("{suite:#06x}")),
+        group: facts.group.map(|group| tls::group_name(group).map_or(format!("{group:#06x}"), str::to_owned)),
+        server_name: facts.server_name.clone(),
+        alpn_offered: facts.alpn_offered.clone(),
+        alpn: facts.alpn.clone(),
+        ja4: None,
+        resumed: match facts.resumption {
+            Resumption::No => "no",
+            Resumption::SessionId => "session_id",
+            Resumption::Ticket => "ticket",
+            Resumption::Psk => "psk",
+            Resumption::Unknown => "unknown",
+        }
+        .to_owned(),
+        early_data: facts.early_data_sent,
+        hello_retry_request: facts.hello_retry_request,
+        encrypted_client_hello: facts.encrypted_client_hello,
+        ocsp_staple: facts.ocsp_staple,
+        client_authentication: client_authentication.to_owned(),
+        client_authentication_outcome: outcome.map(str::to_owned),
+        alerts: facts.alerts.iter().map(alert).collect(),
+        history: facts.history.clone(),
+        handshake: match facts.handshake {
+            HandshakeState::Complete => "complete",
+            HandshakeState::Failed => "failed",
+            HandshakeState::Incomplete => "incomplete",
+            HandshakeState::MidStream => "mid_stream",
+        }
+        .to_owned(),
+    }
+}
+
+fn client_authentication(facts: &TlsFacts) -> (&'static str, Option<&'static str>) {
+    let outcome = match facts.client_outcome {
+        ClientOutcome::Accepted => "accepted",
+        ClientOutcome::Rejected => "rejected",
+        ClientOutcome::Unknown => "unknown",
+    };
+    match facts.client_authentication {
+        ClientAuthentication::NotRequested(_) => ("not_requested", None),
+        ClientAuthentication::RequestedNoneSent(_) => ("requested_none_sent", Some(outcome)),
+        ClientAuthentication::Presented(_) => ("presented", Some(outcome)),
+        ClientAuthentication::Unknown(_) => ("unknown", None),
+    }
+}
+
+fn alert(alert: &tls::Alert) -> AlertRecord {
+    AlertRecord {
+        from: if alert.from_client { SideName::Client } else { SideName::Server },
+        level: match alert.level {
+            1 => "warning".to_owned(),
+            2 => "fatal".to_owned(),
+            other => other.to_string(),
+        },
+        description: tls::alert_name(alert.description).map_or(alert.description.to_string(), str::to_owned),
+    }
+}
+
+fn close_reason(reason: CloseReason) -> CloseReasonName {
+    match reason {
+        CloseReason::Fin => CloseReasonName::Fin,
+        CloseReason::Reset => CloseReasonName::Reset,
+        CloseReason::Timeout => CloseReasonName::Timeout,
+        CloseReason::Unknown => CloseReasonName::Unknown,
+    }
+}
+
+fn incomplete(reason: IncompleteReason) -> &'static str {
+    match reason {
+        IncompleteReason::Lost => "lost",
+        IncompleteReason::Budget => "budget",
+        IncompleteReason::Truncated => "truncated",
+        IncompleteReason::MidStream => "mid_stream",
+        IncompleteReason::Malformed => "malformed",
+    }
+}
+
+/// Name of an interface of this network namespace; interfaces of others cannot be named from here.

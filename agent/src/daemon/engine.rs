@@ -1,0 +1,303 @@
+//! The one thread through which everything flows: source → connections → publisher.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashSet;
+
+use super::findings::MAX_FINDINGS;
+use super::heartbeat::Heartbeat;
+use super::publisher::{Order, Publisher};
+use crate::connection::Connections;
+use crate::event::{Event, LossCause, SocketCookie, Timestamp};
+use crate::identity::WallClock;
+use crate::kernel::{self, KernelSource, Losses};
+use crate::metrics::Stage as WorkStage;
+use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
+use crate::scope::Networks;
+use crate::verdict::Policy;
+
+/// Events handled in one go: bounds the time between two looks at commands and clock.
+const BATCH: usize = 4096;
+/// Pause between two drains while there is work: longer batches wake-ups better, shorter ones decide sooner.
+const PAUSE: Duration = Duration::from_micros(500);
+/// Longest wait for the source.
+const IDLE: Duration = Duration::from_millis(500);
+/// Between two looks at everything that only time changes.
+const TICK: Duration = Duration::from_secs(1);
+/// Between two readings of the host's own addresses and interfaces.
+const LEARN: Duration = Duration::from_secs(60);
+/// Shortest time between two passes of the iterator: a pass visits every open file of the host.
+const PASS: Duration = Duration::from_secs(5);
+
+/// What the rest of the daemon asks of the engine.
+#[derive(Debug)]
+pub enum Command {
+    /// Judge by another policy and other networks from now on.
+    Reload {
+        /// The policy.
+        policy: Policy,
+        /// Its name.
+        version: String,
+        /// What is internal.
+        networks: Networks,
+    },
+    /// End.
+    Stop,
+}
+
+/// The engine's parts.
+#[derive(Debug)]
+pub struct Engine {
+    source: KernelSource,
+    connections: Connections,
+    publisher: Publisher,
+    heartbeat: Heartbeat,
+    losses: Losses,
+    /// Sockets that the last pass did not find although they should be open.
+    doubtful: FxHashSet<SocketCookie>,
+    lost_since_pass: bool,
+    last_pass: Option<Instant>,
+    heartbeat_failed: bool,
+    pulse: Arc<AtomicU64>,
+}
+
+impl Engine {
+    /// Takes the parts; nothing runs yet.
+    pub fn new(
+        source: KernelSource,
+        connections: Connections,
+        publisher: Publisher,
+        heartbeat: Heartbeat,
+    ) -> Self {
+        Engine {
+            source,
+            connections,
+            publisher,
+            heartbeat,
+            losses: Losses::default(),
+            doubtful: FxHashSet::default(),
+            lost_since_pass: false,
+            last_pass: None,
+            heartbeat_failed: false,
+            pulse: Arc::default(),
+        }
+    }
+
+    /// When it last moved, in nanoseconds since boot.
+    pub fn pulse(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.pulse)
+    }
+
+    /// Runs until it is told to stop.
+    pub fn run(mut self, commands: &Receiver<Command>) {
+        self.say_what_was_missed();
+        self.learn();
+        self.pass();
+        let (mut ticked, mut learned) = (Instant::now(), Instant::now());
+        let mut events = Vec::with_capacity(BATCH);
+        loop {
+            match commands.try_recv() {
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => break,
+                Ok(command) => self.obey(command),
+                Err(TryRecvError::Empty) => {}
+            }
+            if self.publisher.hub.take_repeat_wanted() {
+                self.connections.each(|connection| self.publisher.repeat(connection));
+            }
+            let started = Instant::now();
+            self.source.drain(BATCH, &mut |event| events.push(event));
+            self.publisher.metrics.stage(WorkStage::KernelDrain, started.elapsed());
+            let busy = !events.is_empty();
+            for event in events.drain(..) {
+                self.take(&event);
+            }
+            self.carry_out_orders();
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.tick();
+            }
+            if learned.elapsed() >= LEARN {
+                learned = Instant::now();
+                self.learn();
+            }
+            if busy {
+                std::thread::park_timeout(PAUSE);
+            } else if let Err(error) = self.source.wait(IDLE) {
+                tracing::warn!(%error, "waiting for the kernel failed; trying again");
+                std::thread::park_timeout(IDLE);
+            }
+        }
+        self.tick();
+    }
+
+    fn take(&mut self, event: &Event) {
+        let publisher = &mut self.publisher;
+        publisher.now = event.at();
+        publisher.metrics.event(event);
+        let started = Instant::now();
+        publisher.processes.observe(event);
+        // Short-lived processes are read while they are there.
+        match event {
+            Event::Connect(connect) => drop(publisher.processes.resolve(&connect.task, connect.at)),
+            Event::PeerAsked(asked) => drop(publisher.processes.resolve(&asked.task, asked.at)),
+            _ => {}
+        }
+        let identified = Instant::now();
+        publisher.metrics.stage(WorkStage::Identity, identified.duration_since(started));
+        self.connections.handle(event, publisher);
+        self.publisher.metrics.stage(WorkStage::Connection, identified.elapsed());
+    }
+
+    fn carry_out_orders(&mut self) {
+        for order in self.publisher.orders.drain(..) {
+            match order {
+                Order::Decide(socket, decision) => {
+                    if let Err(error) = self.source.decide(socket, decision) {
+                        tracing::warn!(%error, socket = socket.0, "the kernel did not take a decision");
+                    }
+                }
+                Order::Forget(socket) => self.source.forget(socket),
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Reload { policy, version, networks } => {
+                self.publisher.policy = policy;
+                self.publisher.policy_version = version;
+                self.publisher.networks = networks;
+                self.publisher.findings.clear();
+                self.learn();
+            }
+            Command::Stop => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        let clock = kernel::clock();
+        self.pulse.store(clock.boot.0, Ordering::Relaxed);
+        self.publisher.now = clock.boot;
+        self.set_clock(clock.wall_minus_boot);
+        self.notice_losses(clock.boot);
+        self.connections.tick(clock.boot, &mut self.publisher);
+        self.publisher.processes.sweep(clock.boot);
+        let asked = !std::mem::take(&mut self.publisher.wanted).is_empty();
+        if (asked || self.lost_since_pass) && self.last_pass.is_none_or(|last| last.elapsed() >= PASS) {
+            self.pass();
+        }
+        self.carry_out_orders();
+        self.measure();
+        let beat = self.heartbeat.beat(self.wall());
+        if let Err(error) = &beat
+            && !self.heartbeat_failed
+        {
+            tracing::error!(%error, "cannot write to the data folder: after a crash the gap cannot be dated");
+        }
+        self.heartbeat_failed = beat.is_err();
+    }
+
+    fn set_clock(&mut self, wall_minus_boot: i64) {
+        let clock = WallClock { wall_minus_boot };
+        self.publisher.clock = clock;
+        self.publisher.processes.set_clock(clock);
+    }
+
+    fn wall(&self) -> WallTime {
+        self.publisher.clock.wall(kernel::clock().boot)
+    }
+
+    /// Finds connections that no event told of: older than the agent, or of which the event was lost; and ends
+    /// those of which the end was lost.
+    fn pass(&mut self) {
+        self.last_pass = Some(Instant::now());
+        let existing = match self.source.existing() {
+            Ok(existing) => existing,
+            Err(error) => {
+                tracing::warn!(%error, "cannot list open sockets: connections older than the agent appear with their next packet");
+                return;
+            }
+        };
+        let listeners = existing.listeners.iter();
+        self.connections
+            .set_listeners(listeners.map(|listener| (listener.netns, listener.address, listener.owner)));
+        for event in &existing.events {
+            self.take(event);
+        }
+        if std::mem::take(&mut self.lost_since_pass) {
+            let found = existing.events.iter().filter_map(|event| match event {
+                Event::Existing(existing) => Some(existing.socket),
+                _ => None,
+            });
+            let found: FxHashSet<SocketCookie> = found.collect();
+            let now = kernel::clock().boot;
+            self.doubtful =
+                self.connections.reconcile(&found, &self.doubtful, now, &mut self.publisher);
+            self.lost_since_pass = !self.doubtful.is_empty();
+        }
+    }
+
+    fn notice_losses(&mut self, now: Timestamp) {
+        let losses = self.source.losses();
+        for cause in LossCause::ALL {
+            let lost = losses.count(cause).saturating_sub(self.losses.count(cause));
+            if lost == 0 {
+                continue;
+            }
+            self.lost_since_pass = true;
+            self.publisher.metrics.lost(cause, lost);
+            let event = Event::Lost { at: now, cause, count: lost };
+            self.connections.handle(&event, &mut self.publisher);
+            let to = self.wall();
+            self.publisher.gap(GapRecord {
+                schema: GAP_SCHEMA.to_owned(),
+                from: Some(WallTime(to.0 - TICK.as_nanos() as i64)),
+                to,
+                cause: cause.as_str().to_owned(),
+                lost: Some(lost),
+            });
+            tracing::warn!(cause = cause.as_str(), lost, "events were lost: what they would have shown is reported as unknown");
+        }
+        self.losses = losses;
+    }
+
+    fn say_what_was_missed(&mut self) {
+        let clock = kernel::clock();
+        self.set_clock(clock.wall_minus_boot);
+        self.publisher.now = clock.boot;
+        if let Some(gap) = self.heartbeat.missed(self.wall()) {
+            let since = gap.from.map_or_else(|| "an unknown time".to_owned(), |from| from.to_string());
+            tracing::info!(since, "the agent was not running: connections since then were not seen");
+            self.publisher.metrics.lost(LossCause::AgentDown, 1);
+            self.publisher.gap(gap);
+        }
+    }
+
+    fn learn(&mut self) {
+        self.publisher.interfaces.learn();
+        if let Err(error) = self.publisher.networks.learn_own() {
+            tracing::warn!(%error, "cannot list this host's addresses: the last known ones are used");
+        }
+    }
+
+    fn measure(&self) {
+        let metrics = &self.publisher.metrics;
+        let sizes = self.connections.sizes();
+        let processes = self.publisher.processes.sizes();
+        let (certificates, findings) = (&self.publisher.certificates, &self.publisher.findings);
+        metrics.open_connections(sizes.connections);
+        for (table, entries, bound, evicted) in [
+            ("connections", sizes.connections, self.connections.bound(), sizes.refused),
+            ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),
+            ("processes", processes.entries, processes.bound, processes.evicted + processes.refused),
+            ("certificates", certificates.len(), certificates.bound(), certificates.evicted()),
+            ("findings", findings.len(), MAX_FINDINGS, findings.refused()),
+        ] {
+            metrics.table(table, entries, bound);
+            metrics.table_evictions(table, evicted);
+        }
+    }
+}

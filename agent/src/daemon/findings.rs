@@ -1,0 +1,107 @@
+//! Findings by subject: the same finding of the same edge is one record with a count.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use sha2::{Digest as _, Sha256};
+
+use crate::record::{ConnectionRecord, EndpointRecord, FINDING_SCHEMA, FindingRecord, WallTime};
+use crate::verdict::Finding;
+
+/// Subjects remembered: edges of a host times codes; beyond it, new findings are printed each time.
+pub const MAX_FINDINGS: usize = 16_384;
+
+/// Bounded memory of what was found.
+#[derive(Debug, Default)]
+pub struct FindingBook {
+    known: FxHashMap<[u8; 16], FindingRecord>,
+    refused: u64,
+}
+
+impl FindingBook {
+    /// Notes a finding of a connection. `Some` if its subject is new: it is to be printed.
+    pub fn note(
+        &mut self,
+        finding: &Finding,
+        connection: &ConnectionRecord,
+        now: WallTime,
+    ) -> Option<Arc<FindingRecord>> {
+        let edge = edge(connection);
+        let id = subject_id(finding, &edge);
+        if let Some(known) = self.known.get_mut(&id) {
+            known.count += 1;
+            known.last_seen = now;
+            return None;
+        }
+        let record = FindingRecord {
+            schema: FINDING_SCHEMA.to_owned(),
+            id: hex(&id),
+            code: finding.code.as_str().to_owned(),
+            severity: finding.severity,
+            host: connection.host.clone(),
+            connection: Some(connection.id.clone()),
+            certificate: finding.certificate.clone(),
+            workload: connection.client.workload.as_ref().map(|workload| workload.name.clone()),
+            edge: Some(edge),
+            first_seen: now,
+            last_seen: now,
+            resolved: None,
+            count: 1,
+            summary: finding.summary.clone(),
+            remedy: finding.code.remedy().to_owned(),
+            controls: finding.code.controls().iter().map(|&control| control.to_owned()).collect(),
+            exception: finding.exception.as_ref().map(|exception| exception.record()),
+        };
+        if self.known.len() < MAX_FINDINGS {
+            self.known.insert(id, record.clone());
+        } else {
+            self.refused += 1;
+        }
+        Some(Arc::new(record))
+    }
+
+    /// How many subjects are remembered.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// How many found no room.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The policy changed: what it sets apart may have, too.
+    pub fn clear(&mut self) {
+        self.known.clear();
+    }
+}
+
+/// `client → server:port`, by workload where it is known.
+fn edge(connection: &ConnectionRecord) -> String {
+    let name = |endpoint: &EndpointRecord| match &endpoint.workload {
+        Some(workload) => workload.name.clone(),
+        None => endpoint.address.clone(),
+    };
+    format!("{} → {}:{}", name(&connection.client), name(&connection.server), connection.server.port)
+}
+
+fn subject_id(finding: &Finding, edge: &str) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in [finding.code.as_str(), edge, finding.certificate.as_deref().unwrap_or_default()] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    if let Some(exception) = &finding.exception {
+        hash.update(exception.owner.as_bytes());
+    }
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.finalize()[..16]);
+    id
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}

@@ -1,0 +1,335 @@
+//! Daemon: the rooms at work, on two threads.
+//!
+//! Enters: a configuration. Leaves: records to those who watch, metrics, log lines, for as long as it runs. One thread
+//! ([`engine`]) carries events from the kernel through connections and verdicts to the publisher; the other one
+//! serves readers and listens to signals. Refuses: starting half: what cannot be had is an error that says what to do,
+//! but a full disk or a slow reader stops nothing.
+
+mod certificates;
+mod compose;
+mod engine;
+mod findings;
+mod heartbeat;
+mod host;
+mod publisher;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+use crate::api::{ApiError, Health, Hub, LocalServer, MetricsPage, MetricsServer, StatusSource};
+use crate::config::{Config, ConfigError};
+use crate::connection::{Connections, Limits};
+use crate::display::display_safe;
+use crate::identity::{ProcessTable, ProcessTableLimits, WallClock};
+use crate::kernel::{self, KernelError, KernelOptions, KernelSource};
+use crate::logging::Logging;
+use crate::metrics::{ConfigReload, Metrics, TEXT_CONTENT_TYPE};
+use crate::scope::Networks;
+use crate::verdict::{Code, Policy};
+
+use certificates::Certificates;
+use engine::{Command, Engine};
+use findings::hex;
+use heartbeat::Heartbeat;
+use host::{Host, Interfaces};
+use publisher::{Parts, Publisher};
+
+/// The engine beats at least this often, else the daemon calls itself unhealthy.
+const PULSE: Duration = Duration::from_secs(10);
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The kernel programs.
+    #[error("the kernel programs do not run: `countersign check` says what works here and what to do")]
+    Kernel(#[from] KernelError),
+    /// The socket or the metrics port.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The data folder.
+    #[error("cannot use the data folder {}: name another with --data-dir", display_safe(&path.to_string_lossy()))]
+    DataFolder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The threads and their runtime.
+    #[error("cannot start the daemon's threads")]
+    Runtime(#[source] io::Error),
+    /// The engine ended by itself.
+    #[error("the engine stopped: this is a defect; its last words are in the log")]
+    EngineStopped,
+}
+
+/// Runs until SIGTERM or SIGINT. `read_again` reads the configuration anew on SIGHUP.
+///
+/// # Errors
+/// If something that the daemon cannot do without is missing.
+pub fn run(
+    config: &Config,
+    logging: Logging,
+    read_again: impl Fn() -> Result<Config, ConfigError>,
+) -> Result<(), DaemonError> {
+    let host = Host::read();
+    let metrics = Metrics::new(&Code::NAMES, host.kernel.as_deref().unwrap_or("unknown"));
+    metrics.exceptions_expired(expired_exceptions(config));
+    let hub = Hub::new();
+    // What another daemon may hold comes first: nothing is attached if it is taken.
+    let local = LocalServer::bind(&config.daemon.socket, config.daemon.socket_group.as_deref())?;
+    let page = config.metrics.enabled.then(|| MetricsServer::bind(config.metrics.listen)).transpose()?;
+    let heartbeat = Heartbeat::in_folder(&config.daemon.data_dir)
+        .map_err(|source| DaemonError::DataFolder { path: config.daemon.data_dir.clone(), source })?;
+    let source = KernelSource::start(&kernel_options(config))?;
+    let publisher = publisher(config, &host, &metrics, &hub);
+    let connections = Connections::new(limits(config));
+    let engine = Engine::new(source, connections, publisher, heartbeat);
+    let pulse = engine.pulse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(DaemonError::Runtime)?;
+    let (commands, orders) = mpsc::channel();
+    let (ended, has_ended) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || {
+            engine.run(&orders);
+            // The receiver is gone if the daemon ends first.
+            drop(ended.send(()));
+        })
+        .map_err(DaemonError::Runtime)?;
+    let service = Service { config, metrics, hub, logging: Arc::new(Mutex::new(logging)), pulse, commands };
+    let outcome = runtime.block_on(service.serve(local, page, has_ended, &read_again));
+    stop(&service.commands, thread);
+    outcome
+}
+
+/// What the serving thread holds.
+struct Service<'a> {
+    config: &'a Config,
+    metrics: Metrics,
+    hub: Hub,
+    logging: Arc<Mutex<Logging>>,
+    pulse: Arc<AtomicU64>,
+    commands: Sender<Command>,
+}
+
+impl Service<'_> {
+    async fn serve(
+        &self,
+        local: LocalServer,
+        page: Option<MetricsServer>,
+        mut engine_ended: oneshot::Receiver<()>,
+        read_again: &impl Fn() -> Result<Config, ConfigError>,
+    ) -> Result<(), DaemonError> {
+        let (end, ending) = watch::channel(false);
+        let until_end = |mut ending: watch::Receiver<bool>| async move {
+            // An error means that the sender is gone: the end, too.
+            drop(ending.wait_for(|over| *over).await);
+        };
+        let mut hang_up = signal(SignalKind::hangup()).map_err(DaemonError::Runtime)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Runtime)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Runtime)?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            socket = %local.path().display(),
+            metrics = page.as_ref().map_or("off".to_owned(), |page| page.address().to_string()),
+            config = self.config.source.as_ref().map_or("built-in".to_owned(), |path| path.display().to_string()),
+            "watching every TCP connection of this host"
+        );
+        let readers = tokio::spawn(local.serve(self.hub.clone(), self.status(), until_end(ending.clone())));
+        let scrapers = page.map(|page| tokio::spawn(page.serve(self.page(), until_end(ending.clone()))));
+        notify(&[sd_notify::NotifyState::Ready]);
+        let outcome = loop {
+            tokio::select! {
+                _ = hang_up.recv() => {
+                    notify(&[sd_notify::NotifyState::Reloading]);
+                    self.reload(read_again());
+                    notify(&[sd_notify::NotifyState::Ready]);
+                }
+                _ = terminate.recv() => break Ok(()),
+                _ = interrupt.recv() => break Ok(()),
+                _ = &mut engine_ended => break Err(DaemonError::EngineStopped),
+            }
+        };
+        notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("stopping");
+        end.send_replace(true);
+        drop(readers.await);
+        if let Some(scrapers) = scrapers {
+            drop(scrapers.await);
+        }
+        outcome
+    }
+
+    fn reload(&self, read: Result<Config, ConfigError>) {
+        match read {
+            Ok(config) => {
+                let fixed = fixed_keys_changed(self.config, &config);
+                if !fixed.is_empty() {
+                    tracing::warn!(keys = fixed.join(", "), "these keys take effect with the next start");
+                }
+                self.logging.lock().unwrap_or_else(PoisonError::into_inner).set_level(config.log.level);
+                self.metrics.exceptions_expired(expired_exceptions(&config));
+                let policy = policy(&config);
+                let version = policy_version(&config);
+                let networks = Networks::new(&config.scope.internal);
+                // If the engine is gone its end is reported elsewhere.
+                drop(self.commands.send(Command::Reload { policy, version, networks }));
+                self.metrics.config_reload(ConfigReload::Applied);
+                tracing::info!("configuration reloaded");
+            }
+            Err(error) => {
+                self.metrics.config_reload(ConfigReload::Refused);
+                let reason = chain(&error);
+                tracing::error!(reason, "configuration not reloaded: the old one stays in force");
+            }
+        }
+    }
+
+    fn page(&self) -> MetricsPage {
+        let (metrics, hub, logging) = (self.metrics.clone(), self.hub.clone(), Arc::clone(&self.logging));
+        let render = move || {
+            metrics.watch_clients(hub.subscribers());
+            metrics.watch_records_dropped(hub.lost());
+            metrics.log_lines_suppressed(logging.lock().unwrap_or_else(PoisonError::into_inner).suppressed());
+            metrics.render_text()
+        };
+        let (pulse, started) = (Arc::clone(&self.pulse), Instant::now());
+        let health = move || match silence(&pulse, started) {
+            silence if silence > PULSE => {
+                Health::Unhealthy(format!("the engine has not moved for {} s", silence.as_secs()))
+            }
+            _ => Health::Healthy,
+        };
+        MetricsPage { content_type: TEXT_CONTENT_TYPE, render: Arc::new(render), health: Arc::new(health) }
+    }
+
+    fn status(&self) -> StatusSource {
+        let (hub, pulse, started) = (self.hub.clone(), Arc::clone(&self.pulse), Instant::now());
+        let version = policy_version(self.config);
+        Arc::new(move || {
+            serde_json::json!({
+                "version": env!("CARGO_PKG_VERSION"),
+                "uptime_seconds": started.elapsed().as_secs(),
+                "watching": hub.subscribers(),
+                "healthy": silence(&pulse, started) <= PULSE,
+                "policy_version": version,
+            })
+        })
+    }
+}
+
+/// How long the engine has not moved. Its pulse counts nanoseconds since boot.
+fn silence(pulse: &AtomicU64, started: Instant) -> Duration {
+    match pulse.load(Ordering::Relaxed) {
+        0 => started.elapsed(),
+        last => Duration::from_nanos(kernel::clock().boot.0.saturating_sub(last)),
+    }
+}
+
+fn stop(commands: &Sender<Command>, thread: JoinHandle<()>) {
+    // If the engine is gone already, joining it is all there is to do.
+    drop(commands.send(Command::Stop));
+    thread.thread().unpark();
+    if thread.join().is_err() {
+        tracing::error!("the engine panicked");
+    }
+}
+
+/// Tells the service manager, if there is one (sd_notify(3)).
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "cannot tell the service manager");
+    }
+}
+
+fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub) -> Publisher {
+    let clock = WallClock { wall_minus_boot: kernel::clock().wall_minus_boot };
+    let process_limits =
+        ProcessTableLimits { max_processes: config.limits.processes, ..ProcessTableLimits::default() };
+    Publisher::new(Parts {
+        host: host.clone(),
+        clock,
+        networks: Networks::new(&config.scope.internal),
+        interfaces: Interfaces::new(kernel::own_network_namespace()),
+        processes: ProcessTable::new(process_limits, clock),
+        certificates: Certificates::new(config.limits.certificates),
+        policy: policy(config),
+        policy_version: policy_version(config),
+        hub: hub.clone(),
+        metrics: metrics.clone(),
+    })
+}
+
+fn kernel_options(config: &Config) -> KernelOptions {
+    KernelOptions {
+        cgroup_root: config.capture.cgroup_root.clone(),
+        ring_bytes: config.capture.ring_bytes,
+        start_budget: config.capture.start_budget_bytes,
+        ..KernelOptions::default()
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections: config.limits.connections,
+        sessions: config.limits.sessions,
+        start_budget: config.capture.start_budget_bytes,
+        max_budget: config.capture.max_budget_bytes,
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        disabled: config.findings.disabled.clone(),
+        exceptions: config.exceptions.iter().cloned().map(Arc::new).collect(),
+    }
+}
+
+/// Names what judges: the same for the same policy and networks.
+fn policy_version(config: &Config) -> String {
+    let judged = format!("{:?} {:?}", policy(config), config.scope);
+    hex(&Sha256::digest(judged)[..8])
+}
+
+fn expired_exceptions(config: &Config) -> usize {
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    config.exceptions.iter().filter(|exception| exception.has_expired(today)).count()
+}
+
+/// Keys that differ and are only read at the start.
+fn fixed_keys_changed(old: &Config, new: &Config) -> Vec<&'static str> {
+    [
+        ("daemon", old.daemon != new.daemon),
+        ("metrics", old.metrics != new.metrics),
+        ("capture", old.capture != new.capture),
+        ("limits", old.limits != new.limits),
+        ("log.format", old.log.format != new.log.format),
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then_some(key))
+    .collect()
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,278 @@
+//! What leaves the connection room becomes records, findings and numbers.
+
+use std::hash::{Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rustc_hash::{FxHashMap, FxHasher};
+
+use super::certificates::Certificates;
+use super::compose::{Chains, Holders, Surroundings, compose};
+use super::findings::FindingBook;
+use super::host::{Host, Interfaces};
+use crate::api::Hub;
+use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, Sink, Stage};
+use crate::event::{Decision, Role, SocketCookie, Timestamp};
+use crate::identity::{KnownProcess, ProcessTable, WallClock};
+use crate::metrics::{Metrics, Stage as WorkStage};
+use crate::record::{ConnectionRecord, GapRecord, Record};
+use crate::scope::Networks;
+use crate::verdict::{self, Policy, Subject};
+
+/// What is remembered of a connection between its revisions.
+#[derive(Debug)]
+struct Published {
+    revision: u32,
+    digest: u64,
+    counted: bool,
+    client: Vec<Arc<KnownProcess>>,
+    server: Vec<Arc<KnownProcess>>,
+}
+
+/// Turns what happens to connections into records.
+#[derive(Debug)]
+pub struct Publisher {
+    /// The host's names.
+    pub host: Host,
+    /// The clock.
+    pub clock: WallClock,
+    /// What is internal.
+    pub networks: Networks,
+    /// Interface names.
+    pub interfaces: Interfaces,
+    /// Who is who.
+    pub processes: ProcessTable,
+    /// Certificates met.
+    pub certificates: Certificates,
+    /// Findings so far.
+    pub findings: FindingBook,
+    /// What is asked of connections.
+    pub policy: Policy,
+    /// Names the policy in records.
+    pub policy_version: String,
+    /// Takes records.
+    pub hub: Hub,
+    /// Takes numbers.
+    pub metrics: Metrics,
+    /// The moment of the event at hand.
+    pub now: Timestamp,
+    /// What the source is to be told.
+    pub orders: Vec<Order>,
+    /// Sockets of which the owner is wanted.
+    pub wanted: Vec<SocketCookie>,
+    published: FxHashMap<ConnectionKey, Published>,
+}
+
+/// What the source is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// See [`Decision`].
+    Decide(SocketCookie, Decision),
+    /// The socket is gone.
+    Forget(SocketCookie),
+}
+
+/// Owners asked for at a time: one pass of the iterator answers for all.
+const MAX_WANTED: usize = 1024;
+
+/// The parts of a [`Publisher`].
+#[derive(Debug)]
+pub struct Parts {
+    /// See [`Publisher::host`].
+    pub host: Host,
+    /// See [`Publisher::clock`].
+    pub clock: WallClock,
+    /// See [`Publisher::networks`].
+    pub networks: Networks,
+    /// See [`Publisher::interfaces`].
+    pub interfaces: Interfaces,
+    /// See [`Publisher::processes`].
+    pub processes: ProcessTable,
+    /// See [`Publisher::certificates`].
+    pub certificates: Certificates,
+    /// See [`Publisher::policy`].
+    pub policy: Policy,
+    /// See [`Publisher::policy_version`].
+    pub policy_version: String,
+    /// See [`Publisher::hub`].
+    pub hub: Hub,
+    /// See [`Publisher::metrics`].
+    pub metrics: Metrics,
+}
+
+impl Publisher {
+    /// A publisher that has published nothing yet.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { host, clock, networks, interfaces, processes, certificates, policy, policy_version, hub, metrics } =
+            parts;
+        Publisher {
+            host,
+            clock,
+            networks,
+            interfaces,
+            processes,
+            certificates,
+            findings: FindingBook::default(),
+            policy,
+            policy_version,
+            hub,
+            metrics,
+            now: Timestamp::default(),
+            orders: Vec::new(),
+            wanted: Vec::new(),
+            published: FxHashMap::default(),
+        }
+    }
+
+    /// Says what was not seen.
+    pub fn gap(&mut self, gap: GapRecord) {
+        self.publish(Record::Gap(Arc::new(gap)));
+    }
+
+    /// Prints a connection again as it was last published, for readers that came later.
+    pub fn repeat(&mut self, connection: &Connection) {
+        let Some(published) = self.published.get(&connection.key) else { return };
+        let (revision, holders) =
+            (published.revision, Holders { client: published.client.clone(), server: published.server.clone() });
+        let mut record = self.compose(connection, &holders);
+        self.judge(connection, &mut record);
+        record.revision = revision;
+        self.hub.repeat(Record::Connection(Arc::new(record)));
+    }
+
+    fn compose(&self, connection: &Connection, holders: &Holders) -> ConnectionRecord {
+        let around = Surroundings {
+            host: &self.host,
+            clock: self.clock,
+            networks: &self.networks,
+            interfaces: &self.interfaces,
+        };
+        compose(connection, holders, &self.chains(connection), &around)
+    }
+
+    fn chains(&self, connection: &Connection) -> Chains {
+        Chains {
+            client: self.certificates.chain(&connection.client_chain),
+            server: self.certificates.chain(&connection.server_chain),
+        }
+    }
+
+    fn judge(&self, connection: &Connection, record: &mut ConnectionRecord) -> Vec<verdict::Finding> {
+        let chains = self.chains(connection);
+        let subject =
+            Subject { connection: record, client_chain: &chains.client, server_chain: &chains.server };
+        let findings = verdict::judge(subject, &self.policy, self.clock.wall(self.now));
+        record.findings = findings.iter().map(|finding| finding.code.as_str().to_owned()).collect();
+        record.findings.dedup();
+        record.policy_version = Some(self.policy_version.clone());
+        findings
+    }
+
+    /// Holders keep the description they had when they were first named: processes go, connections stay.
+    fn resolve(&mut self, known: &[Arc<KnownProcess>], holders: &[Holder]) -> Vec<Arc<KnownProcess>> {
+        holders
+            .iter()
+            .enumerate()
+            .map(|(index, holder)| match known.get(index) {
+                Some(known) if known.executable_unknown.is_none() => Arc::clone(known),
+                _ => self.processes.resolve(&holder.task, self.now),
+            })
+            .collect()
+    }
+
+    fn publish(&self, record: Record) {
+        self.metrics.record(&record);
+        self.hub.publish(record);
+    }
+}
+
+impl Sink for Publisher {
+    fn decide(&mut self, socket: SocketCookie, decision: Decision) {
+        self.orders.push(Order::Decide(socket, decision));
+    }
+
+    fn forget(&mut self, socket: SocketCookie) {
+        self.orders.push(Order::Forget(socket));
+    }
+
+    fn certificate(&mut self, der: &Bytes, fingerprint: Fingerprint, role: Role) {
+        let now = self.clock.wall(self.now);
+        if let Some(record) = self.certificates.meet(der, fingerprint, role, now) {
+            self.metrics.certificate(record.parse_error.is_none());
+            self.publish(Record::Certificate(record));
+        }
+    }
+
+    fn connection(&mut self, connection: &Connection, stage: Stage) {
+        let started = Instant::now();
+        let before = self.published.remove(&connection.key);
+        let (known_client, known_server) =
+            before.as_ref().map_or((&[][..], &[][..]), |before| (&before.client[..], &before.server[..]));
+        let side = |role| connection.side(role).map_or(&[][..], |side| &side.holders[..]);
+        let holders = Holders {
+            client: self.resolve(known_client, side(Role::Client)),
+            server: self.resolve(known_server, side(Role::Server)),
+        };
+        let mut record = self.compose(connection, &holders);
+        let findings = self.judge(connection, &mut record);
+        let digest = digest(&record);
+        let last = stage == Stage::Final;
+        let unchanged = before.as_ref().is_some_and(|before| before.digest == digest);
+        let counted = before.as_ref().is_some_and(|before| before.counted);
+        let mut revision = before.as_ref().map_or(0, |before| before.revision);
+        if last || !unchanged {
+            revision += u32::from(before.is_some());
+            record.revision = revision;
+            record.r#final = last;
+            // A connection counts once, with its first verdict.
+            let counts = !counted && record.decided.is_some();
+            if counts {
+                self.metrics.connection(&record);
+                for finding in &findings {
+                    let now = self.clock.wall(self.now);
+                    self.metrics.finding(finding.code.as_str(), finding.severity, finding.exception.is_some());
+                    if let Some(finding) = self.findings.note(finding, &record, now) {
+                        self.publish(Record::Finding(finding));
+                    }
+                }
+            }
+            self.publish(Record::Connection(Arc::new(record)));
+            if !last {
+                let published = Published {
+                    revision,
+                    digest,
+                    counted: counted || counts,
+                    client: holders.client,
+                    server: holders.server,
+                };
+                self.published.insert(connection.key, published);
+            }
+        } else if let Some(before) = before {
+            self.published.insert(connection.key, before);
+        }
+        self.metrics.stage(WorkStage::Publish, started.elapsed());
+    }
+
+    fn owner_wanted(&mut self, socket: SocketCookie) {
+        if self.wanted.len() < MAX_WANTED {
+            self.wanted.push(socket);
+        }
+    }
+}
+
+/// What makes a new revision: authentication, evidence, owners, identities, findings.
+fn digest(record: &ConnectionRecord) -> u64 {
+    let mut hash = FxHasher::default();
+    (record.authentication, record.encryption, record.scope, record.decided.is_some()).hash(&mut hash);
+    (record.evidence.server, record.evidence.client, &record.evidence.reason).hash(&mut hash);
+    (record.confidence.server, record.confidence.client, &record.protocol).hash(&mut hash);
+    for endpoint in [&record.client, &record.server] {
+        (&endpoint.address, endpoint.port, &endpoint.identity, &endpoint.owner_source).hash(&mut hash);
+        for holder in &endpoint.processes {
+            (holder.process.pid, holder.process.start_time, &holder.role, &holder.process.executable).hash(&mut hash);
+        }
+    }
+    record.findings.hash(&mut hash);
+    hash.finish()
+}

@@ -1,0 +1,196 @@
+//! The storage of the process table: the generations of each pid, in bounded queues of expiry.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::KnownProcess;
+use super::process::ticks;
+use crate::event::{ProcessKey, Timestamp};
+
+/// How full a [`super::ProcessTable`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TableSize {
+    /// Now.
+    pub entries: usize,
+    /// At most.
+    pub bound: usize,
+    /// Exited processes dropped before their time, since the start.
+    pub evicted: u64,
+    /// Processes not remembered because all others were alive, since the start.
+    pub refused: u64,
+}
+
+/// One process; `serial` tells it from others with its pid in the queues.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) serial: u64,
+    pub(super) key: ProcessKey,
+    pub(super) known: Arc<KnownProcess>,
+    /// Id of its cgroup when last seen in a hook; 0 if never.
+    pub(super) cgroup: u64,
+    /// `known` is still its parent's.
+    pub(super) inherited: bool,
+    exited: bool,
+}
+
+/// Processes by pid and start time.
+#[derive(Debug)]
+pub(super) struct Generations {
+    /// The newest of each pid last.
+    entries: FxHashMap<u32, Vec<Entry>>,
+    /// In order of exit: when, pid, serial. Never longer than there are entries.
+    exits: VecDeque<(Timestamp, u32, u64)>,
+    /// Round robin over the living: pid, serial; removed ones stay until they are met or it gets twice the bound.
+    living: VecDeque<(u32, u64)>,
+    next_serial: u64,
+    size: TableSize,
+}
+
+impl Generations {
+    pub(super) fn new(bound: usize) -> Generations {
+        Generations {
+            entries: FxHashMap::default(),
+            exits: VecDeque::new(),
+            living: VecDeque::new(),
+            next_serial: 0,
+            size: TableSize { bound, ..TableSize::default() },
+        }
+    }
+
+    pub(super) fn size(&self) -> TableSize {
+        self.size
+    }
+
+    /// Nothing can be added, because nothing exited that could be evicted.
+    pub(super) fn is_full(&self) -> bool {
+        self.size.entries >= self.size.bound && self.exits.is_empty()
+    }
+
+    /// The newest process that `key` can mean.
+    pub(super) fn find(&self, key: ProcessKey) -> Option<&Entry> {
+        self.entries.get(&key.pid)?.iter().rev().find(|entry| same(entry.key, key))
+    }
+
+    /// Serial of the newest process with this pid.
+    pub(super) fn newest(&self, pid: u32) -> Option<u64> {
+        self.entries.get(&pid)?.last().map(|entry| entry.serial)
+    }
+
+    /// Replaces what is known of a process that acted just now, or adds it.
+    pub(super) fn store(&mut self, key: ProcessKey, known: Arc<KnownProcess>, cgroup: u64) {
+        let entries = self.entries.get_mut(&key.pid);
+        match entries.and_then(|entries| entries.iter_mut().rev().find(|entry| same(entry.key, key))) {
+            Some(entry) => {
+                entry.known = known;
+                entry.inherited = false;
+                if cgroup != 0 {
+                    entry.cgroup = cgroup;
+                }
+            }
+            None => self.insert(known.key, known, cgroup, false),
+        }
+    }
+
+    /// Adds a process; at the bound the one that exited first makes room, and if all live it is refused.
+    pub(super) fn insert(&mut self, key: ProcessKey, known: Arc<KnownProcess>, cgroup: u64, inherited: bool) {
+        if self.size.entries >= self.size.bound {
+            let Some((_, pid, serial)) = self.exits.pop_front() else {
+                self.size.refused += 1;
+                return;
+            };
+            self.remove(pid, serial);
+            self.size.evicted += 1;
+        }
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        self.entries.entry(key.pid).or_default().push(Entry {
+            serial,
+            key,
+            known,
+            cgroup,
+            inherited,
+            exited: false,
+        });
+        self.size.entries += 1;
+        if self.living.len() >= 2 * self.size.bound {
+            let mut living = std::mem::take(&mut self.living);
+            living.retain(|(pid, serial)| self.is_alive(*pid, *serial));
+            self.living = living;
+        }
+        self.living.push_back((key.pid, serial));
+    }
+
+    pub(super) fn mark_exited(&mut self, at: Timestamp, pid: u32, serial: u64) {
+        if let Some(entry) = self.entry(pid, serial)
+            && !entry.exited
+        {
+            entry.exited = true;
+            self.exits.push_back((at, pid, serial));
+        }
+    }
+
+    /// It was marked as exited, but goes on.
+    pub(super) fn revive(&mut self, pid: u32, serial: u64) {
+        if let Some(entry) = self.entry(pid, serial)
+            && entry.exited
+        {
+            entry.exited = false;
+            self.living.push_back((pid, serial));
+        }
+    }
+
+    pub(super) fn remove(&mut self, pid: u32, serial: u64) {
+        let Some(entries) = self.entries.get_mut(&pid) else { return };
+        let before = entries.len();
+        entries.retain(|entry| entry.serial != serial);
+        self.size.entries -= before - entries.len();
+        if entries.is_empty() {
+            self.entries.remove(&pid);
+        }
+    }
+
+    /// Takes the process that exited first, if that is at least `keep` nanoseconds ago; it is to be removed or revived.
+    pub(super) fn next_expired(&mut self, now: Timestamp, keep: u64) -> Option<(u32, u64, ProcessKey)> {
+        loop {
+            let (exited, pid, serial) = *self.exits.front()?;
+            if now.since(exited) < keep {
+                return None;
+            }
+            self.exits.pop_front();
+            if let Some(entry) = self.entry(pid, serial) {
+                return Some((pid, serial, entry.key));
+            }
+        }
+    }
+
+    /// The living process that was not looked at for longest.
+    pub(super) fn next_to_check(&mut self) -> Option<(u32, u64, ProcessKey)> {
+        loop {
+            let (pid, serial) = self.living.pop_front()?;
+            if self.is_alive(pid, serial) {
+                self.living.push_back((pid, serial));
+                return self.entry(pid, serial).map(|entry| (pid, serial, entry.key));
+            }
+        }
+    }
+
+    fn entry(&mut self, pid: u32, serial: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(&pid)?.iter_mut().find(|entry| entry.serial == serial)
+    }
+
+    fn is_alive(&self, pid: u32, serial: u64) -> bool {
+        let entries = self.entries.get(&pid).map(Vec::as_slice).unwrap_or_default();
+        entries.iter().any(|entry| entry.serial == serial && !entry.exited)
+    }
+}
+
+/// Whether two keys of one pid are one process: `/proc` is only precise to a tick, and an unknown
+/// start time means the newest.
+fn same(one: ProcessKey, other: ProcessKey) -> bool {
+    match (ticks(one), ticks(other)) {
+        (Some(one), Some(other)) => one.abs_diff(other) <= 1,
+        _ => true,
+    }
+}

@@ -1,0 +1,177 @@
+//! The kernel: eBPF programs in, events out.
+//!
+//! Enters: options. Leaves: [`Event`]s in the order in which each CPU saw them, and the sockets
+//! that were open before. [`KernelSource`] loads the embedded programs, attaches them to the root
+//! of cgroup v2 by links that vanish with it (also with kill -9), reads the ring buffer and hands
+//! decisions back; [`preflight`] says what would work here and why the rest would not.
+//! Refuses: any decision about a connection. Everything not delivered is counted ([`Losses`]).
+//!
+//! Order matters at start: the hooks that give a socket its storage are attached before those that
+//! read packets, and [`KernelSource::existing`] comes last, so that no socket falls in between; one
+//! can be reported twice.
+
+mod btf;
+mod cgroup;
+mod clock;
+mod cookie;
+mod decode;
+mod error;
+mod existing;
+mod offsets;
+mod preflight;
+mod programs;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+use std::{io, path::PathBuf, time::Duration};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, MapError, PerCpuArray},
+};
+use countersign_common::{RING_BYTES, START_BUDGET, counter};
+
+pub use clock::{Clock, clock};
+pub use error::KernelError;
+pub use existing::{ExistingSockets, Listener};
+pub use preflight::{Check, CheckStatus, preflight};
+pub use programs::Unavailable;
+
+use crate::event::{Decision, Event, SocketCookie};
+
+/// How to start.
+#[derive(Debug, Clone)]
+pub struct KernelOptions {
+    /// Root of cgroup v2; found by itself if `None`. Only sockets of processes in it are seen.
+    pub cgroup_root: Option<PathBuf>,
+    /// Size of the ring buffer, a power of two of at least 65,536.
+    pub ring_bytes: u32,
+    /// Payload bytes of each direction that the kernel ships before it is told otherwise.
+    pub start_budget: u32,
+}
+
+impl Default for KernelOptions {
+    fn default() -> Self {
+        KernelOptions { cgroup_root: None, ring_bytes: RING_BYTES as u32, start_budget: START_BUDGET }
+    }
+}
+
+/// What was not delivered since the start, and how much was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Losses {
+    /// Events that found no room in the ring buffer ([`LossCause::RingFull`](crate::event::LossCause)).
+    pub ring_full: u64,
+    /// Sockets for which the kernel had no storage, and decisions that found no room.
+    pub table_full: u64,
+    /// Packets that could not be read or placed.
+    pub unreadable: u64,
+    /// Records that did not decode.
+    pub malformed: u64,
+    /// Payload bytes that the kernel shipped.
+    pub bytes_shipped: u64,
+    /// Size of the ring buffer.
+    pub ring_bytes: u32,
+}
+
+/// Running programs. Dropping it detaches them.
+pub struct KernelSource {
+    ebpf: Ebpf,
+    ring: ring::Ring,
+    decisions: HashMap<MapData, u64, [u32; 4]>,
+    counters: PerCpuArray<MapData, u64>,
+    unavailable: Vec<Unavailable>,
+    refused_decisions: u64,
+    ring_bytes: u32,
+}
+
+impl KernelSource {
+    /// Loads and attaches the programs.
+    ///
+    /// # Errors
+    ///
+    /// When a hook without which connections cannot be told is refused: see [`KernelError`]. What
+    /// else is refused is left out and listed by [`KernelSource::unavailable`].
+    pub fn start(options: &KernelOptions) -> Result<Self, KernelError> {
+        let programs::Loaded { mut ebpf, mut unavailable } = programs::start(options)?;
+        let ring = ring::Ring::new(programs::take_map(&mut ebpf, "EVENTS")?)?;
+        let decisions = HashMap::try_from(programs::take_map(&mut ebpf, "DECISIONS")?)
+            .map_err(KernelError::map("DECISIONS"))?;
+        let counters = PerCpuArray::try_from(programs::take_map(&mut ebpf, "COUNTERS")?)
+            .map_err(KernelError::map("COUNTERS"))?;
+        if let Err(error) = existing::prove(&mut ebpf) {
+            unavailable.push(Unavailable::new(existing::PROGRAM, &error));
+        }
+        let ring_bytes = options.ring_bytes;
+        Ok(KernelSource { ebpf, ring, decisions, counters, unavailable, refused_decisions: 0, ring_bytes })
+    }
+
+    /// What this kernel refused and the source does without.
+    pub fn unavailable(&self) -> &[Unavailable] {
+        &self.unavailable
+    }
+
+    /// The TCP sockets that are open now. Their packets are not looked at from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Iterator`] if this kernel has no usable socket iterator.
+    pub fn existing(&mut self) -> Result<ExistingSockets, KernelError> {
+        if let Some(lacking) = self.unavailable.iter().find(|lacking| lacking.program == existing::PROGRAM) {
+            return Err(KernelError::iterator(&lacking.reason));
+        }
+        existing::read(&mut self.ebpf)
+    }
+
+    /// Waits until there is something to drain; `false` after `timeout` or a signal.
+    ///
+    /// # Errors
+    ///
+    /// As poll(2).
+    pub fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
+        self.ring.wait(timeout)
+    }
+
+    /// Hands at most `limit` events to `each` and says how many there were. What is left keeps its
+    /// place; fewer than `limit` means that the ring buffer is empty.
+    pub fn drain(&mut self, limit: usize, each: &mut dyn FnMut(Event)) -> usize {
+        self.ring.drain(limit, each)
+    }
+
+    /// Tells the kernel what is wanted of a socket; its next packet takes it up.
+    ///
+    /// # Errors
+    ///
+    /// When the table is full, which is also counted.
+    pub fn decide(&mut self, socket: SocketCookie, decision: Decision) -> Result<(), KernelError> {
+        let value = match decision {
+            Decision::Stop => [1, 0, 0, 0],
+            Decision::Budget { sent, received } => [0, sent, received, 0],
+        };
+        self.decisions.insert(socket.0, value, 0).map_err(|error| {
+            self.refused_decisions += 1;
+            KernelError::map("DECISIONS")(error)
+        })
+    }
+
+    /// Drops a decision that no packet took up: the connection has ended.
+    pub fn forget(&mut self, socket: SocketCookie) {
+        // Mostly it is gone already: the packet that took it up removed it.
+        let _gone: Result<(), MapError> = self.decisions.remove(&socket.0);
+    }
+
+    /// Totals since the start.
+    pub fn losses(&mut self) -> Losses {
+        let total = |slot: u32| -> u64 {
+            self.counters.get(&slot, 0).map_or(0, |values| values.iter().fold(0, |sum, value| sum + value))
+        };
+        Losses {
+            ring_full: total(counter::RING_FULL),
+            table_full: total(counter::TABLE_FULL) + self.refused_decisions,
+            unreadable: total(counter::UNREADABLE),
+            malformed: self.ring.malformed(),
+            bytes_shipped: total(counter::BYTES_SHIPPED),
+            ring_bytes: self.ring_bytes,
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The values that labels can have. Nothing else ever becomes one.
+
+use crate::event::Event;
+use crate::identity::ProcessUnknown;
+use crate::record::{
+    CERTIFICATE_SCHEMA, CONNECTION_SCHEMA, FINDING_SCHEMA, GAP_SCHEMA, Record, Severity, SideName,
+};
+
+/// Stands for every value that is not in the set.
+pub(super) const OTHER: &str = "other";
+
+/// Protocols of a connection record.
+pub(super) const PROTOCOLS: &[&str] = &[
+    "tls",
+    "unknown",
+    "silent",
+    "http/1",
+    "http/2",
+    "ssh",
+    "smtp",
+    "imap",
+    "pop3",
+    "ftp",
+    "ldap",
+    "xmpp",
+    "postgresql",
+    "mysql",
+    "redis",
+    "mongodb",
+    "kafka",
+    "amqp",
+    "mqtt",
+    "dns",
+    "memcached",
+    "nats",
+    "socks",
+    "http_connect",
+];
+/// TLS versions of a connection record; `none`: not TLS.
+pub(super) const VERSIONS: &[&str] = &["none", "unknown", "SSLv3", "1.0", "1.1", "1.2", "1.3"];
+/// What can be unknown.
+pub(super) const UNKNOWN_ABOUT: &[&str] = &["authentication", "capture", "process"];
+/// Why bytes are missing.
+pub(super) const TRUNCATION_REASONS: &[&str] = &["lost", "budget", "truncated", "mid_stream", "malformed"];
+/// Tables with a bound.
+pub(super) const TABLES: &[&str] = &[
+    "connections",
+    "processes",
+    "certificates",
+    "sessions",
+    "sockets",
+    "listeners",
+    "early_segments",
+    "reassembly_bytes",
+    "findings",
+    "decisions",
+    "ring_bytes",
+];
+/// Why authentication, capture or owner are not known, beside [`ProcessUnknown`].
+const UNKNOWN_REASONS: &[&str] = &[
+    "none_given",
+    "incomplete",
+    "mid_stream",
+    "lost",
+    "budget",
+    "truncated",
+    "malformed",
+    "resumption_origin_not_visible",
+    "resumption_origin_not_seen",
+    "padding_or_unrecognised",
+    "contradiction",
+    "early_data",
+    "unknown_suite",
+    "renegotiation",
+    "outcome_not_visible",
+    "bypassed",
+    "other_protocol",
+    "protocol_not_recognised",
+];
+
+/// `value` as the member of `set` that it equals, else [`OTHER`].
+pub(super) fn other_than(set: &[&'static str], value: &str) -> &'static str {
+    set.iter().find(|member| **member == value).copied().unwrap_or(OTHER)
+}
+
+/// Any reason that a record can give.
+pub(super) fn unknown_reason(reason: &str) -> &'static str {
+    let of_process = ProcessUnknown::ALL.iter().map(|unknown| unknown.as_str());
+    UNKNOWN_REASONS.iter().copied().chain(of_process).find(|known| *known == reason).unwrap_or(OTHER)
+}
+
+/// Whose socket is on this host.
+pub(super) fn role(observed_from: &[SideName]) -> &'static str {
+    match (observed_from.contains(&SideName::Client), observed_from.contains(&SideName::Server)) {
+        (true, true) => "both",
+        (true, false) => "client",
+        (false, true) => "server",
+        (false, false) => "none",
+    }
+}
+
+pub(super) fn severity_name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+        Severity::Critical => "critical",
+    }
+}
+
+/// Every schema.
+pub(super) const SCHEMAS: &[&str] = &[CONNECTION_SCHEMA, CERTIFICATE_SCHEMA, FINDING_SCHEMA, GAP_SCHEMA];
+
+pub(super) fn schema(record: &Record) -> &'static str {
+    match record {
+        Record::Connection(_) => CONNECTION_SCHEMA,
+        Record::Certificate(_) => CERTIFICATE_SCHEMA,
+        Record::Finding(_) => FINDING_SCHEMA,
+        Record::Gap(_) => GAP_SCHEMA,
+    }
+}
+
+macro_rules! label_values {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_meta])* $variant),+ }
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+            /// The label's value.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+label_values! {
+    /// A stage of the pipeline, for its time.
+    Stage {
+        /// Draining and decoding the kernel's ring.
+        KernelDrain = "kernel_drain",
+        /// Reassembly, TLS and the connection table.
+        Connection = "connection",
+        /// Processes and workloads.
+        Identity = "identity",
+        /// Certificates.
+        Certificate = "certificate",
+        /// Findings.
+        Verdict = "verdict",
+        /// Records and those who read them.
+        Publish = "publish",
+    }
+}
+
+label_values! {
+    /// How an attempt to read the configuration again went.
+    ConfigReload {
+        /// It is in force.
+        Applied = "applied",
+        /// It was wrong; the old one is in force.
+        Refused = "refused",
+    }
+}
+
+label_values! {
+    /// Kinds of [`Event`].
+    EventKind {
+        /// [`Event::Connect`]
+        Connect = "connect",
+        /// [`Event::PeerAsked`]
+        PeerAsked = "peer_asked",
+        /// [`Event::Released`]
+        Released = "released",
+        /// [`Event::Established`]
+        Established = "established",
+        /// [`Event::Segment`]
+        Segment = "segment",
+        /// [`Event::Closed`]
+        Closed = "closed",
+        /// [`Event::Existing`]
+        Existing = "existing",
+        /// [`Event::Subflow`]
+        Subflow = "subflow",
+        /// [`Event::ProcessForked`]
+        ProcessForked = "process_forked",
+        /// [`Event::ProcessExecuted`]
+        ProcessExecuted = "process_executed",
+        /// [`Event::ProcessExited`]
+        ProcessExited = "process_exited",
+        /// [`Event::Lost`]
+        Lost = "lost",
+    }
+}
+
+impl EventKind {
+    /// The kind of an event.
+    pub fn of(event: &Event) -> EventKind {
+        match event {
+            Event::Connect(_) => EventKind::Connect,
+            Event::PeerAsked(_) => EventKind::PeerAsked,
+            Event::Released(_) => EventKind::Released,
+            Event::Established(_) => EventKind::Established,
+            Event::Segment(_) => EventKind::Segment,
+            Event::Closed(_) => EventKind::Closed,
+            Event::Existing(_) => EventKind::Existing,
+            Event::Subflow { .. } => EventKind::Subflow,
+            Event::ProcessForked { .. } => EventKind::ProcessForked,
+            Event::ProcessExecuted { .. } => EventKind::ProcessExecuted,
+            Event::ProcessExited { .. } => EventKind::ProcessExited,
+            Event::Lost { .. } => EventKind::Lost,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Names and help texts of all metrics, as users see them.
+//!
+//! The library appends `_total` to counters and a full stop to help texts; `registry.rs` takes
+//! the first off again.
+
+/// Name and help text of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Description {
+    /// In full, as it is scraped.
+    pub name: &'static str,
+    /// One sentence, without its full stop.
+    pub help: &'static str,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+}
+
+macro_rules! descriptions {
+    ($($constant:ident = $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(
+            #[doc = concat!("`", $name, "`: ", $help, ".")]
+            pub const $constant: Description = Description { name: $name, help: $help, labels: &[$($label),*] };
+        )+
+        /// All families, in the order of the page.
+        pub const ALL: &[Description] = &[$($constant),+];
+    };
+}
+
+descriptions! {
+    BUILD_INFO = "countersign_build_info" ["version", "kernel"]
+        "Version of the agent and release of the kernel it runs on, always 1";
+    CONNECTIONS = "countersign_connections_total" ["scope", "role", "protocol", "authentication", "evidence", "version"]
+        "TCP connections judged, by scope, by the side on this host, and by what was established; evidence is that of the client's authentication";
+    CONNECTIONS_OPEN = "countersign_connections_open" []
+        "TCP connections followed now";
+    FINDINGS = "countersign_findings_total" ["code", "severity", "excepted"]
+        "Findings by code; excepted ones are set apart by an exception of the configuration";
+    EXCEPTIONS_EXPIRED = "countersign_exceptions_expired" []
+        "Exceptions of the configuration whose date has passed";
+    HANDSHAKES_FAILED = "countersign_handshakes_failed_total" ["scope"]
+        "TLS handshakes that ended in an alert or were refused";
+    CERTIFICATES_SEEN = "countersign_certificates_seen_total" []
+        "Certificates met for the first time since the start";
+    CERTIFICATES_PARSE_FAILED = "countersign_certificates_parse_failed_total" []
+        "Certificates met for the first time that did not parse";
+    UNKNOWN = "countersign_unknown_total" ["about", "reason"]
+        "Facts of connections that are not known (authentication, capture, process), by reason";
+    EVENTS = "countersign_events_total" ["kind"]
+        "Events received from the source";
+    EVENTS_LOST = "countersign_events_lost_total" ["cause"]
+        "Events that the source could not report";
+    EVENTS_TRUNCATED = "countersign_events_truncated_total" ["reason"]
+        "Byte streams of which not all wanted bytes were had";
+    RECORDS = "countersign_records_total" ["schema"]
+        "Records handed out, revisions included";
+    HANDSHAKE_BYTES = "countersign_handshake_bytes" []
+        "Payload bytes of the handshake of a connection, both directions";
+    SHIPPED_BEYOND_HANDSHAKE_BYTES = "countersign_shipped_beyond_handshake_bytes" []
+        "Payload bytes of a connection that left the kernel although the handshake was over";
+    SHIPPED_BEYOND_HANDSHAKE_RATIO = "countersign_shipped_beyond_handshake_ratio" []
+        "The same in relation to the handshake, for connections that had one";
+    DECISION_LATENCY = "countersign_decision_latency_seconds" []
+        "Time from the first event of a connection to its verdict, the peers' own time included";
+    STAGE_SECONDS = "countersign_stage_seconds_total" ["stage"]
+        "Time spent in each stage of the pipeline";
+    TABLE_ENTRIES = "countersign_table_entries" ["table"]
+        "Entries of a bounded table";
+    TABLE_BOUND = "countersign_table_bound" ["table"]
+        "Entries that a table holds at most";
+    TABLE_EVICTIONS = "countersign_table_evictions_total" ["table"]
+        "Entries given up or refused because a table was full";
+    WATCH_CLIENTS = "countersign_watch_clients" []
+        "Programs that watch the records now";
+    WATCH_RECORDS_DROPPED = "countersign_watch_records_dropped_total" []
+        "Records that watching programs lost because they read too slowly";
+    CONFIG_RELOADS = "countersign_config_reload_total" ["result"]
+        "Attempts to read the configuration again";
+    CONFIG_LAST_RELOAD_SUCCESSFUL = "countersign_config_last_reload_successful" []
+        "Whether the last attempt to read the configuration took effect";
+    LOG_LINES_SUPPRESSED = "countersign_log_lines_suppressed_total" []
+        "Log lines that the rate limit kept back";
+    PROCESS_CPU_SECONDS = "process_cpu_seconds_total" []
+        "User and system time of the agent";
+    PROCESS_RESIDENT_MEMORY = "process_resident_memory_bytes" []
+        "Resident memory of the agent";
+    PROCESS_OPEN_FDS = "process_open_fds" []
+        "Open file descriptors of the agent";
+    PROCESS_START_TIME = "process_start_time_seconds" []
+        "Start of the agent since 1970-01-01 UTC";
+}

@@ -1,0 +1,144 @@
+//! Puts the families together, in the order of the page. Families with few label sets begin
+//! with all of them at zero, so that a rate exists before the first event.
+
+use prometheus_client::encoding::EncodeMetric;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family as UnorderedFamily;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use super::family::Family;
+use super::labels::{self, ConfigReload, EventKind, Stage};
+use super::names::{self, Description};
+use super::process::ProcessMetrics;
+use super::{Families, Seconds};
+use crate::event::LossCause;
+use crate::record::Scope;
+
+/// Upper bounds of the byte histograms: 256 B (a plaintext peek) to 256 KiB (beyond every budget).
+fn byte_buckets() -> impl Iterator<Item = f64> {
+    std::iter::once(0.0).chain(exponential_buckets(256.0, 2.0, 11))
+}
+
+/// Upper bounds of the ratio, dense around the tenth that is the aim.
+const RATIO_BUCKETS: [f64; 9] = [0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+
+/// Upper bounds of latencies: 1 ms (one drain of the ring) to 33 s (a peer that takes its time).
+fn latency_buckets() -> impl Iterator<Item = f64> {
+    exponential_buckets(0.001, 2.0, 16)
+}
+
+/// Registers metrics by their descriptions.
+struct Page(Registry);
+
+impl Page {
+    fn add<M>(&mut self, description: Description, metric: M) -> M
+    where
+        M: EncodeMetric + Clone + std::fmt::Debug + Send + Sync + 'static,
+    {
+        let name = description.name.strip_suffix("_total").unwrap_or(description.name);
+        self.0.register(name, description.help, metric.clone());
+        metric
+    }
+
+    fn family<const N: usize, M>(&mut self, description: Description) -> Family<N, M>
+    where
+        M: EncodeMetric + prometheus_client::metrics::TypedMetric + Clone + Default,
+        M: std::fmt::Debug + Send + Sync + 'static,
+    {
+        debug_assert_eq!(description.labels.len(), N, "{} has other labels", description.name);
+        let names = std::array::from_fn(|index| description.labels.get(index).copied().unwrap_or_default());
+        self.add(description, Family::new(names))
+    }
+}
+
+pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> Families {
+    let mut page = Page(Registry::default());
+    let build = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("kernel", kernel.to_owned())];
+    let build_info = UnorderedFamily::<Vec<(&str, String)>, Gauge>::default();
+    build_info.get_or_create(&build.to_vec()).set(1);
+    page.add(names::BUILD_INFO, build_info);
+    let connections = page.family(names::CONNECTIONS);
+    let connections_open = page.add(names::CONNECTIONS_OPEN, Gauge::default());
+    let findings = page.family(names::FINDINGS);
+    let exceptions_expired = page.add(names::EXCEPTIONS_EXPIRED, Gauge::default());
+    let handshakes_failed: Family<1, Counter> = page.family(names::HANDSHAKES_FAILED);
+    for scope in Scope::ALL {
+        handshakes_failed.of([scope.as_str()]);
+    }
+    let certificates_seen = page.add(names::CERTIFICATES_SEEN, Counter::default());
+    let certificates_parse_failed = page.add(names::CERTIFICATES_PARSE_FAILED, Counter::default());
+    let unknown = page.family(names::UNKNOWN);
+    let events: Family<1, Counter> = page.family(names::EVENTS);
+    let events = EventKind::ALL.iter().map(|kind| events.of([kind.as_str()])).collect();
+    let events_lost: Family<1, Counter> = page.family(names::EVENTS_LOST);
+    for cause in LossCause::ALL {
+        events_lost.of([cause.as_str()]);
+    }
+    let events_truncated: Family<1, Counter> = page.family(names::EVENTS_TRUNCATED);
+    for reason in labels::TRUNCATION_REASONS {
+        events_truncated.of([reason]);
+    }
+    let records: Family<1, Counter> = page.family(names::RECORDS);
+    for schema in labels::SCHEMAS {
+        records.of([schema]);
+    }
+    let handshake_bytes = page.add(names::HANDSHAKE_BYTES, Histogram::new(byte_buckets()));
+    let shipped_beyond_handshake_bytes =
+        page.add(names::SHIPPED_BEYOND_HANDSHAKE_BYTES, Histogram::new(byte_buckets()));
+    let shipped_beyond_handshake_ratio =
+        page.add(names::SHIPPED_BEYOND_HANDSHAKE_RATIO, Histogram::new(RATIO_BUCKETS));
+    let decision_latency = page.add(names::DECISION_LATENCY, Histogram::new(latency_buckets()));
+    let stages: Family<1, Seconds> = page.family(names::STAGE_SECONDS);
+    let stages = Stage::ALL.iter().map(|stage| stages.of([stage.as_str()])).collect();
+    let table_entries = page.family(names::TABLE_ENTRIES);
+    let table_bound = page.family(names::TABLE_BOUND);
+    let table_evictions = page.family(names::TABLE_EVICTIONS);
+    let watch_clients = page.add(names::WATCH_CLIENTS, Gauge::default());
+    let watch_records_dropped = page.add(names::WATCH_RECORDS_DROPPED, Counter::default());
+    let config_reloads: Family<1, Counter> = page.family(names::CONFIG_RELOADS);
+    for result in ConfigReload::ALL {
+        config_reloads.of([result.as_str()]);
+    }
+    let config_last_reload_successful = page.add(names::CONFIG_LAST_RELOAD_SUCCESSFUL, Gauge::default());
+    // The daemon only starts with a configuration that is right.
+    config_last_reload_successful.set(1);
+    let log_lines_suppressed = page.add(names::LOG_LINES_SUPPRESSED, Counter::default());
+    let process = ProcessMetrics {
+        cpu_seconds: page.add(names::PROCESS_CPU_SECONDS, Seconds::default()),
+        resident_memory: page.add(names::PROCESS_RESIDENT_MEMORY, Gauge::default()),
+        open_fds: page.add(names::PROCESS_OPEN_FDS, Gauge::default()),
+        start_time: page.add(names::PROCESS_START_TIME, super::process::SecondsGauge::default()),
+    };
+    Families {
+        registry: page.0,
+        finding_codes,
+        connections,
+        connections_open,
+        findings,
+        handshakes_failed,
+        certificates_seen,
+        certificates_parse_failed,
+        unknown,
+        events,
+        events_lost,
+        events_truncated,
+        table_entries,
+        table_bound,
+        table_evictions,
+        exceptions_expired,
+        handshake_bytes,
+        shipped_beyond_handshake_bytes,
+        shipped_beyond_handshake_ratio,
+        decision_latency,
+        config_reloads,
+        config_last_reload_successful,
+        watch_clients,
+        watch_records_dropped,
+        log_lines_suppressed,
+        records,
+        stages,
+        process,
+    }
+}

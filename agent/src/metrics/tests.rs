@@ -1,0 +1,221 @@
+//! The whole page against its golden, and against Prometheus' own linter.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::event::Timestamp;
+use crate::record::{
+    Authentication, CONNECTION_SCHEMA, ConfidenceRecord, DirectionBytes, Encryption, EndpointRecord,
+    EvidenceRecord, GAP_SCHEMA, GapRecord, Scope, Severity, SideName, TlsRecord, WallTime,
+};
+
+const CODES: &[&str] = &["unauthenticated_east_west", "server_only_tls_east_west"];
+const GOLDEN: &str = include_str!("golden.txt");
+const SAMPLE: ProcessSample = ProcessSample {
+    cpu_seconds: 1.5,
+    resident_bytes: 4096,
+    open_fds: 12,
+    start_time_seconds: 1_700_000_000.5,
+};
+
+fn connection() -> ConnectionRecord {
+    ConnectionRecord {
+        schema: CONNECTION_SCHEMA.to_owned(),
+        id: "0".to_owned(),
+        revision: 0,
+        r#final: true,
+        session_id: None,
+        host: None,
+        host_id: None,
+        boot_id: None,
+        agent_version: None,
+        source: "live".to_owned(),
+        file: None,
+        opened: WallTime(0),
+        decided: None,
+        closed: None,
+        close_reason: None,
+        scope: Scope::EastWest,
+        interface: None,
+        client: EndpointRecord { process_unknown: Some("remote".to_owned()), ..EndpointRecord::default() },
+        server: EndpointRecord {
+            process_unknown: Some("never_accepted".to_owned()),
+            ..EndpointRecord::default()
+        },
+        observed_from: vec![SideName::Server],
+        protocol: "tls".to_owned(),
+        upgraded_from: None,
+        encryption: Encryption::Tls,
+        authentication: Authentication::Unknown,
+        evidence: EvidenceRecord {
+            server: EvidenceName::Inferred,
+            client: EvidenceName::Unknown,
+            reason: Some("early_data".to_owned()),
+            disagreement: None,
+        },
+        confidence: ConfidenceRecord { server: None, client: None },
+        credential_in_clear: None,
+        cleartext_examined: DirectionBytes::default(),
+        capture_complete: true,
+        capture_reason: None,
+        tls: Some(TlsRecord {
+            version_offered: None,
+            version: Some("1.3".to_owned()),
+            cipher_suite: None,
+            cipher_suite_id: None,
+            group: None,
+            server_name: None,
+            alpn_offered: Vec::new(),
+            alpn: None,
+            ja4: None,
+            resumed: "no".to_owned(),
+            early_data: false,
+            hello_retry_request: false,
+            encrypted_client_hello: false,
+            ocsp_staple: false,
+            client_authentication: "unknown".to_owned(),
+            client_authentication_outcome: None,
+            alerts: Vec::new(),
+            history: String::new(),
+            handshake: "failed".to_owned(),
+        }),
+        findings: Vec::new(),
+        authorization: None,
+        policy_version: None,
+        bytes: None,
+    }
+}
+
+/// Everything counted at least once.
+fn busy() -> Metrics {
+    let metrics = Metrics::new(CODES, "6.1.0-test");
+    metrics.connection(&connection());
+    let plain = ConnectionRecord {
+        observed_from: vec![SideName::Client, SideName::Server],
+        protocol: "chosen by a hostile peer\n".to_owned(),
+        authentication: Authentication::None,
+        evidence: EvidenceRecord {
+            server: EvidenceName::None,
+            client: EvidenceName::None,
+            reason: None,
+            disagreement: None,
+        },
+        capture_reason: Some("budget".to_owned()),
+        tls: None,
+        ..connection()
+    };
+    metrics.connection(&plain);
+    metrics.connection(&plain);
+    metrics.open_connections(7);
+    metrics.finding("unauthenticated_east_west", Severity::High, false);
+    metrics.finding("unauthenticated_east_west", Severity::High, true);
+    metrics.finding("not a code", Severity::High, false);
+    metrics.exceptions_expired(1);
+    metrics.certificate(true);
+    metrics.certificate(false);
+    metrics.shipped(3_000, 0);
+    metrics.shipped(20_000, 300);
+    metrics.decided_after(Duration::from_millis(3));
+    metrics.event(&Event::Subflow { at: Timestamp(0), socket: crate::event::SocketCookie(1) });
+    metrics.lost(LossCause::RingFull, 5);
+    metrics.truncated("budget");
+    metrics.table("connections", 7, 65_536);
+    metrics.table_evictions("connections", 3);
+    metrics.table_evictions("connections", 4);
+    metrics.config_reload(ConfigReload::Refused);
+    metrics.watch_clients(2);
+    metrics.watch_records_dropped(9);
+    metrics.log_lines_suppressed(11);
+    let gap = GapRecord {
+        schema: GAP_SCHEMA.to_owned(),
+        from: None,
+        to: WallTime(0),
+        cause: "ring_full".to_owned(),
+        lost: None,
+    };
+    metrics.record(&Record::Gap(Arc::new(gap)));
+    metrics.stage(Stage::Verdict, Duration::from_millis(250));
+    metrics
+}
+
+#[test]
+fn the_page_is_as_the_golden_has_it() {
+    let page = busy().render_with(&SAMPLE).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    if std::env::var_os("COUNTERSIGN_UPDATE_GOLDEN").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics/golden.txt");
+        std::fs::write(path, &page).unwrap();
+    }
+    assert_eq!(page, GOLDEN, "set COUNTERSIGN_UPDATE_GOLDEN=1 if the change is wanted");
+}
+
+#[test]
+fn every_family_is_on_the_page_once_and_in_order() {
+    let page = busy().render_with(&SAMPLE);
+    let families: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let described: Vec<&str> = names::ALL
+        .iter()
+        .map(|description| description.name.strip_suffix("_total").unwrap_or(description.name))
+        .collect();
+    assert_eq!(families, described);
+}
+
+#[test]
+fn what_a_peer_sends_never_becomes_a_label() {
+    let metrics = busy();
+    for number in 0..1000 {
+        let protocol = format!("protocol {number}");
+        metrics.connection(&ConnectionRecord { protocol, ..connection() });
+        metrics.finding(&format!("code {number}"), Severity::High, false);
+        metrics.unknown("process", &format!("reason {number}"));
+        metrics.table(&format!("table {number}"), 1, 1);
+        metrics.truncated(&format!("reason {number}"));
+    }
+    let added = metrics.render_with(&SAMPLE).lines().count() - busy().render_with(&SAMPLE).lines().count();
+    assert!(added <= 6, "{added} new lines");
+}
+
+#[test]
+fn readers_of_the_older_format_get_counters_under_their_full_name() {
+    let (content_type, page) = busy().page(None);
+    assert_eq!(content_type, TEXT_CONTENT_TYPE);
+    assert!(page.contains("# TYPE countersign_events_lost_total counter\n"));
+    assert!(page.contains("\ncountersign_events_lost_total{cause=\"ring_full\"} 5\n"));
+    assert!(!page.contains("# EOF") && !page.contains("_total_total"));
+    let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    let (content_type, page) = busy().page(Some(accept));
+    assert_eq!(content_type, OPENMETRICS_CONTENT_TYPE);
+    assert!(page.ends_with("# EOF\n"));
+}
+
+#[test]
+fn a_scrape_later_counts_processor_time_up_and_never_down() {
+    let metrics = busy();
+    metrics.render_with(&SAMPLE);
+    let later = metrics.render_with(&ProcessSample { cpu_seconds: 2.0, ..SAMPLE });
+    assert!(later.contains("\nprocess_cpu_seconds_total 2.0\n"));
+    assert!(metrics.render_with(&SAMPLE).contains("\nprocess_cpu_seconds_total 2.0\n"));
+}
+
+/// Prometheus' own linter; skipped, by name, where it is not installed.
+#[test]
+fn promtool_finds_nothing_to_say() {
+    let spawned = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = spawned else {
+        eprintln!("skipped promtool_finds_nothing_to_say: promtool is not installed (Debian: prometheus)");
+        return;
+    };
+    promtool.stdin.take().unwrap().write_all(busy().render_text().as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}

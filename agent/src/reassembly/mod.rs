@@ -1,0 +1,224 @@
+//! Reassembly: segments with sequence numbers → the bytes of one direction, in order.
+//!
+//! Enters: runs of payload bytes with their place in the sequence space, in any order, repeated,
+//! overlapping, with holes. Leaves: in-order chunks, and how many bytes at the head are missing.
+//! Refuses: interpreting bytes, clocks, IO. Where runs overlap the first copy wins, as the bytes that
+//! the observer saw first are the ones that a receiver was offered first.
+//!
+//! ```text
+//!  offset 0        next                    held
+//!  |--- read ------|..... hole .....|#########|...|####|
+//! ```
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+/// Most bytes held back behind a hole, per direction: more than the largest budget makes no sense.
+pub const MAX_HELD_BYTES: usize = 128 * 1024;
+/// Most runs held back behind a hole, per direction: a handshake in one-byte segments, reordered by a window of this
+/// size, still reassembles.
+pub const MAX_HELD_RUNS: usize = 512;
+
+/// One direction of a TCP connection.
+#[derive(Debug, Default)]
+pub struct Stream {
+    /// Sequence number of offset 0, once known.
+    base: Option<u32>,
+    /// Offset of the next byte to read.
+    next: u64,
+    /// The chunk that starts at `next`, if one has arrived.
+    ready: Option<Chunk>,
+    /// Later runs by offset; may overlap each other.
+    held: BTreeMap<u64, Chunk>,
+    held_bytes: usize,
+    /// End of the range that its source withheld, if that range reaches beyond `next`.
+    withheld: Option<(u64, u64)>,
+    refused: u64,
+}
+
+/// In-order bytes with what their sender had acknowledged when it sent them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// The payload.
+    pub bytes: Bytes,
+    /// Offset in the opposite direction up to which the sender had received.
+    pub acknowledged: u64,
+}
+
+/// What became of an inserted run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// Kept: it can be read now, or when the hole before it closes.
+    Kept,
+    /// All of it had been read already.
+    Duplicate,
+    /// A bound was reached: it is lost, and counted by [`Stream::refused`].
+    Refused,
+}
+
+impl Stream {
+    /// A stream of which the sequence number of the first byte is known.
+    pub fn starting_at(sequence: u32) -> Self {
+        Stream { base: Some(sequence), ..Stream::default() }
+    }
+
+    /// Whether the first byte's sequence number is known.
+    pub fn is_anchored(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// Tells the sequence number of the first byte; ignored if it is known.
+    pub fn anchor(&mut self, sequence: u32) {
+        self.base.get_or_insert(sequence);
+    }
+
+    /// Offset of the byte with this sequence number, taken to be within 2^31 of the next byte to read; 0 if it
+    /// precedes the stream or the stream has no anchor.
+    pub fn offset_of(&self, sequence: u32) -> u64 {
+        self.signed_offset_of(sequence).map_or(0, |offset| u64::try_from(offset).unwrap_or(0))
+    }
+
+    fn signed_offset_of(&self, sequence: u32) -> Option<i64> {
+        let base = self.base?;
+        let next_sequence = base.wrapping_add(self.next as u32);
+        let distance = sequence.wrapping_sub(next_sequence).cast_signed();
+        Some(i64::try_from(self.next).ok()? + i64::from(distance))
+    }
+
+    /// Offset of the next byte to read.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// Runs lost to a bound.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Adds a run. An unanchored stream takes the first run as its beginning.
+    pub fn insert(&mut self, sequence: u32, bytes: Bytes, acknowledged: u64) -> Inserted {
+        self.anchor(sequence);
+        let Some(offset) = self.signed_offset_of(sequence) else { return Inserted::Refused };
+        let end = offset + bytes.len() as i64;
+        let next = self.next as i64;
+        if end <= next {
+            return Inserted::Duplicate;
+        }
+        if offset <= next {
+            let chunk = Chunk { bytes: bytes.slice((next - offset) as usize..), acknowledged };
+            let longer = self.ready.as_ref().is_none_or(|ready| ready.bytes.len() < chunk.bytes.len());
+            if longer {
+                // The first copy wins: only what lies behind it is new.
+                match self.ready.take() {
+                    Some(first) => {
+                        let rest = chunk.bytes.slice(first.bytes.len()..);
+                        let behind = self.next + first.bytes.len() as u64;
+                        self.ready = Some(first);
+                        return self.hold(behind, Chunk { bytes: rest, acknowledged });
+                    }
+                    None => self.ready = Some(chunk),
+                }
+            }
+            return Inserted::Kept;
+        }
+        self.hold(offset as u64, Chunk { bytes, acknowledged })
+    }
+
+    fn hold(&mut self, offset: u64, chunk: Chunk) -> Inserted {
+        if self.held.get(&offset).is_some_and(|held| held.bytes.len() >= chunk.bytes.len()) {
+            return Inserted::Duplicate;
+        }
+        if self.held.len() >= MAX_HELD_RUNS || self.held_bytes + chunk.bytes.len() > MAX_HELD_BYTES {
+            self.refused += 1;
+            return Inserted::Refused;
+        }
+        // A longer run at the same offset keeps the shorter one's bytes as its head.
+        let chunk = match self.held.remove(&offset) {
+            Some(first) => {
+                self.held_bytes -= first.bytes.len();
+                let mut joined = first.bytes.to_vec();
+                joined.extend_from_slice(&chunk.bytes[first.bytes.len()..]);
+                Chunk { bytes: joined.into(), acknowledged: first.acknowledged }
+            }
+            None => chunk,
+        };
+        self.held_bytes += chunk.bytes.len();
+        self.held.insert(offset, chunk);
+        Inserted::Kept
+    }
+
+    /// The next bytes in order, if they have arrived.
+    pub fn read(&mut self) -> Option<Chunk> {
+        if let Some(chunk) = self.ready.take() {
+            self.next += chunk.bytes.len() as u64;
+            return Some(chunk);
+        }
+        while let Some(entry) = self.held.first_entry() {
+            let offset = *entry.key();
+            if offset > self.next {
+                return None;
+            }
+            let chunk = entry.remove();
+            self.held_bytes -= chunk.bytes.len();
+            let read = self.next - offset;
+            if read < chunk.bytes.len() as u64 {
+                let bytes = chunk.bytes.slice(read as usize..);
+                self.next += bytes.len() as u64;
+                return Some(Chunk { bytes, acknowledged: chunk.acknowledged });
+            }
+        }
+        None
+    }
+
+    /// Notes that the source will not deliver `count` bytes from `sequence` on.
+    pub fn withhold(&mut self, sequence: u32, count: u32) {
+        let Some(offset) = self.signed_offset_of(sequence) else { return };
+        let (from, to) = (offset.max(0) as u64, (offset + i64::from(count)).max(0) as u64);
+        self.withheld = match self.withheld {
+            Some((begin, end)) if end >= from && to >= begin => Some((begin.min(from), end.max(to))),
+            // Two ranges apart from each other: only the nearer one matters, the reader cannot pass it unread.
+            Some((begin, end)) if begin <= from => Some((begin, end)),
+            _ => Some((from, to)),
+        };
+    }
+
+    /// Whether the source withheld the very next byte: it will never come.
+    pub fn is_withheld(&self) -> bool {
+        self.ready.is_none()
+            && self.withheld.is_some_and(|(begin, end)| begin <= self.next && self.next < end)
+    }
+
+    /// How many bytes from the next one on are missing while later ones are at hand, or were withheld; 0 if none is known
+    /// to be missing.
+    pub fn missing(&self) -> u64 {
+        if self.ready.is_some() {
+            return 0;
+        }
+        let until_held =
+            self.held.first_key_value().map_or(0, |(offset, _)| offset.saturating_sub(self.next));
+        let withheld = match self.withheld {
+            Some((begin, end)) if begin <= self.next => end.saturating_sub(self.next),
+            _ => 0,
+        };
+        if until_held == 0 { withheld } else { until_held }
+    }
+
+    /// Passes over bytes without seeing them.
+    pub fn skip(&mut self, count: u64) {
+        self.next += count;
+        // What was ready began before the new position: trim or drop it.
+        if let Some(chunk) = self.ready.take() {
+            let length = chunk.bytes.len() as u64;
+            if length > count {
+                self.ready = Some(Chunk {
+                    bytes: chunk.bytes.slice(count as usize..),
+                    acknowledged: chunk.acknowledged,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn text(stream: &mut Stream) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(chunk) = stream.read() {
+        all.extend_from_slice(&chunk.bytes);
+    }
+    all
+}
+
+fn put(stream: &mut Stream, sequence: u32, bytes: &'static [u8]) -> Inserted {
+    stream.insert(sequence, Bytes::from_static(bytes), 0)
+}
+
+#[test]
+fn segments_in_order_are_read_at_once() {
+    let mut stream = Stream::starting_at(100);
+    put(&mut stream, 100, b"ab");
+    assert_eq!(text(&mut stream), b"ab");
+    put(&mut stream, 102, b"cd");
+    assert_eq!(text(&mut stream), b"cd");
+    assert_eq!(stream.position(), 4);
+}
+
+#[test]
+fn a_hole_holds_back_what_follows_until_it_is_filled() {
+    let mut stream = Stream::starting_at(100);
+    put(&mut stream, 104, b"ef");
+    put(&mut stream, 102, b"cd");
+    assert_eq!(text(&mut stream), b"");
+    assert_eq!(stream.missing(), 2);
+    put(&mut stream, 100, b"ab");
+    assert_eq!(text(&mut stream), b"abcdef");
+    assert_eq!(stream.missing(), 0);
+}
+
+#[test]
+fn a_retransmission_is_a_duplicate() {
+    let mut stream = Stream::starting_at(0);
+    put(&mut stream, 0, b"abcd");
+    text(&mut stream);
+    assert_eq!(put(&mut stream, 0, b"abcd"), Inserted::Duplicate);
+    assert_eq!(put(&mut stream, 2, b"cd"), Inserted::Duplicate);
+    assert_eq!(put(&mut stream, 2, b"cdef"), Inserted::Kept);
+    assert_eq!(text(&mut stream), b"ef");
+}
+
+#[test]
+fn where_runs_overlap_the_first_copy_wins() {
+    let mut stream = Stream::starting_at(0);
+    put(&mut stream, 2, b"cd");
+    put(&mut stream, 2, b"XXef");
+    put(&mut stream, 0, b"ab");
+    assert_eq!(text(&mut stream), b"abcdef");
+
+    let mut stream = Stream::starting_at(0);
+    put(&mut stream, 0, b"ab");
+    put(&mut stream, 0, b"XXcd");
+    assert_eq!(text(&mut stream), b"abcd");
+}
+
+#[test]
+fn sequence_numbers_wrap() {
+    let mut stream = Stream::starting_at(u32::MAX - 1);
+    put(&mut stream, 2, b"ef");
+    put(&mut stream, u32::MAX - 1, b"abcd");
+    assert_eq!(text(&mut stream), b"abcdef");
+    assert_eq!(stream.offset_of(4), 6);
+}
+
+#[test]
+fn bytes_before_the_beginning_are_not_part_of_the_stream() {
+    let mut stream = Stream::starting_at(100);
+    put(&mut stream, 98, b"xxab");
+    assert_eq!(text(&mut stream), b"ab");
+    assert_eq!(stream.offset_of(90), 0);
+}
+
+#[test]
+fn a_mid_stream_start_begins_with_what_comes_first() {
+    let mut stream = Stream::default();
+    put(&mut stream, 5000, b"ab");
+    assert_eq!(text(&mut stream), b"ab");
+}
+
+#[test]
+fn withheld_bytes_are_said_to_be_missing_and_can_be_passed_over() {
+    let mut stream = Stream::starting_at(0);
+    put(&mut stream, 0, b"ab");
+    stream.withhold(2, 10);
+    assert_eq!(text(&mut stream), b"ab");
+    assert!(stream.is_withheld());
+    assert_eq!(stream.missing(), 10);
+    stream.skip(10);
+    assert!(!stream.is_withheld());
+    put(&mut stream, 12, b"mn");
+    assert_eq!(text(&mut stream), b"mn");
+}
+
+#[test]
+fn a_hostile_sender_cannot_make_it_hold_more_than_its_bounds() {
+    let mut stream = Stream::starting_at(0);
+    for run in 0..10_000u32 {
+        stream.insert(2 + run * 2, Bytes::from_static(b"x"), 0);
+    }
+    assert!(stream.held.len() <= MAX_HELD_RUNS);
+    assert_eq!(stream.refused(), 10_000 - MAX_HELD_RUNS as u64);
+
+    let mut stream = Stream::starting_at(0);
+    let large = Bytes::from(vec![0u8; 60_000]);
+    for run in 1..10u32 {
+        stream.insert(run * 60_000, large.clone(), 0);
+    }
+    assert!(stream.held_bytes <= MAX_HELD_BYTES);
+    assert!(stream.refused() > 0);
+}
+
+proptest! {
+    /// Any cutting, order and repetition of a text gives the text.
+    #[test]
+    fn any_order_of_any_pieces_gives_the_text(
+        base in any::<u32>(),
+        length in 1usize..400,
+        pieces in prop::collection::vec((any::<prop::sample::Index>(), 1usize..80), 1..60),
+    ) {
+        let all: Vec<u8> = (0..length).map(|index| index as u8).collect();
+        let whole = Bytes::from(all.clone());
+        let mut stream = Stream::starting_at(base);
+        let mut seen = Vec::new();
+        for (start, size) in pieces {
+            let start = start.index(length);
+            let end = (start + size).min(length);
+            stream.insert(base.wrapping_add(start as u32), whole.slice(start..end), 0);
+            seen.extend(text(&mut stream));
+        }
+        prop_assert_eq!(&seen[..], &all[..seen.len()]);
+        for start in 0..length {
+            stream.insert(base.wrapping_add(start as u32), whole.slice(start..=start), 0);
+        }
+        seen.extend(text(&mut stream));
+        prop_assert_eq!(seen, all);
+        prop_assert_eq!(stream.held_bytes, stream.held.values().map(|chunk| chunk.bytes.len()).sum::<usize>());
+    }
+}

@@ -1,0 +1,143 @@
+//! SSLv3 to TLS 1.2: what the messages in clear say (RFC 5246 section 7.3, RFC 5077, RFC 6101).
+
+use super::handshake::Handshake;
+use super::message::kind;
+use super::outline::{Outline, What};
+use super::stream::HANDSHAKE;
+use super::suite::{suite_has_external_key, suite_is_anonymous};
+use super::{
+    ClientAuthentication, ClientOutcome, HandshakeState, Resumption, ServerAuthentication, Sight,
+    UnknownReason,
+};
+
+/// The SSLv3 alert in place of an empty Certificate (RFC 6101 section 5.4.2).
+const NO_CERTIFICATE: u8 = 41;
+
+/// Sets the facts that follow from both outlines. Returns whether they are final, but for renegotiation.
+pub(super) fn conclude(handshake: &mut Handshake) -> bool {
+    let resumed = resumed(&handshake.server.outline);
+    let unseen = handshake.unseen();
+    let (client, server) = (&handshake.client.outline, &handshake.server.outline);
+    let facts = &mut handshake.facts;
+    let complete = finished(client) > 0 && finished(server) > 0;
+    let rejection = server.fatal_alert().is_some();
+    let suite = facts.cipher_suite.unwrap_or_default();
+
+    match resumed {
+        None => {}
+        Some(true) => {
+            let offer = handshake.offer.as_ref();
+            let chosen = handshake.choice.as_ref().and_then(|choice| choice.session_id);
+            (facts.resumption, facts.session_resumed) =
+                match offer.map(|offer| (offer.ticket, offer.session_id)) {
+                    Some((Some(ticket), _)) => (Resumption::Ticket, Some(ticket)),
+                    Some((None, Some(offered))) if chosen == Some(offered) => {
+                        (Resumption::SessionId, Some(offered))
+                    }
+                    _ => (Resumption::Unknown, None),
+                };
+            facts.server_authentication = ServerAuthentication::Resumed;
+            facts.client_authentication =
+                ClientAuthentication::Unknown(UnknownReason::ResumptionOriginNotSeen);
+            facts.session_issued.clone_from(&handshake.tickets_issued);
+        }
+        Some(false) => {
+            facts.resumption = Resumption::No;
+            let issued = handshake.choice.as_ref().and_then(|choice| choice.session_id);
+            facts.session_issued =
+                issued.into_iter().chain(handshake.tickets_issued.iter().copied()).collect();
+            facts.server_authentication = if suite_is_anonymous(suite) {
+                ServerAuthentication::Anonymous
+            } else if suite_has_external_key(suite) {
+                ServerAuthentication::ExternalPsk
+            } else if !facts.server_chain.is_empty() {
+                ServerAuthentication::Certificate
+            } else if server.contains(kind::SERVER_HELLO_DONE) {
+                ServerAuthentication::Anonymous
+            } else {
+                ServerAuthentication::Unknown(unseen)
+            };
+            facts.client_authentication =
+                client_authentication(client, server, !facts.client_chain.is_empty(), unseen);
+            facts.client_outcome = match facts.client_authentication {
+                ClientAuthentication::Presented(_) | ClientAuthentication::RequestedNoneSent(_) => {
+                    if server.change_cipher_spec().is_some() {
+                        ClientOutcome::Accepted
+                    } else if rejection {
+                        ClientOutcome::Rejected
+                    } else {
+                        ClientOutcome::Unknown
+                    }
+                }
+                _ => ClientOutcome::Unknown,
+            };
+        }
+    }
+
+    if complete {
+        facts.handshake = HandshakeState::Complete;
+        // Finished is the only encrypted handshake record of a handshake; another one begins the next.
+        if (finished(client) > 1 || finished(server) > 1)
+            && matches!(facts.client_authentication, ClientAuthentication::NotRequested(_))
+        {
+            facts.client_authentication = ClientAuthentication::Unknown(UnknownReason::Renegotiation);
+        }
+    } else if rejection || client.fatal_alert().is_some() {
+        facts.handshake = HandshakeState::Failed;
+    }
+    complete || facts.handshake == HandshakeState::Failed
+}
+
+/// Whether the handshake is abbreviated: after ServerHello the server changes its keys at once, or after a new ticket.
+fn resumed(server: &Outline) -> Option<bool> {
+    let mut after = server
+        .entries()
+        .iter()
+        .skip_while(|entry| entry.what != What::Message(kind::SERVER_HELLO))
+        .skip(1)
+        .filter(|entry| !matches!(entry.what, What::Alert { .. }));
+    let mut next = after.next()?;
+    if next.what == What::Message(kind::NEW_SESSION_TICKET) {
+        next = after.next()?;
+    }
+    Some(next.what == What::ChangeCipherSpec)
+}
+
+/// Encrypted handshake records.
+fn finished(outline: &Outline) -> usize {
+    outline.encrypted(HANDSHAKE).count()
+}
+
+fn client_authentication(
+    client: &Outline,
+    server: &Outline,
+    has_chain: bool,
+    unseen: UnknownReason,
+) -> ClientAuthentication {
+    let no_certificate = client
+        .entries()
+        .iter()
+        .any(|entry| matches!(entry.what, What::Alert { description: NO_CERTIFICATE, .. }));
+    if client.contains(kind::CERTIFICATE) {
+        if !has_chain {
+            return ClientAuthentication::RequestedNoneSent(Sight::Clear);
+        }
+        // A certificate alone proves nothing. Fixed-DH ones come without CertificateVerify (RFC 5246 section 7.4.7).
+        let proven = client.contains(kind::CERTIFICATE_VERIFY)
+            || client.change_cipher_spec().is_some()
+            || server.fatal_alert().is_some();
+        return if proven {
+            ClientAuthentication::Presented(Sight::Clear)
+        } else {
+            ClientAuthentication::Unknown(unseen)
+        };
+    }
+    if no_certificate {
+        return ClientAuthentication::RequestedNoneSent(Sight::Clear);
+    }
+    let asked = server.contains(kind::CERTIFICATE_REQUEST);
+    if !asked && server.contains(kind::SERVER_HELLO_DONE) {
+        return ClientAuthentication::NotRequested(Sight::Clear);
+    }
+    ClientAuthentication::Unknown(unseen)
+}

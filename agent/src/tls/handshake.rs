@@ -1,0 +1,266 @@
+//! Both directions of a connection that is TLS: reads messages into facts, lets the version's rules conclude.
+
+use sha2::{Digest, Sha256};
+
+use super::conversation::Direction;
+use super::hello::{ClientHello, ServerHello, client_hello, server_hello};
+use super::inference::Inference;
+use super::message::{self, kind};
+use super::outline::What;
+use super::stream::Stream;
+use super::suite::{KeyExchange, key_exchange};
+use super::{
+    ClientAuthentication, HandshakeState, IncompleteReason, ServerAuthentication, SessionHandle, TlsFacts,
+    UnknownReason, Version, classic, history, modern,
+};
+
+/// Tickets kept: TLS ≤ 1.2 issues one per handshake.
+const MAX_TICKETS: usize = 4;
+/// ClientHellos: one, and one more after HelloRetryRequest.
+const MAX_CLIENT_HELLOS: u8 = 2;
+
+/// What the hellos said that is not a fact by itself.
+#[derive(Debug, Default)]
+pub(super) struct Offer {
+    random: [u8; 32],
+    pub session_id: Option<SessionHandle>,
+    pub ticket: Option<SessionHandle>,
+}
+
+/// The same of the ServerHello.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    random: [u8; 32],
+    pub session_id: Option<SessionHandle>,
+    pub pre_shared_key: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Handshake {
+    pub client: Stream,
+    pub server: Stream,
+    pub facts: TlsFacts,
+    pub offer: Option<Offer>,
+    client_hellos: u8,
+    pub choice: Option<Choice>,
+    pub tickets_issued: Vec<SessionHandle>,
+    /// The connection ended; gracefully or not.
+    pub closed: Option<bool>,
+    /// What the geometry of TLS 1.3 records said, once it did.
+    pub inference: Option<Inference>,
+    /// The rules wait for bytes of the server that the client had seen.
+    pub waits_for_server: bool,
+    settled: bool,
+}
+
+impl Handshake {
+    pub fn push(&mut self, direction: Direction, bytes: &[u8], acknowledged: u64) {
+        let news = match direction {
+            Direction::Client => {
+                let Handshake { client, facts, offer, client_hellos, .. } = self;
+                client.push(bytes, acknowledged, &mut |message, body| {
+                    read_client(facts, offer, client_hellos, message, body)
+                })
+            }
+            Direction::Server => {
+                let Handshake { server, facts, choice, tickets_issued, .. } = self;
+                server.push(bytes, acknowledged, &mut |message, body| {
+                    read_server(facts, choice, tickets_issued, message, body)
+                })
+            }
+        };
+        if news || self.waits_for_server {
+            self.conclude();
+        }
+    }
+
+    pub fn skip(&mut self, direction: Direction, count: u64) {
+        self.stream_mut(direction).skip(count);
+        if self.waits_for_server {
+            self.conclude();
+        }
+    }
+
+    pub fn set_broken(&mut self, direction: Direction, reason: IncompleteReason) {
+        self.stream_mut(direction).set_broken(reason);
+        self.conclude();
+    }
+
+    pub fn close(&mut self, graceful: bool) {
+        self.closed.get_or_insert(graceful);
+        self.conclude();
+    }
+
+    pub fn stream(&self, direction: Direction) -> &Stream {
+        match direction {
+            Direction::Client => &self.client,
+            Direction::Server => &self.server,
+        }
+    }
+
+    fn stream_mut(&mut self, direction: Direction) -> &mut Stream {
+        match direction {
+            Direction::Client => &mut self.client,
+            Direction::Server => &mut self.server,
+        }
+    }
+
+    /// No further byte is wanted.
+    pub fn settled(&self) -> bool {
+        let client_dead = self.client.broken().is_some();
+        let server_dead = self.server.broken().is_some();
+        let classic = self.facts.version.is_some_and(|version| version < Version::Tls13);
+        self.settled
+            || self.closed.is_some()
+            || (client_dead && server_dead)
+            || (client_dead && self.inference.is_none() && self.server.outline.change_cipher_spec().is_some())
+            || (server_dead && self.offer.is_some() && self.choice.is_none())
+            || (server_dead && classic && self.client.outline.change_cipher_spec().is_some())
+    }
+
+    /// Why what was not seen was not seen.
+    pub fn unseen(&self) -> UnknownReason {
+        self.client.broken().or(self.server.broken()).map_or(UnknownReason::Incomplete, UnknownReason::from)
+    }
+
+    fn conclude(&mut self) {
+        // Renegotiation apart, what is settled stays; losses behind it do not matter.
+        let was_settled = self.settled;
+        if was_settled && self.facts.version == Some(Version::Tls13) {
+            return;
+        }
+        let lost = self.client.broken().or(self.server.broken());
+        if !was_settled && let Some(reason) = lost {
+            self.facts.incomplete.get_or_insert(reason);
+            if self.facts.server_authentication == ServerAuthentication::Unknown(UnknownReason::Incomplete) {
+                self.facts.server_authentication = ServerAuthentication::Unknown(reason.into());
+            }
+            if self.facts.client_authentication == ClientAuthentication::Unknown(UnknownReason::Incomplete) {
+                self.facts.client_authentication = ClientAuthentication::Unknown(reason.into());
+            }
+        }
+        (self.facts.history, self.facts.alerts) = history::tell(&self.client.outline, &self.server.outline);
+        if let (Some(offer), Some(choice)) = (&self.offer, &self.choice) {
+            self.facts.session_id = session_id(&offer.random, &choice.random);
+        }
+        self.settled |= match self.facts.version {
+            Some(Version::Tls13) => modern::conclude(self),
+            Some(_) => classic::conclude(self),
+            None => {
+                let fatal = self.client.outline.fatal_alert().or(self.server.outline.fatal_alert()).is_some();
+                // The server answered in something that is not TLS.
+                let refused = self.server.broken() == Some(IncompleteReason::Malformed)
+                    && self.server.outline.entries().is_empty();
+                if fatal || refused {
+                    self.facts.handshake = HandshakeState::Failed;
+                }
+                fatal || refused
+            }
+        };
+        if self.facts.handshake == HandshakeState::Incomplete && lost == Some(IncompleteReason::MidStream) {
+            self.facts.handshake = HandshakeState::MidStream;
+        }
+    }
+}
+
+fn session_id(client_random: &[u8; 32], server_random: &[u8; 32]) -> Option<[u8; 16]> {
+    let digest: [u8; 32] =
+        Sha256::new().chain_update(client_random).chain_update(server_random).finalize().into();
+    digest.first_chunk().copied()
+}
+
+fn read_client(
+    facts: &mut TlsFacts,
+    offer: &mut Option<Offer>,
+    client_hellos: &mut u8,
+    message: u8,
+    body: &[u8],
+) -> Result<What, IncompleteReason> {
+    match message {
+        kind::CLIENT_HELLO => {
+            *client_hellos += 1;
+            if *client_hellos > MAX_CLIENT_HELLOS {
+                return Err(IncompleteReason::Malformed);
+            }
+            let hello: ClientHello = client_hello(body)?;
+            facts.version_offered = hello.version;
+            facts.server_name = hello.server_name;
+            facts.alpn_offered = hello.alpn;
+            // The second ClientHello drops early_data, which the first may have announced (RFC 8446 section 4.1.2).
+            facts.early_data_offered |= hello.early_data;
+            facts.encrypted_client_hello = hello.encrypted_client_hello;
+            *offer = Some(Offer { random: hello.random, session_id: hello.session_id, ticket: hello.ticket });
+        }
+        kind::SERVER_HELLO => return Err(IncompleteReason::Malformed),
+        kind::CERTIFICATE if facts.client_chain.is_empty() => {
+            let chain = message::certificate(body)?;
+            facts.client_chain = chain.certificates;
+            if chain.truncated {
+                facts.incomplete.get_or_insert(IncompleteReason::Truncated);
+            }
+        }
+        _ => {}
+    }
+    Ok(What::Message(message))
+}
+
+fn read_server(
+    facts: &mut TlsFacts,
+    choice: &mut Option<Choice>,
+    tickets_issued: &mut Vec<SessionHandle>,
+    message: u8,
+    body: &[u8],
+) -> Result<What, IncompleteReason> {
+    match message {
+        kind::SERVER_HELLO => {
+            let hello: ServerHello = server_hello(body)?;
+            if choice.is_some() || (hello.retry && facts.hello_retry_request) {
+                return Err(IncompleteReason::Malformed);
+            }
+            facts.version = hello.version;
+            facts.cipher_suite = Some(hello.cipher_suite);
+            facts.group = hello.group;
+            if hello.retry {
+                facts.hello_retry_request = true;
+                return Ok(What::HelloRetryRequest);
+            }
+            facts.alpn = hello.alpn;
+            *choice = Some(Choice {
+                random: hello.random,
+                session_id: hello.session_id,
+                pre_shared_key: hello.pre_shared_key,
+            });
+        }
+        kind::CLIENT_HELLO => return Err(IncompleteReason::Malformed),
+        kind::CERTIFICATE if facts.server_chain.is_empty() => {
+            let chain = message::certificate(body)?;
+            facts.server_chain = chain.certificates;
+            if chain.truncated {
+                facts.incomplete.get_or_insert(IncompleteReason::Truncated);
+            }
+        }
+        kind::SERVER_KEY_EXCHANGE => match key_exchange(facts.cipher_suite.unwrap_or_default()) {
+            KeyExchange::EllipticCurve => facts.group = message::named_curve(body, false),
+            KeyExchange::EllipticCurveAfterHint => facts.group = message::named_curve(body, true),
+            KeyExchange::Other => {}
+        },
+        kind::NEW_SESSION_TICKET if tickets_issued.len() < MAX_TICKETS => {
+            tickets_issued.extend(message::session_ticket(body)?);
+        }
+        kind::CERTIFICATE_STATUS => facts.ocsp_staple = true,
+        _ => {}
+    }
+    Ok(What::Message(message))
+}
+
+impl From<IncompleteReason> for UnknownReason {
+    fn from(reason: IncompleteReason) -> UnknownReason {
+        match reason {
+            IncompleteReason::Lost => UnknownReason::Lost,
+            IncompleteReason::Budget => UnknownReason::Budget,
+            IncompleteReason::Truncated => UnknownReason::Truncated,
+            IncompleteReason::MidStream => UnknownReason::MidStream,
+            IncompleteReason::Malformed => UnknownReason::Malformed,
+        }
+    }
+}

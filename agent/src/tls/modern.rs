@@ -1,0 +1,247 @@
+//! TLS 1.3: the hellos, and what record geometry and causality say about the rest.
+
+use super::handshake::Handshake;
+use super::inference::{
+    Geometry, Inference, Rest, ends_early_data, infer, is_alert_sized, tickets_grew, tickets_may_grow,
+};
+use super::message::kind;
+use super::outline::{Entry, What};
+use super::stream::{APPLICATION_DATA, Stream};
+use super::{
+    ClientAuthentication, ClientOutcome, HandshakeState, Resumption, ServerAuthentication, Sight,
+    UnknownReason,
+};
+
+/// Records among which the end of early data is looked for, counted from the client's first that follows the
+/// ServerHello: only early data already on its way when the ServerHello arrived can precede it.
+const MAX_LATE_EARLY_RECORDS: usize = 16;
+
+/// Sets the facts that follow from both outlines. Returns whether they are final.
+pub(super) fn conclude(handshake: &mut Handshake) -> bool {
+    let Some(server_hello) = handshake.server.outline.find(kind::SERVER_HELLO).copied() else {
+        return fail_by_alert(handshake);
+    };
+    let flight = client_flight(handshake, server_hello.end);
+    let pre_shared_key = handshake.choice.as_ref().is_some_and(|choice| choice.pre_shared_key);
+    let decided = if pre_shared_key {
+        handshake.facts.resumption = Resumption::Psk;
+        resumed(handshake, &flight)
+    } else {
+        handshake.facts.resumption = Resumption::No;
+        authenticated(handshake, &flight)
+    };
+    decided || fail_by_alert(handshake)
+}
+
+fn fail_by_alert(handshake: &mut Handshake) -> bool {
+    let fatal = handshake.client.outline.fatal_alert().or(handshake.server.outline.fatal_alert()).is_some();
+    if fatal && handshake.facts.handshake == HandshakeState::Incomplete {
+        handshake.facts.handshake = HandshakeState::Failed;
+    }
+    fatal
+}
+
+/// The client's encrypted records after the last ClientHello, without early data: what it sent before it had the
+/// ServerHello.
+fn client_flight(handshake: &mut Handshake, server_hello_end: u64) -> Vec<Entry> {
+    let offered = handshake.facts.early_data_offered;
+    let mut flight = Vec::new();
+    for entry in handshake.client.outline.entries() {
+        match entry.what {
+            What::Message(kind::CLIENT_HELLO) => flight.clear(),
+            What::Encrypted { content: APPLICATION_DATA, .. } => {
+                if offered && entry.acknowledged < server_hello_end {
+                    handshake.facts.early_data_sent = true;
+                } else {
+                    flight.push(*entry);
+                }
+            }
+            _ => {}
+        }
+    }
+    flight
+}
+
+/// Rule 1: a pre-shared key, so no certificate on either side in this handshake.
+fn resumed(handshake: &mut Handshake, flight: &[Entry]) -> bool {
+    let suite = handshake.facts.cipher_suite.unwrap_or_default();
+    let client = lengths(flight);
+    handshake.facts.server_authentication = ServerAuthentication::Resumed;
+    handshake.facts.client_authentication =
+        ClientAuthentication::Unknown(UnknownReason::ResumptionOriginNotVisible);
+    if handshake.facts.early_data_sent {
+        let full = client.len() >= MAX_LATE_EARLY_RECORDS || handshake.closed.is_some();
+        if ends_early_data(suite, &client) != Some(true) {
+            if full {
+                handshake.facts.client_authentication =
+                    ClientAuthentication::Unknown(UnknownReason::EarlyData);
+            }
+            return full || handshake.client.broken().is_some();
+        }
+        handshake.facts.handshake = HandshakeState::Complete;
+        return true;
+    }
+    match client[..] {
+        [] => false,
+        [only] if is_alert_sized(suite, only) => {
+            if handshake.closed.is_some() {
+                handshake.facts.handshake = HandshakeState::Failed;
+            }
+            false
+        }
+        _ => {
+            handshake.facts.handshake = HandshakeState::Complete;
+            true
+        }
+    }
+}
+
+/// Rules 2 to 7, and what the server made of it.
+fn authenticated(handshake: &mut Handshake, flight: &[Entry]) -> bool {
+    let suite = handshake.facts.cipher_suite.unwrap_or_default();
+    let inference = handshake.inference.unwrap_or_else(|| look(handshake, suite, flight));
+    handshake.waits_for_server = false;
+    let first_end = flight.first().map(|entry| entry.end);
+    let broken = handshake.client.broken().is_some();
+    match inference {
+        Inference::Wait => {
+            handshake.waits_for_server = true;
+            handshake.facts.client_authentication = ClientAuthentication::Unknown(handshake.unseen());
+            if flight.first().is_some_and(|entry| !is_alert_sized(suite, length(entry))) {
+                handshake.facts.server_authentication = ServerAuthentication::Inferred;
+            } else if broken {
+                handshake.facts.server_authentication = ServerAuthentication::Unknown(handshake.unseen());
+            }
+            broken
+        }
+        Inference::Aborted => {
+            handshake.inference = Some(inference);
+            handshake.facts.handshake = HandshakeState::Failed;
+            true
+        }
+        Inference::Decided { authentication, records } => {
+            handshake.inference = Some(inference);
+            handshake.facts.client_authentication = authentication;
+            let Some(first_end) = first_end else { return true };
+            handshake.facts.server_authentication = ServerAuthentication::Inferred;
+            let end = flight.get(records - 1).map_or(first_end, |entry| entry.end);
+            judge(handshake, suite, authentication, first_end, end)
+        }
+    }
+}
+
+/// Runs the inference on what is there, once all that the client had seen by then is here too.
+fn look(handshake: &Handshake, suite: u16, flight: &[Entry]) -> Inference {
+    let client = lengths(flight);
+    let closed = handshake.closed.is_some();
+    let rest = if closed { Rest::Closed } else { Rest::Open };
+    let early_data = handshake.facts.early_data_sent;
+    let Some(first) = flight.first() else {
+        return if closed && handshake.client.broken().is_none() {
+            infer(Geometry { suite, client: &client, server_flight: None, rest, early_data })
+        } else {
+            Inference::Wait
+        };
+    };
+    let server = &handshake.server;
+    let server_complete = seen_to(server) >= first.acknowledged;
+    if !server_complete && server.broken().is_none() && !closed {
+        return Inference::Wait;
+    }
+    let server_records: Vec<u16> = server
+        .outline
+        .encrypted(APPLICATION_DATA)
+        .filter(|entry| entry.end <= first.acknowledged && entry.acknowledged <= first.start)
+        .map(length)
+        .collect();
+    let server_flight = (server_complete && !server.outline.overflowed()).then_some(&server_records[..]);
+    let geometry = Geometry { suite, client: &client, server_flight, rest, early_data };
+    match infer(geometry) {
+        Inference::Wait => match answered(handshake, flight) {
+            Some(records) => infer(Geometry { client: &client[..records], rest: Rest::Answered, ..geometry }),
+            None => Inference::Wait,
+        },
+        other => other,
+    }
+}
+
+/// How many records of the flight the server had, exactly, when it first sent something after the first of them.
+fn answered(handshake: &Handshake, flight: &[Entry]) -> Option<usize> {
+    let first = flight.first()?;
+    let mut server = handshake.server.outline.encrypted(APPLICATION_DATA);
+    let boundary = server.find(|entry| entry.acknowledged >= first.end)?.acknowledged;
+    flight.iter().position(|entry| entry.end == boundary).map(|index| index + 1)
+}
+
+/// Accepted or rejected: what the server sent once it had the client's flight, up to `flight_end`.
+fn judge(
+    handshake: &mut Handshake,
+    suite: u16,
+    authentication: ClientAuthentication,
+    first_end: u64,
+    flight_end: u64,
+) -> bool {
+    let server = &handshake.server;
+    let answers = server.outline.encrypted(APPLICATION_DATA).filter(|entry| entry.acknowledged >= first_end);
+    let (mut went_on, mut alerts) = (false, false);
+    let mut spontaneous = Vec::new();
+    for entry in answers {
+        let length = length(entry);
+        if is_alert_sized(suite, length) {
+            alerts = true;
+        } else if entry.acknowledged >= flight_end {
+            went_on = true;
+        }
+        if entry.acknowledged == flight_end {
+            spontaneous.push(length);
+        }
+    }
+    let blind = server.broken().is_some();
+    let ended = handshake.closed.is_some();
+    let outcome = if went_on {
+        ClientOutcome::Accepted
+    } else if alerts && ended && !blind {
+        ClientOutcome::Rejected
+    } else {
+        ClientOutcome::Unknown
+    };
+    let facts = &mut handshake.facts;
+    facts.handshake = match (authentication, outcome) {
+        (ClientAuthentication::NotRequested(_), _) | (_, ClientOutcome::Accepted) => HandshakeState::Complete,
+        (_, ClientOutcome::Rejected) => HandshakeState::Failed,
+        (_, ClientOutcome::Unknown) => facts.handshake,
+    };
+    match authentication {
+        ClientAuthentication::NotRequested(_) => true,
+        ClientAuthentication::Unknown(_) => went_on || ended || blind,
+        ClientAuthentication::RequestedNoneSent(_) => {
+            facts.client_outcome = outcome;
+            went_on || ended || blind
+        }
+        ClientAuthentication::Presented(sight) => {
+            facts.client_outcome = outcome;
+            if sight != Sight::InferredHigh && tickets_grew(&spontaneous) {
+                facts.client_authentication = ClientAuthentication::Presented(Sight::InferredHigh);
+                return went_on;
+            }
+            let may_grow = sight != Sight::InferredHigh && tickets_may_grow(&spontaneous);
+            (went_on && !may_grow) || ended || blind
+        }
+    }
+}
+
+/// Stream offset up to which the outline is known.
+fn seen_to(stream: &Stream) -> u64 {
+    stream.outline.entries().last().map_or(0, |entry| entry.end).max(stream.position())
+}
+
+fn length(entry: &Entry) -> u16 {
+    match entry.what {
+        What::Encrypted { length, .. } => length,
+        _ => 0,
+    }
+}
+
+fn lengths(entries: &[Entry]) -> Vec<u16> {
+    entries.iter().map(length).collect()
+}

@@ -1,0 +1,91 @@
+//! What one direction sent, in order, without its content.
+
+/// Bound on [`Outline::entries`]: a handshake with client authentication and tickets has about 20 per direction;
+/// the rest is room for early data and what follows the handshake at once.
+pub(super) const MAX_ENTRIES: usize = 96;
+
+/// Something that one direction sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub what: What,
+    /// Stream offset of its first byte (for encrypted records: of the header).
+    pub start: u64,
+    /// Stream offset behind its last byte.
+    pub end: u64,
+    /// Bytes of the other direction that the sender had when it sent the first byte.
+    pub acknowledged: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// A handshake message in clear, by type (RFC 8446 section 4, RFC 5246 section 7.4).
+    Message(u8),
+    HelloRetryRequest,
+    ChangeCipherSpec,
+    /// An alert in clear.
+    Alert {
+        level: u8,
+        description: u8,
+    },
+    /// An encrypted record: outer content type and length field.
+    Encrypted {
+        content: u8,
+        length: u16,
+    },
+}
+
+/// The entries of one direction.
+#[derive(Debug, Default)]
+pub(super) struct Outline {
+    entries: Vec<Entry>,
+    pushed: u64,
+}
+
+impl Outline {
+    /// Past [`MAX_ENTRIES`] the last one is replaced, and [`Outline::overflowed`] says so.
+    pub fn push(&mut self, entry: Entry) {
+        if self.entries.len() == MAX_ENTRIES {
+            self.entries.pop();
+        }
+        self.pushed += 1;
+        self.entries.push(entry);
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// How many entries there were, dropped ones included.
+    pub fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    pub fn overflowed(&self) -> bool {
+        self.pushed > MAX_ENTRIES as u64
+    }
+
+    pub fn contains(&self, message: u8) -> bool {
+        self.find(message).is_some()
+    }
+
+    /// The first message of that type.
+    pub fn find(&self, message: u8) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.what == What::Message(message))
+    }
+
+    pub fn change_cipher_spec(&self) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.what == What::ChangeCipherSpec)
+    }
+
+    /// Encrypted records of a content type.
+    pub fn encrypted(&self, wanted: u8) -> impl Iterator<Item = &Entry> {
+        self.entries
+            .iter()
+            .filter(move |entry| matches!(entry.what, What::Encrypted { content, .. } if content == wanted))
+    }
+
+    /// The first fatal alert in clear.
+    pub fn fatal_alert(&self) -> Option<&Entry> {
+        self.entries.iter().find(|entry| matches!(entry.what, What::Alert { level: 2, .. }))
+    }
+}

@@ -1,0 +1,131 @@
+//! Codes of findings: stable names, with what they mean and what to do.
+
+use crate::record::Severity;
+
+/// A finding's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// Nobody proved anything, between internal hosts.
+    UnauthenticatedEastWest,
+    /// Only the server did, between internal hosts.
+    ServerOnlyTlsEastWest,
+    /// The server asked for a certificate and went on without.
+    ClientCertificateRequestedNotSent,
+    /// SSLv3, TLS 1.0 or 1.1 (RFC 8996).
+    DeprecatedTlsVersion,
+    /// A certificate past its notAfter was accepted.
+    ExpiredCertificateAccepted,
+    /// A certificate before its notBefore was accepted.
+    NotYetValidCertificateAccepted,
+    /// An exception of the configuration has expired and something still matches it.
+    ExceptionExpired,
+}
+
+impl Code {
+    /// All codes.
+    pub const ALL: [Code; 7] = [
+        Code::UnauthenticatedEastWest,
+        Code::ServerOnlyTlsEastWest,
+        Code::ClientCertificateRequestedNotSent,
+        Code::DeprecatedTlsVersion,
+        Code::ExpiredCertificateAccepted,
+        Code::NotYetValidCertificateAccepted,
+        Code::ExceptionExpired,
+    ];
+
+    /// All names, in the same order.
+    pub const NAMES: [&str; 7] = {
+        let mut names = [""; 7];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = Code::ALL[index].as_str();
+            index += 1;
+        }
+        names
+    };
+
+    /// As it is printed and configured.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Code::UnauthenticatedEastWest => "unauthenticated_east_west",
+            Code::ServerOnlyTlsEastWest => "server_only_tls_east_west",
+            Code::ClientCertificateRequestedNotSent => "client_certificate_requested_not_sent",
+            Code::DeprecatedTlsVersion => "deprecated_tls_version",
+            Code::ExpiredCertificateAccepted => "expired_certificate_accepted",
+            Code::NotYetValidCertificateAccepted => "not_yet_valid_certificate_accepted",
+            Code::ExceptionExpired => "exception_expired",
+        }
+    }
+
+    /// The code of a name.
+    pub fn from_name(name: &str) -> Option<Code> {
+        Code::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
+    /// How bad it is.
+    pub fn severity(self) -> Severity {
+        match self {
+            Code::UnauthenticatedEastWest | Code::ExpiredCertificateAccepted => Severity::High,
+            Code::ServerOnlyTlsEastWest
+            | Code::ClientCertificateRequestedNotSent
+            | Code::DeprecatedTlsVersion
+            | Code::NotYetValidCertificateAccepted => Severity::Medium,
+            Code::ExceptionExpired => Severity::Low,
+        }
+    }
+
+    /// What to do.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Code::UnauthenticatedEastWest => {
+                "Put the service behind mutual TLS, or record who accepts this and until when in an [[exception]]."
+            }
+            Code::ServerOnlyTlsEastWest => {
+                "Have the server require a client certificate and give the client one of its own."
+            }
+            Code::ClientCertificateRequestedNotSent => {
+                "Give the client a certificate, then have the server require it instead of only asking."
+            }
+            Code::DeprecatedTlsVersion => {
+                "Upgrade or reconfigure the side that offers nothing newer than TLS 1.1."
+            }
+            Code::ExpiredCertificateAccepted => {
+                "Renew the certificate, and turn on verification at the peer that accepted it."
+            }
+            Code::NotYetValidCertificateAccepted => {
+                "Check the clocks of issuer and hosts, and turn on verification at the peer that accepted it."
+            }
+            Code::ExceptionExpired => {
+                "Fix what the exception covers, or have its owner renew it with a new date."
+            }
+        }
+    }
+
+    /// Controls that it concerns.
+    pub fn controls(self) -> &'static [&'static str] {
+        match self {
+            Code::UnauthenticatedEastWest | Code::ServerOnlyTlsEastWest => {
+                &["NIST CSF 2.0 PR.AA-03", "NIST SP 800-207 tenet 2", "OWASP NHI4:2025"]
+            }
+            Code::ClientCertificateRequestedNotSent => &["NIST CSF 2.0 PR.AA-03", "OWASP NHI4:2025"],
+            Code::DeprecatedTlsVersion => &["NIST CSF 2.0 PR.DS-02", "RFC 8996"],
+            Code::ExpiredCertificateAccepted | Code::NotYetValidCertificateAccepted => {
+                &["NIST CSF 2.0 PR.AA-01", "NIST CSF 2.0 PR.AA-03", "RFC 5280 section 4.1.2.5"]
+            }
+            Code::ExceptionExpired => &["NIST CSF 2.0 GV.RM-04"],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_found_by_its_name() {
+        for (code, name) in Code::ALL.into_iter().zip(Code::NAMES) {
+            assert_eq!(Code::from_name(name), Some(code));
+        }
+        assert_eq!(Code::from_name("no_such_finding"), None);
+    }
+}

@@ -1,0 +1,41 @@
+//! Verdict: what a policy says about the facts of a connection.
+//!
+//! Enters: a connection record, the certificates it names, a [`Policy`] and the time. Leaves: [`Finding`]s, each with
+//! its code, severity, reason and remedy, and the exception that sets it apart if there is one. Refuses: looking
+//! anything up. Only what was established is judged: an unknown is never a finding.
+
+mod code;
+mod exception;
+mod rules;
+
+pub use code::Code;
+pub use exception::{Exception, Selector};
+pub use rules::{Subject, judge};
+
+use std::sync::Arc;
+
+use crate::record::Severity;
+
+/// What is asked of connections.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Policy {
+    /// Findings that are not wanted.
+    pub disabled: Vec<Code>,
+    /// Known findings, set apart.
+    pub exceptions: Vec<Arc<Exception>>,
+}
+
+/// What the policy says about one connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// Which rule.
+    pub code: Code,
+    /// How bad.
+    pub severity: Severity,
+    /// Fingerprint of the certificate it is about.
+    pub certificate: Option<String>,
+    /// One sentence with the actual values.
+    pub summary: String,
+    /// The exception that covers it.
+    pub exception: Option<Arc<Exception>>,
+}

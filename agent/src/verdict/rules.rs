@@ -1,0 +1,206 @@
+//! The rules: one function per finding.
+
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+use super::{Code, Finding, Policy};
+use crate::record::{Authentication, CertificateRecord, ConnectionRecord, EndpointRecord, Scope, WallTime};
+
+/// What is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The connection.
+    pub connection: &'a ConnectionRecord,
+    /// Certificates that the client presented in clear, leaf first.
+    pub client_chain: &'a [Arc<CertificateRecord>],
+    /// Certificates that the server presented in clear, leaf first.
+    pub server_chain: &'a [Arc<CertificateRecord>],
+}
+
+/// What the policy says about a connection, at most one finding per code and certificate. `now` is the moment of the judgement:
+/// certificates are held against the moment at which the connection was opened.
+pub fn judge(subject: Subject<'_>, policy: &Policy, now: WallTime) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |code: Code, certificate: Option<String>, summary: String| {
+        if !policy.disabled.contains(&code) {
+            findings.push(Finding { code, severity: code.severity(), certificate, summary, exception: None });
+        }
+    };
+    unauthenticated_east_west(subject.connection, &mut add);
+    server_only_east_west(subject.connection, &mut add);
+    requested_not_sent(subject.connection, &mut add);
+    deprecated_version(subject.connection, &mut add);
+    validity(subject, &mut add);
+    except(findings, subject.connection, policy, today(now))
+}
+
+/// Takes a finding: code, certificate, summary.
+type Add<'a> = dyn FnMut(Code, Option<String>, String) + 'a;
+
+fn unauthenticated_east_west(connection: &ConnectionRecord, add: &mut Add<'_>) {
+    let bare = matches!(connection.authentication, Authentication::None | Authentication::Anonymous);
+    if connection.scope != Scope::EastWest || !bare || connection.protocol == "silent" {
+        return;
+    }
+    let summary = format!(
+        "{} talked {} to {} and neither side proved who it is",
+        name(&connection.client),
+        connection.protocol,
+        service(&connection.server),
+    );
+    add(Code::UnauthenticatedEastWest, None, summary);
+}
+
+fn server_only_east_west(connection: &ConnectionRecord, add: &mut Add<'_>) {
+    if connection.scope != Scope::EastWest || connection.authentication != Authentication::ServerOnly {
+        return;
+    }
+    let summary = format!(
+        "{} did not prove who it is to {} over TLS {}",
+        name(&connection.client),
+        service(&connection.server),
+        version(connection),
+    );
+    add(Code::ServerOnlyTlsEastWest, None, summary);
+}
+
+fn requested_not_sent(connection: &ConnectionRecord, add: &mut Add<'_>) {
+    let Some(tls) = &connection.tls else { return };
+    if tls.client_authentication != "requested_none_sent"
+        || connection.authentication != Authentication::ServerOnly
+    {
+        return;
+    }
+    let summary = format!(
+        "{} asked {} for a certificate, got none and went on",
+        service(&connection.server),
+        name(&connection.client),
+    );
+    add(Code::ClientCertificateRequestedNotSent, None, summary);
+}
+
+fn deprecated_version(connection: &ConnectionRecord, add: &mut Add<'_>) {
+    let Some(tls) = &connection.tls else { return };
+    if tls.handshake != "complete" || !matches!(tls.version.as_deref(), Some("SSLv3" | "1.0" | "1.1")) {
+        return;
+    }
+    let offered = tls.version_offered.as_deref().unwrap_or("unknown");
+    let summary = format!(
+        "{} and {} agreed on TLS {} (offered: up to {offered})",
+        name(&connection.client),
+        service(&connection.server),
+        version(connection),
+    );
+    add(Code::DeprecatedTlsVersion, None, summary);
+}
+
+fn validity(subject: Subject<'_>, add: &mut Add<'_>) {
+    let connection = subject.connection;
+    let went_on = matches!(
+        connection.authentication,
+        Authentication::ServerOnly | Authentication::Mutual | Authentication::Anonymous
+    );
+    if !went_on {
+        return;
+    }
+    let presented = [
+        (subject.client_chain, &connection.client, &connection.server),
+        (subject.server_chain, &connection.server, &connection.client),
+    ];
+    for (chain, holder, acceptor) in presented {
+        for certificate in chain {
+            let subject_name =
+                certificate.subject.as_deref().unwrap_or("a certificate without a readable subject");
+            if let Some(end) = certificate.not_after
+                && end < connection.opened
+            {
+                let summary = format!(
+                    "{} accepted {subject_name} of {}, which expired on {}",
+                    name(acceptor),
+                    name(holder),
+                    day(end),
+                );
+                add(Code::ExpiredCertificateAccepted, Some(certificate.sha256.clone()), summary);
+            }
+            if let Some(begin) = certificate.not_before
+                && begin > connection.opened
+            {
+                let summary = format!(
+                    "{} accepted {subject_name} of {}, which is not valid before {}",
+                    name(acceptor),
+                    name(holder),
+                    day(begin),
+                );
+                add(Code::NotYetValidCertificateAccepted, Some(certificate.sha256.clone()), summary);
+            }
+        }
+    }
+}
+
+/// Sets apart what exceptions cover; one that has expired covers nothing and is itself reported.
+fn except(
+    mut findings: Vec<Finding>,
+    connection: &ConnectionRecord,
+    policy: &Policy,
+    today: Date,
+) -> Vec<Finding> {
+    let mut expired = Vec::new();
+    for finding in &mut findings {
+        let covering =
+            || policy.exceptions.iter().filter(|exception| exception.covers(finding.code, connection));
+        if let Some(exception) = covering().find(|exception| !exception.has_expired(today)) {
+            finding.exception = Some(Arc::clone(exception));
+        } else if let Some(exception) = covering().next() {
+            let summary = format!(
+                "the exception of {} for {} expired on {}: {}",
+                exception.owner,
+                finding.code.as_str(),
+                exception.expires,
+                exception.reason,
+            );
+            expired.push(summary);
+        }
+    }
+    if !policy.disabled.contains(&Code::ExceptionExpired) {
+        let code = Code::ExceptionExpired;
+        findings.extend(expired.into_iter().map(|summary| Finding {
+            code,
+            severity: code.severity(),
+            certificate: None,
+            summary,
+            exception: None,
+        }));
+    }
+    findings
+}
+
+fn name(endpoint: &EndpointRecord) -> String {
+    match &endpoint.workload {
+        Some(workload) => format!("{} ({})", workload.name, endpoint.address),
+        None => endpoint.address.clone(),
+    }
+}
+
+fn service(endpoint: &EndpointRecord) -> String {
+    match &endpoint.workload {
+        Some(workload) => format!("{} ({}:{})", workload.name, endpoint.address, endpoint.port),
+        None => format!("{}:{}", endpoint.address, endpoint.port),
+    }
+}
+
+fn version(connection: &ConnectionRecord) -> &str {
+    connection.tls.as_ref().and_then(|tls| tls.version.as_deref()).unwrap_or("of unknown version")
+}
+
+fn today(now: WallTime) -> Date {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(now.0)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
+fn day(time: WallTime) -> Date {
+    today(time)
+}
+
+#[cfg(test)]
+mod tests;

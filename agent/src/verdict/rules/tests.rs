@@ -1,0 +1,217 @@
+use super::*;
+use crate::record::*;
+use crate::verdict::{Exception, Selector};
+
+const OPENED: WallTime = WallTime(1_800_000_000_000_000_000);
+const DAY: i64 = 86_400_000_000_000;
+
+fn endpoint(address: &str, port: u16) -> EndpointRecord {
+    EndpointRecord { address: address.to_owned(), port, ..EndpointRecord::default() }
+}
+
+fn connection(authentication: Authentication) -> ConnectionRecord {
+    let none = EvidenceRecord {
+        server: EvidenceName::None,
+        client: EvidenceName::None,
+        reason: None,
+        disagreement: None,
+    };
+    ConnectionRecord {
+        schema: CONNECTION_SCHEMA.to_owned(),
+        id: "one".to_owned(),
+        revision: 0,
+        r#final: false,
+        session_id: None,
+        host: None,
+        host_id: None,
+        boot_id: None,
+        agent_version: None,
+        source: "live".to_owned(),
+        file: None,
+        opened: OPENED,
+        decided: None,
+        closed: None,
+        close_reason: None,
+        scope: Scope::EastWest,
+        interface: None,
+        client: endpoint("10.0.0.1", 40_000),
+        server: endpoint("10.0.0.2", 5432),
+        observed_from: vec![],
+        protocol: "http/1".to_owned(),
+        upgraded_from: None,
+        encryption: Encryption::None,
+        authentication,
+        evidence: none,
+        confidence: ConfidenceRecord { server: None, client: None },
+        credential_in_clear: None,
+        cleartext_examined: DirectionBytes::default(),
+        capture_complete: true,
+        capture_reason: None,
+        tls: None,
+        findings: vec![],
+        authorization: None,
+        policy_version: None,
+        bytes: None,
+    }
+}
+
+fn over_tls(authentication: Authentication, version: &str, client_authentication: &str) -> ConnectionRecord {
+    let mut record = connection(authentication);
+    record.protocol = "tls".to_owned();
+    record.encryption = Encryption::Tls;
+    record.tls = Some(TlsRecord {
+        version_offered: Some("1.3".to_owned()),
+        version: Some(version.to_owned()),
+        cipher_suite: None,
+        cipher_suite_id: None,
+        group: None,
+        server_name: None,
+        alpn_offered: vec![],
+        alpn: None,
+        ja4: None,
+        resumed: "no".to_owned(),
+        early_data: false,
+        hello_retry_request: false,
+        encrypted_client_hello: false,
+        ocsp_staple: false,
+        client_authentication: client_authentication.to_owned(),
+        client_authentication_outcome: None,
+        alerts: vec![],
+        history: String::new(),
+        handshake: "complete".to_owned(),
+    });
+    record
+}
+
+fn certificate(from: i64, to: i64) -> Arc<CertificateRecord> {
+    Arc::new(CertificateRecord {
+        sha256: "ab".repeat(32),
+        subject: Some("CN=db".to_owned()),
+        not_before: Some(WallTime(OPENED.0 + from)),
+        not_after: Some(WallTime(OPENED.0 + to)),
+        ..CertificateRecord::default()
+    })
+}
+
+fn codes(record: &ConnectionRecord, policy: &Policy) -> Vec<&'static str> {
+    let subject = Subject { connection: record, client_chain: &[], server_chain: &[] };
+    judge(subject, policy, OPENED).iter().map(|finding| finding.code.as_str()).collect()
+}
+
+fn exception(code: Code, expires: &str) -> Exception {
+    Exception {
+        code,
+        from: Selector::Network("10.0.0.0/24".parse().unwrap()),
+        to: Selector::Any,
+        port: Some(5432),
+        owner: "dba".to_owned(),
+        reason: "legacy".to_owned(),
+        expires: expires.parse().unwrap(),
+    }
+}
+
+#[test]
+fn plaintext_between_internal_hosts_is_found_and_elsewhere_not() {
+    let mut record = connection(Authentication::None);
+    assert_eq!(codes(&record, &Policy::default()), ["unauthenticated_east_west"]);
+    for scope in [Scope::Loopback, Scope::NorthSouth] {
+        record.scope = scope;
+        assert!(codes(&record, &Policy::default()).is_empty());
+    }
+}
+
+#[test]
+fn nothing_unknown_and_nothing_silent_is_a_finding() {
+    assert!(codes(&connection(Authentication::Unknown), &Policy::default()).is_empty());
+    let mut silent = connection(Authentication::None);
+    silent.protocol = "silent".to_owned();
+    assert!(codes(&silent, &Policy::default()).is_empty());
+    assert!(codes(&connection(Authentication::NotEstablished), &Policy::default()).is_empty());
+}
+
+#[test]
+fn tls_with_only_the_server_proven_is_found() {
+    let record = over_tls(Authentication::ServerOnly, "1.3", "not_requested");
+    assert_eq!(codes(&record, &Policy::default()), ["server_only_tls_east_west"]);
+    assert!(codes(&over_tls(Authentication::Mutual, "1.3", "presented"), &Policy::default()).is_empty());
+}
+
+#[test]
+fn a_certificate_that_was_asked_for_in_vain_is_found() {
+    let record = over_tls(Authentication::ServerOnly, "1.2", "requested_none_sent");
+    let found = codes(&record, &Policy::default());
+    assert_eq!(found, ["server_only_tls_east_west", "client_certificate_requested_not_sent"]);
+}
+
+#[test]
+fn versions_before_1_2_are_found_once_they_were_agreed_on() {
+    for version in ["SSLv3", "1.0", "1.1"] {
+        let mut record = over_tls(Authentication::Mutual, version, "presented");
+        assert_eq!(codes(&record, &Policy::default()), ["deprecated_tls_version"]);
+        record.tls.as_mut().unwrap().handshake = "failed".to_owned();
+        assert!(codes(&record, &Policy::default()).is_empty());
+    }
+    assert!(codes(&over_tls(Authentication::Mutual, "1.2", "presented"), &Policy::default()).is_empty());
+}
+
+#[test]
+fn certificates_outside_their_validity_are_found_only_if_they_were_accepted() {
+    let expired = [certificate(-2 * DAY, -DAY)];
+    let early = [certificate(DAY, 2 * DAY)];
+    let good = [certificate(-DAY, DAY)];
+    let judged = |authentication, client: &[_], server: &[_]| -> Vec<&str> {
+        let record = over_tls(authentication, "1.2", "presented");
+        let subject = Subject { connection: &record, client_chain: client, server_chain: server };
+        let findings = judge(subject, &Policy::default(), OPENED);
+        findings.iter().map(|finding| finding.code.as_str()).collect()
+    };
+    assert_eq!(judged(Authentication::Mutual, &expired, &good), ["expired_certificate_accepted"]);
+    assert_eq!(judged(Authentication::Mutual, &good, &early), ["not_yet_valid_certificate_accepted"]);
+    assert!(judged(Authentication::Mutual, &good, &good).is_empty());
+    assert!(judged(Authentication::NotEstablished, &expired, &early).is_empty());
+}
+
+#[test]
+fn an_exception_sets_a_finding_apart_but_leaves_it_visible() {
+    let record = connection(Authentication::None);
+    let exception = Arc::new(exception(Code::UnauthenticatedEastWest, "2999-12-31"));
+    let policy = Policy { exceptions: vec![Arc::clone(&exception)], ..Policy::default() };
+    let subject = Subject { connection: &record, client_chain: &[], server_chain: &[] };
+    let findings = judge(subject, &policy, OPENED);
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].exception.as_ref(), Some(&exception));
+}
+
+#[test]
+fn an_exception_covers_only_what_it_names() {
+    let exception = exception(Code::UnauthenticatedEastWest, "2999-12-31");
+    let record = connection(Authentication::None);
+    assert!(exception.covers(Code::UnauthenticatedEastWest, &record));
+    assert!(!exception.covers(Code::ServerOnlyTlsEastWest, &record));
+    let mut other = record.clone();
+    other.server.port = 5433;
+    assert!(!exception.covers(Code::UnauthenticatedEastWest, &other));
+    let mut other = record;
+    other.client.address = "10.0.1.1".to_owned();
+    assert!(!exception.covers(Code::UnauthenticatedEastWest, &other));
+}
+
+#[test]
+fn an_expired_exception_covers_nothing_and_is_itself_found() {
+    let policy = Policy {
+        exceptions: vec![Arc::new(exception(Code::UnauthenticatedEastWest, "2020-01-31"))],
+        ..Policy::default()
+    };
+    let record = connection(Authentication::None);
+    let subject = Subject { connection: &record, client_chain: &[], server_chain: &[] };
+    let findings = judge(subject, &policy, OPENED);
+    assert_eq!(findings[0].exception, None);
+    assert_eq!(findings[1].code, Code::ExceptionExpired);
+    assert!(findings[1].summary.contains("dba") && findings[1].summary.contains("2020-01-31"));
+}
+
+#[test]
+fn a_disabled_finding_is_not_reported() {
+    let policy = Policy { disabled: vec![Code::UnauthenticatedEastWest], ..Policy::default() };
+    assert!(codes(&connection(Authentication::None), &policy).is_empty());
+}
