@@ -33,6 +33,9 @@ enum Command {
     Test(test::Options),
     /// Measure what the agent costs, as ratios with the agent off and on
     Bench(bench::Options),
+    /// A part of `bench memory`
+    #[command(hide = true)]
+    HoldConnections(bench::HolderOptions),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options).map(|()| true),
         Command::Test(options) => test::test(&options),
         Command::Bench(options) => bench::bench(&options),
+        Command::HoldConnections(options) => bench::hold(&options).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,0 +1,125 @@
+//! The agent under measurement, beside whatever agent the host runs already.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::page::Page;
+use crate::workspace;
+
+/// Longest start and longest end; both take well under a second on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running agent, ended with this value.
+pub struct Agent {
+    child: Child,
+    metrics: SocketAddr,
+}
+
+impl Agent {
+    /// Starts it on its defaults, with files of its own in `folder`, and returns when it is healthy.
+    pub fn start(folder: &Path) -> Result<Self> {
+        let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let log = fs::File::options().create(true).append(true).open(folder.join("agent.log"))?;
+        let child = Command::new(workspace::agent_binary())
+            .arg("run")
+            .arg("--socket")
+            .arg(folder.join("socket"))
+            .arg("--data-dir")
+            .arg(folder.join("data"))
+            .args(["--metrics-listen", &metrics.to_string()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("cannot start the agent")?;
+        let mut agent = Self { child, metrics };
+        let deadline = Instant::now() + PATIENCE;
+        while agent.get("/healthz").is_err() {
+            if let Some(status) = agent.child.try_wait()? {
+                bail!("the agent ended with {status}; it said: {}", said(folder));
+            }
+            if Instant::now() > deadline {
+                bail!("the agent is not healthy after {PATIENCE:?}; it said: {}", said(folder));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(agent)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its metrics now.
+    pub fn page(&self) -> Result<Page> {
+        self.get("/metrics").map(Page)
+    }
+
+    /// Resident bytes now.
+    pub fn resident(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("the agent has no resident memory")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// Ends it as a service manager would, and expects that it ends cleanly.
+    pub fn stop(mut self) -> Result<()> {
+        kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                if status.success() {
+                    return Ok(());
+                }
+                bail!("the agent ended with {status} after SIGTERM");
+            }
+            if Instant::now() > deadline {
+                bail!("the agent still runs {PATIENCE:?} after SIGTERM");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn get(&self, path: &str) -> Result<String> {
+        let mut stream = TcpStream::connect_timeout(&self.metrics, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.metrics)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+        if !head.starts_with("HTTP/1.1 200") {
+            bail!("{path} answers {}", head.lines().next().unwrap_or_default());
+        }
+        Ok(body.to_owned())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Already ended in the good case.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn said(folder: &Path) -> String {
+    fs::read_to_string(folder.join("agent.log")).unwrap_or_default()
+}

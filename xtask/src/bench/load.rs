@@ -1,0 +1,254 @@
+//! The loads: a server that stays, and a client that measures a rate.
+//!
+//! Server and client are bound to a processor each, so that neither moves in the middle of a run; the
+//! agent runs where the scheduler puts it, and takes its time from one of the two.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+use super::agent::free_port;
+use crate::process;
+
+const SERVER_PROCESSOR: &str = "0";
+const CLIENT_PROCESSOR: &str = "1";
+/// Enough to keep a single server process busy without a gap.
+const CONNECTIONS: &str = "--connections=16";
+
+/// One run.
+#[derive(Clone, Copy)]
+pub struct Run {
+    /// Work per second: what a user notices.
+    pub rate: f64,
+    /// Work per second of processor time: the same on a machine that has nothing else to do, and less
+    /// disturbed on one that has.
+    pub efficiency: f64,
+}
+
+/// A server and what its client does.
+pub struct Load {
+    server: Child,
+    client: Client,
+}
+
+enum Client {
+    /// wrk with these arguments; requests per second.
+    Requests(Vec<String>),
+    /// iperf3 to this port; bits per second.
+    Bulk(u16),
+}
+
+impl Load {
+    /// Small requests over connections that stay open.
+    pub fn keepalive(folder: &Path) -> Result<Self> {
+        let port = free_port()?;
+        Ok(Self {
+            server: nginx(folder, &format!("listen 127.0.0.1:{port};"), port)?,
+            client: Client::Requests(vec![format!("http://127.0.0.1:{port}/")]),
+        })
+    }
+
+    /// A new TLS 1.3 connection with an ECDSA certificate for each small request, never resumed.
+    pub fn handshakes(folder: &Path) -> Result<Self> {
+        let port = free_port()?;
+        let (certificate, key) = self_signed(folder)?;
+        let settings = format!(
+            "listen 127.0.0.1:{port} ssl; ssl_protocols TLSv1.3; ssl_certificate {certificate}; \
+             ssl_certificate_key {key}; ssl_session_tickets off; ssl_session_cache off;"
+        );
+        Ok(Self {
+            server: nginx(folder, &settings, port)?,
+            client: Client::Requests(vec![
+                "--header=Connection: close".to_owned(),
+                format!("https://127.0.0.1:{port}/"),
+            ]),
+        })
+    }
+
+    /// One connection, as fast as it goes.
+    pub fn bulk() -> Result<Self> {
+        let port = free_port()?;
+        let server = start(
+            bound_to(SERVER_PROCESSOR, "iperf3")
+                .args(["--server", "--bind", "127.0.0.1", "--port"])
+                .arg(port.to_string()),
+        )?;
+        let load = Self { server, client: Client::Bulk(port) };
+        // Its listener takes one test at a time; a probing connection would be one.
+        await_listener(port)?;
+        Ok(load)
+    }
+
+    /// Loads for this time. The processor time of the server, of the client, and of `agent` counts.
+    pub fn run(&self, length: Duration, agent: Option<u32>) -> Result<Run> {
+        let own_time = || -> Result<Duration> {
+            let mut total = processor_time(self.server.id())? + client_time()?;
+            if let Some(agent) = agent {
+                total += processor_time(agent)?;
+            }
+            Ok(total)
+        };
+        let before = own_time()?;
+        let rate = self.rate(length)?;
+        let spent = own_time()?.saturating_sub(before);
+        Ok(Run { rate, efficiency: rate * length.as_secs_f64() / spent.as_secs_f64() })
+    }
+
+    fn rate(&self, length: Duration) -> Result<f64> {
+        let seconds = length.as_secs();
+        match &self.client {
+            Client::Requests(arguments) => {
+                let output = process::output_of(
+                    bound_to(CLIENT_PROCESSOR, "wrk")
+                        .args(["--threads=1", CONNECTIONS, &format!("--duration={seconds}s")])
+                        .args(arguments),
+                )?;
+                requests_per_second(&output)
+            }
+            Client::Bulk(port) => {
+                let output = process::output_of(
+                    bound_to(CLIENT_PROCESSOR, "iperf3")
+                        .args(["--client", "127.0.0.1", "--json", "--port", &port.to_string()])
+                        .args(["--time", &seconds.to_string()]),
+                )?;
+                bits_per_second(&output)
+            }
+        }
+    }
+}
+
+/// Processor time of all living threads of a process.
+fn processor_time(pid: u32) -> Result<Duration> {
+    let mut total = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // The first field is the time on a processor in nanoseconds (Documentation/scheduler/sched-stats).
+        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let nanoseconds = text.split_whitespace().next().context("an empty schedstat")?;
+        total += Duration::from_nanos(nanoseconds.parse()?);
+    }
+    Ok(total)
+}
+
+/// Processor time of all children that have ended: within a run that is the client alone.
+fn client_time() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(Duration::from_micros(microseconds.try_into()?))
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // A server that is gone already made its client fail; that error is the one to show.
+        drop(self.server.kill());
+        drop(self.server.wait());
+    }
+}
+
+fn bound_to(processor: &str, program: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", processor, program]);
+    command
+}
+
+fn start(command: &mut Command) -> Result<Child> {
+    let shown = process::shown(command);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot start `{shown}`"))
+}
+
+/// One nginx process without children, which answers every request with six bytes.
+fn nginx(folder: &Path, settings: &str, port: u16) -> Result<Child> {
+    let folder = folder.join("nginx");
+    fs::create_dir_all(&folder)?;
+    let path = folder.display();
+    let configuration = folder.join("nginx.conf");
+    fs::write(
+        &configuration,
+        format!(
+            "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log; user root;\n\
+             events {{ worker_connections 4096; }}\n\
+             http {{\n access_log off; keepalive_requests 1000000000;\n \
+             client_body_temp_path {path}/body; proxy_temp_path {path}/proxy; fastcgi_temp_path {path}/fastcgi;\n \
+             uwsgi_temp_path {path}/uwsgi; scgi_temp_path {path}/scgi;\n \
+             server {{ {settings}\n  location / {{ return 200 \"hello\\n\"; }} }}\n}}\n"
+        ),
+    )?;
+    let program = process::find_program("nginx").context("nginx is missing: cargo xtask setup")?;
+    let mut command = bound_to(SERVER_PROCESSOR, &program.to_string_lossy());
+    let mut server = start(command.arg("-c").arg(&configuration).arg("-p").arg(&folder))?;
+    if let Err(error) = await_listener(port) {
+        drop(server.kill());
+        drop(server.wait());
+        return Err(error);
+    }
+    Ok(server)
+}
+
+/// An ECDSA certificate and its key, as files.
+pub fn self_signed(folder: &Path) -> Result<(String, String)> {
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+    process::output_of(
+        Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+            .args(["-nodes", "-subj", "/CN=bench.test", "-days", "2"])
+            .args(["-keyout", &key, "-out", &certificate]),
+    )?;
+    Ok((certificate, key))
+}
+
+/// Returns when something listens on the port of 127.0.0.1, without connecting to it.
+pub fn await_listener(port: u16) -> Result<()> {
+    // State 0A is LISTEN; the address is in the host's byte order.
+    let entry = format!(" 0100007F:{port:04X} 00000000:0000 0A ");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !fs::read_to_string("/proc/net/tcp")?.contains(&entry) {
+        if Instant::now() > deadline {
+            bail!("nothing listens on 127.0.0.1:{port} after 10 s");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// From wrk's report; a report of failed requests is an error, for then the rate means nothing.
+fn requests_per_second(report: &str) -> Result<f64> {
+    let field = |name: &str| report.lines().find_map(|line| line.trim().strip_prefix(name));
+    if let Some(count) = field("Non-2xx or 3xx responses:") {
+        bail!("{} requests failed", count.trim());
+    }
+    let rate: f64 = field("Requests/sec:").context("wrk reported no rate")?.trim().parse()?;
+    if rate == 0.0 {
+        bail!("no request succeeded: {report}");
+    }
+    Ok(rate)
+}
+
+fn bits_per_second(report: &str) -> Result<f64> {
+    let report: serde_json::Value = serde_json::from_str(report)?;
+    report
+        .pointer("/end/sum_received/bits_per_second")
+        .and_then(serde_json::Value::as_f64)
+        .with_context(|| format!("iperf3 reported no rate: {report}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_requests_are_no_rate() {
+        assert_eq!(requests_per_second("Requests/sec:  12.5\n").ok(), Some(12.5));
+        assert!(requests_per_second("  Non-2xx or 3xx responses: 3\nRequests/sec: 12.5\n").is_err());
+        assert!(requests_per_second("Requests/sec:      0.00\n").is_err());
+        assert!(requests_per_second("").is_err());
+    }
+}
