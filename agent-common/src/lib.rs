@@ -39,4 +39,4 @@ pub const DECISIONS_MAX: usize = 131_072;
 pub const JOINS_MAX: usize = 1024;
 
 /// Default bytes of the ring buffer: about a thousand handshakes that user space has not read yet.
-pub const RING_BYTES: usize = 16 * 1024 * 1024;
+pub const RING_BYTES: usize = 8 * 1024 * 1024;

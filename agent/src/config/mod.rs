@@ -36,7 +36,7 @@ pub const MIN_BUDGET_BYTES: u32 = 1024;
 /// Largest budget: user space may hold this much of each direction of each undecided connection.
 pub const MAX_BUDGET_BYTES: u32 = 1 << 20;
 /// Smallest ring: it must hold a few of the largest records, 4 KiB each.
-pub const MIN_RING_BYTES: u32 = 16 << 10;
+pub const MIN_RING_BYTES: u32 = 64 << 10;
 /// Largest ring: locked kernel memory.
 pub const MAX_RING_BYTES: u32 = 256 << 20;
 /// Largest table: about a gigabyte if all were filled with connections.
@@ -181,7 +181,7 @@ impl Default for Config {
             capture: CaptureConfig {
                 start_budget_bytes: 32 << 10,
                 max_budget_bytes: 128 << 10,
-                ring_bytes: 16 << 20,
+                ring_bytes: 8 << 20,
                 cgroup_root: None,
             },
             limits: LimitsConfig {

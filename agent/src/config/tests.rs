@@ -102,7 +102,7 @@ fn a_refusal_names_file_line_and_key() {
         ),
         (
             "[capture]\nring_bytes = -1\n",
-            "c.toml:2:14: capture.ring_bytes: -1 is not within 16384 to 268435456",
+            "c.toml:2:14: capture.ring_bytes: -1 is not within 65536 to 268435456",
         ),
         (
             "[capture]\nmax_budget_bytes = 2048\n",

@@ -2,6 +2,7 @@
 
 use super::reading::Reading;
 use super::sessions::{Origin, Sessions};
+use super::settled::{Settled, Shared};
 use super::side::{HolderRole, OwnerSource};
 use super::{Conclusion, Connection, ConnectionKey, Connections, Fingerprint, Protocol, Sink, Stage};
 use crate::certificate;
@@ -28,7 +29,7 @@ impl Connections {
             return;
         }
         if let Some(reading) = connection.reading.take() {
-            conclude(connection, &reading, &mut self.sessions, sink);
+            conclude(connection, &reading, &mut self.sessions, &mut self.shared, sink);
         }
         connection.decided = Some(now);
         for side in connection.client.iter().chain(&connection.server) {
@@ -47,7 +48,7 @@ impl Connections {
             return;
         }
         if let Some(reading) = connection.reading.take() {
-            conclude(connection, &reading, &mut self.sessions, sink);
+            conclude(connection, &reading, &mut self.sessions, &mut self.shared, sink);
             connection.reading = Some(reading);
         }
         self.name_listener(key, sink);
@@ -97,7 +98,7 @@ impl Connections {
             if self.lost_since(connection.key.opened) {
                 reading.give_up_holes(tls::IncompleteReason::Lost);
             }
-            conclude(&mut connection, &reading, &mut self.sessions, sink);
+            conclude(&mut connection, &reading, &mut self.sessions, &mut self.shared, sink);
         }
         let carried = connection.bytes.is_some_and(|(client, server)| client + server > 0);
         if connection.conclusion.protocol == Protocol::Silent && carried {
@@ -139,7 +140,13 @@ fn further_budget(reading: &Reading, max_budget: u32) -> Option<u32> {
     (wanted > reading.granted && granted > reading.granted).then_some(granted)
 }
 
-fn conclude(connection: &mut Connection, reading: &Reading, sessions: &mut Sessions, sink: &mut dyn Sink) {
+fn conclude(
+    connection: &mut Connection,
+    reading: &Reading,
+    sessions: &mut Sessions,
+    shared: &mut Shared,
+    sink: &mut dyn Sink,
+) {
     connection.shipped = reading.shipped;
     connection.incomplete = reading.incomplete;
     let read = reading.read();
@@ -154,21 +161,26 @@ fn conclude(connection: &mut Connection, reading: &Reading, sessions: &mut Sessi
             connection.examined = (client.len() as u64, server.len() as u64);
             connection.conclusion = Conclusion::of_cleartext(cleartext::name(client, server));
         }
-        tls::Reading::Tls(facts) => conclude_tls(connection, facts, sessions, sink),
+        tls::Reading::Tls(facts) => conclude_tls(connection, facts, sessions, shared, sink),
     }
 }
 
-fn conclude_tls(connection: &mut Connection, facts: &TlsFacts, sessions: &mut Sessions, sink: &mut dyn Sink) {
+fn conclude_tls(
+    connection: &mut Connection,
+    facts: &TlsFacts,
+    sessions: &mut Sessions,
+    shared: &mut Shared,
+    sink: &mut dyn Sink,
+) {
     let origin = facts.session_resumed.and_then(|handle| sessions.origin(&handle)).cloned();
     connection.conclusion = Conclusion::of_tls(facts, origin.as_ref());
     connection.incomplete = connection.incomplete.or(facts.incomplete);
-    connection.client_chain = met(&facts.client_chain, Role::Client, sink);
-    connection.server_chain = met(&facts.server_chain, Role::Server, sink);
-    if let Some(origin) = &origin {
-        connection.inherited_from = Some(origin.connection);
-        connection.client_chain.clone_from(&origin.client_chain);
-        connection.server_chain.clone_from(&origin.server_chain);
-    }
+    connection.session_id = facts.session_id;
+    connection.inherited_from = origin.as_ref().map(|origin| origin.connection);
+    let (client_chain, server_chain) = match &origin {
+        Some(origin) => (origin.client_chain.clone(), origin.server_chain.clone()),
+        None => (met(&facts.client_chain, Role::Client, sink), met(&facts.server_chain, Role::Server, sink)),
+    };
     let lasting = !matches!(
         connection.conclusion.authentication,
         Authentication::Unknown | Authentication::NotEstablished
@@ -176,18 +188,15 @@ fn conclude_tls(connection: &mut Connection, facts: &TlsFacts, sessions: &mut Se
     if lasting {
         for handle in &facts.session_issued {
             let began = Origin {
-                connection: origin.as_ref().map_or(connection.key, |origin| origin.connection),
+                connection: connection.inherited_from.unwrap_or(connection.key),
                 authentication: connection.conclusion.authentication,
-                client_chain: connection.client_chain.clone(),
-                server_chain: connection.server_chain.clone(),
+                client_chain: client_chain.clone(),
+                server_chain: server_chain.clone(),
             };
             sessions.remember(*handle, began);
         }
     }
-    let mut kept = facts.clone();
-    kept.client_chain = Vec::new();
-    kept.server_chain = Vec::new();
-    connection.tls = Some(Box::new(kept));
+    connection.settled = Some(shared.share(Settled::new(facts, client_chain, server_chain)));
 }
 
 fn met(chain: &[bytes::Bytes], role: Role, sink: &mut dyn Sink) -> Vec<Fingerprint> {

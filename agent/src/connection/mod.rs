@@ -16,12 +16,16 @@ mod decide;
 mod early;
 mod reading;
 mod sessions;
+mod settled;
 mod side;
 mod table;
 
 pub use conclusion::{Conclusion, Evidence, Protocol};
+pub use settled::Settled;
 pub use side::{Holder, HolderRole, OwnerSource, OwnerUnknown, Side};
 pub use table::{Connections, Limits, TableSizes};
+
+use std::sync::Arc;
 
 use crate::event::{CloseReason, Decision, Role, SocketCookie, Timestamp};
 use crate::tls::{IncompleteReason, TlsFacts};
@@ -60,12 +64,10 @@ pub struct Connection {
     pub interface: u32,
     /// What is known of its protection and authentication.
     pub conclusion: Conclusion,
-    /// TLS facts, without the certificates' bytes.
-    pub tls: Option<Box<TlsFacts>>,
-    /// What the client presented in clear, leaf first.
-    pub client_chain: Vec<Fingerprint>,
-    /// What the server did.
-    pub server_chain: Vec<Fingerprint>,
+    /// What names a TLS connection on both hosts.
+    pub session_id: Option<[u8; 16]>,
+    /// What is kept of TLS: shared with all connections that say the same.
+    pub settled: Option<Arc<Settled>>,
     /// The connection whose session this one resumes.
     pub inherited_from: Option<ConnectionKey>,
     /// Payload bytes that were looked at in clear: client's, server's.
@@ -93,6 +95,20 @@ impl Connection {
         match role {
             Role::Client => &mut self.client,
             Role::Server => &mut self.server,
+        }
+    }
+
+    /// TLS facts, without the certificates' bytes.
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.settled.as_ref().map(|settled| &settled.tls)
+    }
+
+    /// Fingerprints of the certificates that a role presented, leaf first.
+    pub fn chain(&self, role: Role) -> &[Fingerprint] {
+        match (&self.settled, role) {
+            (None, _) => &[],
+            (Some(settled), Role::Client) => &settled.client_chain,
+            (Some(settled), Role::Server) => &settled.server_chain,
         }
     }
 

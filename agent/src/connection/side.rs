@@ -65,6 +65,8 @@ impl Side {
         if self.holders.len() >= MAX_HOLDERS {
             return false;
         }
+        // Most sockets have one holder for life.
+        self.holders.reserve_exact(1);
         self.holders.push(Holder { task, role, source });
         true
     }

@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::early::Early;
 use super::reading::Reading;
 use super::sessions::Sessions;
+use super::settled::Shared;
 use super::side::{HolderRole, OwnerSource, OwnerUnknown, Side};
 use super::{Conclusion, Connection, ConnectionKey, Protocol, Sink, Stage};
 use crate::event::{
@@ -62,7 +63,7 @@ pub struct TableSizes {
 pub struct Connections {
     pub(super) limits: Limits,
     serial: u64,
-    pub(super) connections: FxHashMap<ConnectionKey, Connection>,
+    pub(super) connections: FxHashMap<ConnectionKey, Box<Connection>>,
     sockets: FxHashMap<SocketCookie, (ConnectionKey, Role)>,
     /// Connections of which one end is known, by their initial sequence numbers, while the other may still appear.
     unmet: FxHashMap<(u32, u32), ConnectionKey>,
@@ -72,6 +73,7 @@ pub struct Connections {
     accepting: FxHashMap<(NetworkNamespace, AddressPair), ConnectionKey>,
     listeners: FxHashMap<(NetworkNamespace, SocketAddr), Task>,
     pub(super) sessions: Sessions,
+    pub(super) shared: Shared,
     early: Early,
     /// When to look again at young connections, oldest first.
     young: VecDeque<(Timestamp, ConnectionKey)>,
@@ -94,6 +96,7 @@ impl Connections {
             accepting: FxHashMap::default(),
             listeners: FxHashMap::default(),
             sessions: Sessions::new(limits.sessions),
+            shared: Shared::default(),
             early: Early::default(),
             young: VecDeque::new(),
             lingering: VecDeque::new(),
@@ -218,9 +221,8 @@ impl Connections {
             server: None,
             interface: 0,
             conclusion,
-            tls: None,
-            client_chain: Vec::new(),
-            server_chain: Vec::new(),
+            session_id: None,
+            settled: None,
             inherited_from: None,
             examined: (0, 0),
             incomplete: sequences.is_none().then_some(IncompleteReason::MidStream),
@@ -229,7 +231,7 @@ impl Connections {
             reading: None,
             subflow: false,
         };
-        self.connections.insert(key, connection);
+        self.connections.insert(key, Box::new(connection));
         Some(key)
     }
 

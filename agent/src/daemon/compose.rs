@@ -78,15 +78,15 @@ pub fn compose(
     let mut client = endpoint(client_address, connection.client.as_deref(), &holders.client);
     let mut server = endpoint(server_address, connection.server.as_deref(), &holders.server);
     dialled(connection, &mut server);
-    certify(&mut client, &connection.client_chain, &chains.client, inherited.as_ref());
-    certify(&mut server, &connection.server_chain, &chains.server, inherited.as_ref());
+    certify(&mut client, connection.chain(Role::Client), &chains.client, inherited.as_ref());
+    certify(&mut server, connection.chain(Role::Server), &chains.server, inherited.as_ref());
     let wall = |at| around.clock.wall(at);
     ConnectionRecord {
         schema: CONNECTION_SCHEMA.to_owned(),
         id: id(connection.key, around),
         revision: 0,
         r#final: false,
-        session_id: connection.tls.as_ref().and_then(|tls| tls.session_id).map(|id| hex(&id)),
+        session_id: connection.session_id.map(|id| hex(&id)),
         host: around.host.name.clone(),
         host_id: around.host.id.clone(),
         boot_id: around.host.boot_id.clone(),
@@ -123,7 +123,7 @@ pub fn compose(
         cleartext_examined: DirectionBytes { client: connection.examined.0, server: connection.examined.1 },
         capture_complete: connection.incomplete.is_none(),
         capture_reason: connection.incomplete.map(|reason| incomplete(reason).to_owned()),
-        tls: connection.tls.as_deref().map(tls_record),
+        tls: connection.tls().map(tls_record),
         findings: Vec::new(),
         authorization: None,
         policy_version: None,

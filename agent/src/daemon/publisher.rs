@@ -165,8 +165,8 @@ impl Publisher {
 
     fn chains(&self, connection: &Connection) -> Chains {
         Chains {
-            client: self.certificates.chain(&connection.client_chain),
-            server: self.certificates.chain(&connection.server_chain),
+            client: self.certificates.chain(connection.chain(Role::Client)),
+            server: self.certificates.chain(connection.chain(Role::Server)),
         }
     }
 

@@ -17,6 +17,7 @@ mod cookie;
 mod decode;
 mod error;
 mod existing;
+mod memory;
 mod offsets;
 mod preflight;
 mod programs;
@@ -123,6 +124,7 @@ impl KernelSource {
             unavailable.push(Unavailable::new(existing::PROGRAM, &error));
         }
         let ring_bytes = options.ring_bytes;
+        memory::release_unused();
         Ok(KernelSource { ebpf, ring, decisions, counters, unavailable, refused_decisions: 0, ring_bytes })
     }
 

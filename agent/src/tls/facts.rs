@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 /// Everything seen of one TLS connection so far.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct TlsFacts {
     /// Highest version that the client offered (supported_versions, else legacy_version).
     pub version_offered: Option<Version>,

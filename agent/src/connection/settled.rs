@@ -1,0 +1,86 @@
+//! What is kept of a TLS connection after its verdict. Most connections of a host say the same things (the same
+//! programs, names, versions and certificates), so equal ones share one copy.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+
+use super::Fingerprint;
+use crate::tls::TlsFacts;
+
+/// Different ones that are looked for among open connections; beyond it each connection has its own.
+const MAX_SHARED: usize = 8192;
+
+/// Facts without the certificates' bytes and without what differs from connection to connection.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Settled {
+    /// TLS facts; no chains, no session handles, no session id.
+    pub tls: TlsFacts,
+    /// What the client presented in clear, leaf first.
+    pub client_chain: Vec<Fingerprint>,
+    /// What the server did.
+    pub server_chain: Vec<Fingerprint>,
+}
+
+impl Settled {
+    /// Takes what is worth keeping.
+    pub(super) fn new(
+        facts: &TlsFacts,
+        client_chain: Vec<Fingerprint>,
+        server_chain: Vec<Fingerprint>,
+    ) -> Self {
+        let tls = TlsFacts {
+            client_chain: Vec::new(),
+            server_chain: Vec::new(),
+            session_id: None,
+            session_resumed: None,
+            session_issued: Vec::new(),
+            ..facts.clone()
+        };
+        Settled { tls, client_chain, server_chain }
+    }
+}
+
+/// The copies in use.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    copies: FxHashSet<Arc<Settled>>,
+}
+
+impl Shared {
+    /// The one copy of what equals `settled`.
+    pub fn share(&mut self, settled: Settled) -> Arc<Settled> {
+        if let Some(copy) = self.copies.get(&settled) {
+            return Arc::clone(copy);
+        }
+        if self.copies.len() >= MAX_SHARED {
+            self.copies.retain(|copy| Arc::strong_count(copy) > 1);
+        }
+        let copy = Arc::new(settled);
+        if self.copies.len() < MAX_SHARED {
+            self.copies.insert(Arc::clone(&copy));
+        }
+        copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: String) -> Settled {
+        Settled::new(&TlsFacts { server_name: Some(name), ..TlsFacts::default() }, vec![], vec![])
+    }
+
+    #[test]
+    fn equal_facts_share_one_copy_and_the_copies_are_bounded() {
+        let mut shared = Shared::default();
+        let one = shared.share(named("db".to_owned()));
+        assert!(Arc::ptr_eq(&one, &shared.share(named("db".to_owned()))));
+        for number in 0..2 * MAX_SHARED {
+            shared.share(named(number.to_string()));
+        }
+        assert!(shared.copies.len() <= MAX_SHARED);
+        assert!(Arc::ptr_eq(&one, &shared.share(named("db".to_owned()))));
+    }
+}
