@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::PATIENCE;
@@ -116,6 +116,10 @@ impl Records {
             let found: Vec<Value> = to_port(all, port).cloned().collect();
             let all_final = found.iter().all(|record| at(record, "/final") == &Value::Bool(true));
             (found.len() >= count && all_final).then_some(found)
+        })
+        .with_context(|| {
+            let found: Vec<String> = self.so_far_to(port).iter().map(Value::to_string).collect();
+            format!("{} record(s) to port {port}:\n{}", found.len(), found.join("\n"))
         })
     }
 
