@@ -37,18 +37,18 @@ fn odd(script: &str, manner: &str, address: IpAddr, port: u16) -> Result<Command
     Ok(command)
 }
 
-/// Client, server and server port of a connection between two sockets of this process across the veth pair of
-/// the shared testbed.
+/// Client, server and listener of a connection between sockets of this process across the veth pair of the shared
+/// testbed.
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn pair_across() -> Result<(TcpStream, TcpStream, u16)> {
+pub fn pair_across() -> Result<(TcpStream, TcpStream, TcpListener)> {
     let testbed = Testbed::shared();
     let listener = testbed.server_side.enter(|| Ok(TcpListener::bind((Testbed::SERVER, 0))?))?;
     let port = listener.local_addr()?.port();
     let client = testbed.client_side.enter(|| Ok(TcpStream::connect((Testbed::SERVER, port))?))?;
     let (server, _) = listener.accept()?;
-    Ok((client, server, port))
+    Ok((client, server, listener))
 }
 
 /// One HTTP request in clear over a pair, left open.

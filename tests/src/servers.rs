@@ -162,11 +162,11 @@ impl ServerKind {
         self != Self::Nginx
     }
 
-    /// `false` for Node, which closes the finished connection without an alert: from outside that is no
-    /// acceptance and no rejection in TLS 1.3.
+    /// `false` for Node, which ends the finished connection without an alert, and asyncio, which drops its alert and
+    /// resets: from outside that is no acceptance and no rejection.
     #[must_use]
     pub fn rejects_with_alert(self) -> bool {
-        !matches!(self, Self::Nginx | Self::Node)
+        !matches!(self, Self::Nginx | Self::Node | Self::Asyncio)
     }
 
     /// Starts it in the server namespace of the testbed and waits until it listens.

@@ -165,7 +165,8 @@ fn five_hundred_connections_at_once_are_five_hundred_records() -> Result<()> {
 /// Sends `bytes` from the client, ends both sides gracefully, and gives the record.
 fn record_of(bytes: &[u8]) -> Result<Value> {
     let agent = Agent::shared();
-    let (mut client, mut server, port) = pair_across()?;
+    let (mut client, mut server, listener) = pair_across()?;
+    let port = listener.local_addr()?.port();
     let reader = std::thread::spawn(move || std::io::copy(&mut server, &mut std::io::sink()));
     client.write_all(bytes)?;
     drop(client);
@@ -214,7 +215,8 @@ fn a_reset_in_the_handshake_is_not_established() -> Result<()> {
         return Ok(());
     }
     let agent = Agent::shared();
-    let (mut client, mut server, port) = pair_across()?;
+    let (mut client, mut server, listener) = pair_across()?;
+    let port = listener.local_addr()?.port();
     client.write_all(&CUT_CLIENT_HELLO)?;
     server.write_all(b"unread")?;
     server.read_exact(&mut [0; CUT_CLIENT_HELLO.len()])?;
@@ -328,7 +330,8 @@ fn a_connection_that_stays_open_is_reported_while_it_is() -> Result<()> {
         return Ok(());
     }
     let agent = Agent::shared();
-    let (mut client, mut server, port) = pair_across()?;
+    let (mut client, mut server, listener) = pair_across()?;
+    let port = listener.local_addr()?.port();
     request_over(&mut client, &mut server)?;
     let open = agent.records.wait_for("the open connection", Duration::from_secs(10), |all| {
         all.iter().find(|record| at(record, "/server/port") == port).map(|record| (*record).clone())

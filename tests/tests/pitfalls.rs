@@ -342,7 +342,8 @@ fn super_packets_are_counted_and_cost_no_verdict() -> Result<()> {
     }
     const LENGTH: usize = 8 * 1024 * 1024;
     let agent = Agent::shared();
-    let (mut client, mut server, port) = pair_across()?;
+    let (mut client, mut server, listener) = pair_across()?;
+    let port = listener.local_addr()?.port();
     let reader = std::thread::spawn(move || std::io::copy(&mut server, &mut std::io::sink()));
     client.write_all(b"POST / HTTP/1.1\r\nHost: server.test\r\n\r\n")?;
     client.write_all(&vec![0x5a; LENGTH])?;
@@ -390,7 +391,8 @@ fn a_connection_older_than_the_agent_is_unknown_and_owned() -> Result<()> {
     if !ready() {
         return Ok(());
     }
-    let (mut client, mut server, port) = pair_across()?;
+    let (mut client, mut server, listener) = pair_across()?;
+    let port = listener.local_addr()?.port();
     request_over(&mut client, &mut server)?;
     let agent = Agent::start(AgentOptions::default())?;
     request_over(&mut client, &mut server)?;
