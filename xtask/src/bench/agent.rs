@@ -17,6 +17,16 @@ use crate::workspace;
 /// Longest start and longest end; both take well under a second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Resident memory in bytes.
+pub struct Resident {
+    /// Everything.
+    pub all: u64,
+    /// Heap and stacks.
+    pub anonymous: u64,
+    /// The program itself, and the ring buffer as often as it is mapped.
+    pub files: u64,
+}
+
 /// A running agent, ended with this value.
 pub struct Agent {
     child: Child,
@@ -64,15 +74,16 @@ impl Agent {
         self.get("/metrics").map(Page)
     }
 
-    /// Resident bytes now.
-    pub fn resident(&self) -> Result<u64> {
+    /// Resident memory now.
+    pub fn resident(&self) -> Result<Resident> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("the agent has no resident memory")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib * 1024)
+        let field = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let text = line.with_context(|| format!("no {name} in the status of the agent"))?;
+            let kib: u64 = text.trim().trim_end_matches(" kB").parse()?;
+            Ok(kib * 1024)
+        };
+        Ok(Resident { all: field("VmRSS:")?, anonymous: field("RssAnon:")?, files: field("RssFile:")? })
     }
 
     /// Ends it as a service manager would, and expects that it ends cleanly.

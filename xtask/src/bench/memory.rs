@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::Verdict;
-use super::agent::Agent;
+use super::agent::{Agent, Resident};
 use super::handshake::record_handshake;
 use super::holder::Holder;
 
@@ -42,24 +42,27 @@ pub fn measure(folder: &Path, connections: usize) -> Result<Vec<Verdict>> {
     agent.stop()?;
     let complete = followed >= connections as f64;
     Ok(vec![
-        verdict("resident memory, idle", idle, IDLE_LIMIT, true),
+        verdict("resident memory, idle", &idle, IDLE_LIMIT, true),
         verdict(
             &format!("resident memory, {followed} of {connections} open connections followed"),
-            busy,
+            &busy,
             BUSY_LIMIT,
             complete,
         ),
     ])
 }
 
-fn verdict(title: &str, bytes: u64, limit: u64, complete: bool) -> Verdict {
-    let within = bytes <= limit && complete;
+fn verdict(title: &str, resident: &Resident, limit: u64, complete: bool) -> Verdict {
+    let within = resident.all <= limit && complete;
+    let mib = |bytes: u64| bytes as f64 / MIB as f64;
     Verdict {
         text: format!(
-            "{title}: {:.1} MiB (limit {} MiB: {})",
-            bytes as f64 / MIB as f64,
+            "{title}: {:.1} MiB (limit {} MiB: {}), of it heap {:.1}, program and ring buffer {:.1}",
+            mib(resident.all),
             limit / MIB,
-            if within { "within" } else { "EXCEEDED" }
+            if within { "within" } else { "EXCEEDED" },
+            mib(resident.anonymous),
+            mib(resident.files),
         ),
         within,
     }

@@ -3,51 +3,58 @@
 use super::Verdict;
 use super::page::Page;
 
-const BEYOND: &str = "countersign_shipped_beyond_handshake_bytes";
-const HANDSHAKE: &str = "countersign_handshake_bytes";
+const BYTES: &str = "countersign_shipped_beyond_handshake_bytes";
+const RATIO: &str = "countersign_shipped_beyond_handshake_ratio";
 /// Largest part of the handshake that the median connection may ship beyond it.
 const LIMIT: f64 = 0.10;
 
 /// The agent's histograms, added up over its runs.
 #[derive(Default)]
 pub struct Shipped {
-    beyond: Vec<(f64, f64)>,
-    handshake: Vec<(f64, f64)>,
+    bytes: Vec<(f64, f64)>,
+    ratio: Vec<(f64, f64)>,
 }
 
 impl Shipped {
     /// Adds a page at the end of a run.
     pub fn add(&mut self, page: &Page) {
-        add(&mut self.beyond, page.buckets(BEYOND));
-        add(&mut self.handshake, page.buckets(HANDSHAKE));
+        add(&mut self.bytes, page.buckets(BYTES));
+        add(&mut self.ratio, page.buckets(RATIO));
     }
 
-    /// The distribution, and its median against the handshake's.
+    /// The distribution, and its median against the handshake.
     pub fn verdict(&self) -> Verdict {
-        let (Some(beyond), Some(handshake)) = (quantile(&self.beyond, 0.5), quantile(&self.handshake, 0.5))
-        else {
+        let Some(median) = quantile(&self.ratio, 0.5) else {
             return Verdict {
                 text: "bytes shipped beyond the handshake: the agent reported none".to_owned(),
                 within: false,
             };
         };
-        let total = self.beyond.last().map_or(0.0, |(_, count)| *count);
-        let shares: Vec<String> = self
-            .beyond
-            .iter()
-            .map(|(bound, count)| format!("≤{bound} {:.1} %", count / total * 100.0))
-            .collect();
-        let within = beyond <= handshake * LIMIT;
+        let within = median <= LIMIT;
         Verdict {
             text: format!(
-                "bytes shipped beyond the handshake: median at most {beyond:.0} of {handshake:.0} (limit {:.0} %: {}); {total} connections: {}",
+                "bytes shipped beyond the handshake: the median is at most {:.0} % of it (limit {:.0} %: {}), {} connections\n  part of the handshake  {}\n  bytes                  {}",
+                median * 100.0,
                 LIMIT * 100.0,
                 if within { "within" } else { "EXCEEDED" },
-                shares.join(", ")
+                total(&self.ratio),
+                distribution(&self.ratio),
+                distribution(&self.bytes),
             ),
             within,
         }
     }
+}
+
+fn distribution(buckets: &[(f64, f64)]) -> String {
+    let share = |count: f64| count / total(buckets) * 100.0;
+    let shares: Vec<String> =
+        buckets.iter().map(|(bound, count)| format!("≤{bound} {:.1} %", share(*count))).collect();
+    shares.join(", ")
+}
+
+fn total(buckets: &[(f64, f64)]) -> f64 {
+    buckets.last().map_or(0.0, |(_, count)| *count)
 }
 
 fn add(total: &mut Vec<(f64, f64)>, run: Vec<(f64, f64)>) {
@@ -62,7 +69,7 @@ fn add(total: &mut Vec<(f64, f64)>, run: Vec<(f64, f64)>) {
 
 /// Upper bound of the bucket that holds the quantile; nothing if nothing was counted.
 fn quantile(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
-    let total = buckets.last().map(|(_, count)| *count).filter(|total| *total > 0.0)?;
+    let total = Some(total(buckets)).filter(|total| *total > 0.0)?;
     buckets.iter().find(|(_, count)| *count >= total * quantile).map(|(bound, _)| *bound)
 }
 
@@ -73,10 +80,9 @@ mod tests {
     #[test]
     fn adds_runs_and_finds_the_median() {
         let mut shipped = Shipped::default();
-        for beyond in [3, 1] {
+        for count in [3, 1] {
             shipped.add(&Page(format!(
-                "{BEYOND}_bucket{{le=\"0.0\"}} {beyond}\n{BEYOND}_bucket{{le=\"+Inf\"}} 4\n\
-                 {HANDSHAKE}_bucket{{le=\"4096.0\"}} 4\n{HANDSHAKE}_bucket{{le=\"+Inf\"}} 4\n"
+                "{RATIO}_bucket{{le=\"0.1\"}} {count}\n{RATIO}_bucket{{le=\"+Inf\"}} 4\n"
             )));
         }
         let verdict = shipped.verdict();
