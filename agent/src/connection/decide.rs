@@ -147,7 +147,9 @@ fn conclude(
     shared: &mut Shared,
     sink: &mut dyn Sink,
 ) {
-    connection.shipped = reading.shipped;
+    let (client, server) = reading.conversation.handshake_bytes();
+    let sockets = connection.sockets().count() as u64;
+    connection.handshake_shipped = ((client + server) * sockets).min(connection.shipped);
     connection.incomplete = reading.incomplete;
     let read = reading.read();
     match reading.conversation.reading() {

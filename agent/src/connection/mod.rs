@@ -76,8 +76,10 @@ pub struct Connection {
     pub incomplete: Option<IncompleteReason>,
     /// Payload bytes in all at close: client's, server's.
     pub bytes: Option<(u64, u64)>,
-    /// Payload bytes that the source delivered, and how many of them were handshake.
+    /// Payload bytes of both directions that the source delivered, counted once per socket that saw them.
     pub shipped: u64,
+    /// How many of them were TLS handshake.
+    pub handshake_shipped: u64,
     reading: Option<Box<reading::Reading>>,
     subflow: bool,
 }
@@ -115,6 +117,16 @@ impl Connection {
     /// Sockets of it that are on this host.
     pub fn sockets(&self) -> impl Iterator<Item = SocketCookie> + '_ {
         self.client.iter().chain(self.server.iter()).map(|side| side.socket)
+    }
+
+    /// All its sockets of this host are closed.
+    fn is_over(&self) -> bool {
+        self.client.iter().chain(&self.server).all(|side| side.closed.is_some())
+    }
+
+    /// Of each of its sockets of this host a holder is known.
+    fn is_owned(&self) -> bool {
+        self.client.iter().chain(&self.server).all(|side| !side.holders.is_empty())
     }
 
     /// Bytes are still looked at.

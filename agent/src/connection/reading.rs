@@ -11,8 +11,6 @@ pub struct Reading {
     server: Stream,
     /// What the bytes say.
     pub conversation: Conversation,
-    /// Payload bytes delivered by the source.
-    pub shipped: u64,
     /// Payload bytes of each direction that the source was told to deliver.
     pub granted: u32,
     /// Why bytes are missing, the first reason.
@@ -26,7 +24,6 @@ impl Reading {
             client: Stream::starting_at(client_sequence),
             server: Stream::starting_at(server_sequence),
             conversation: Conversation::new(),
-            shipped: 0,
             granted,
             incomplete: None,
         }
@@ -40,7 +37,6 @@ impl Reading {
             Direction::Server => (&mut self.server, &self.client),
         };
         let acknowledged = opposite.offset_of(segment.acknowledged);
-        self.shipped += segment.bytes.len() as u64;
         let end = segment.sequence.wrapping_add(segment.bytes.len() as u32);
         if !segment.bytes.is_empty() {
             stream.insert(segment.sequence, segment.bytes.clone(), acknowledged);

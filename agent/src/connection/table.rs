@@ -21,6 +21,9 @@ use crate::tls::{IncompleteReason, UnknownReason};
 const DECIDE_AFTER: u64 = 10_000_000_000;
 /// The other end of a local connection is established within microseconds; its first data may wait for a lost packet.
 const MEET_WITHIN: u64 = 10_000_000_000;
+/// A program may let go of a socket after the connection has ended (shutdown(2) first): for a socket that nobody is known
+/// to hold, this is the last chance to learn who did.
+const RELEASE_GRACE: u64 = 2_000_000_000;
 /// After one end is closed the other one has this long to follow before the connection counts as over.
 const LINGER: u64 = 60_000_000_000;
 
@@ -78,6 +81,8 @@ pub struct Connections {
     /// When to look again at young connections, oldest first.
     young: VecDeque<(Timestamp, ConnectionKey)>,
     lingering: VecDeque<(Timestamp, ConnectionKey)>,
+    /// Ended, but a socket of it has no known holder yet.
+    unowned: VecDeque<(Timestamp, ConnectionKey)>,
     last_loss: Option<Timestamp>,
     refused: u64,
     multipath_ambiguous: u64,
@@ -100,6 +105,7 @@ impl Connections {
             early: Early::default(),
             young: VecDeque::new(),
             lingering: VecDeque::new(),
+            unowned: VecDeque::new(),
             last_loss: None,
             refused: 0,
             multipath_ambiguous: 0,
@@ -228,6 +234,7 @@ impl Connections {
             incomplete: sequences.is_none().then_some(IncompleteReason::MidStream),
             bytes: None,
             shipped: 0,
+            handshake_shipped: 0,
             reading: None,
             subflow: false,
         };
@@ -296,6 +303,7 @@ impl Connections {
         if connection.interface == 0 {
             connection.interface = segment.interface;
         }
+        connection.shipped += segment.bytes.len() as u64;
         if connection.decided.is_some() || connection.subflow {
             return;
         }
@@ -338,7 +346,11 @@ impl Connections {
         else {
             return;
         };
-        if side.hold(event.task, HolderRole::LastHolder, OwnerSource::Release) {
+        let news = side.hold(event.task, HolderRole::LastHolder, OwnerSource::Release);
+        let over = self.connections.get(&key).is_some_and(|connection| connection.is_over());
+        if over {
+            self.finish(key, sink);
+        } else if news {
             self.republish(key, sink);
         }
     }
@@ -411,11 +423,10 @@ impl Connections {
         connection.closed = Some(event.at);
         // The end that was closed first says how: the other one only answers.
         connection.close_reason.get_or_insert(event.reason);
-        let over = connection.client.iter().chain(&connection.server).all(|side| side.closed.is_some());
-        if over {
-            self.finish(key, sink);
-        } else {
-            self.lingering.push_back((event.at, key));
+        match (connection.is_over(), connection.is_owned()) {
+            (true, true) => self.finish(key, sink),
+            (true, false) => self.unowned.push_back((event.at, key)),
+            (false, _) => self.lingering.push_back((event.at, key)),
         }
     }
 
@@ -427,6 +438,12 @@ impl Connections {
         {
             self.young.pop_front();
             self.grown(key, now, sink);
+        }
+        while let Some(&(since, key)) = self.unowned.front()
+            && now.since(since) >= RELEASE_GRACE
+        {
+            self.unowned.pop_front();
+            self.finish(key, sink);
         }
         while let Some(&(since, key)) = self.lingering.front()
             && now.since(since) >= LINGER

@@ -116,10 +116,12 @@ fn connect(pid: u32, dialled: &str) -> Event {
     Event::Connect(Connect { at, socket: CLIENT, task: task(pid), dialled: address(dialled), netns })
 }
 
+/// Handles events, then lets the time pass in which a holder may still show itself.
 fn feed(table: &mut Connections, seen: &mut Seen, events: &[Event]) {
     for event in events {
         table.handle(event, seen);
     }
+    table.tick(Timestamp(3 * SECOND), seen);
 }
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
@@ -304,6 +306,26 @@ fn who_accepted_without_asking_is_known_from_the_release_or_the_listener() {
 }
 
 #[test]
+fn a_release_after_the_end_still_names_who_held_it() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    let pair = client_pair().mirrored();
+    let released = Released {
+        at: Timestamp(9),
+        socket: SERVER,
+        task: task(300),
+        pair,
+        netns: NetworkNamespace(5),
+        multipath: false,
+    };
+    table.handle(&established(2, SERVER, Role::Server, pair), &mut seen);
+    table.handle(&closed(8, SERVER, 0, 0), &mut seen);
+    assert!(seen.finals().is_empty());
+    table.handle(&Event::Released(released), &mut seen);
+    assert_eq!(seen.finals().len(), 1);
+    assert_eq!(seen.connections.last().unwrap().2[..], [(300, HolderRole::LastHolder, OwnerSource::Release)]);
+}
+
+#[test]
 fn a_kernel_thread_never_owns_a_connection() {
     let (mut table, mut seen) = (table(), Seen::default());
     let pair = client_pair().mirrored();
@@ -424,6 +446,7 @@ fn an_end_that_was_lost_is_noticed_by_two_passes() {
     let doubtful = table.reconcile(&none, &none, Timestamp(60 * SECOND), &mut seen);
     assert!(seen.finals().is_empty());
     table.reconcile(&none, &doubtful, Timestamp(70 * SECOND), &mut seen);
+    table.tick(Timestamp(73 * SECOND), &mut seen);
     assert_eq!(seen.finals().len(), 1);
     assert_eq!(seen.last.unwrap().0, Some(CloseReason::Unknown));
 }

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHasher};
@@ -239,8 +239,19 @@ impl Sink for Publisher {
             record.r#final = last;
             // A connection counts once, with its first verdict.
             let counts = !counted && record.decided.is_some();
+            if last && connection.handshake_shipped > 0 {
+                let beyond = connection.shipped - connection.handshake_shipped;
+                self.metrics.shipped(connection.handshake_shipped, beyond);
+            }
             if counts {
                 self.metrics.connection(&record);
+                if let Some(decided) = connection.decided {
+                    let latency = Duration::from_nanos(decided.since(connection.key.opened));
+                    self.metrics.decided_after(latency);
+                }
+                if let Some(reason) = &record.capture_reason {
+                    self.metrics.truncated(reason);
+                }
                 for finding in &findings {
                     let now = self.clock.wall(self.now);
                     self.metrics.finding(

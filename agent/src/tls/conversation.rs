@@ -169,6 +169,11 @@ impl Conversation {
         Outlook::Undecided { wanted_client: wanted(&self.client), wanted_server: wanted(&self.server) }
     }
 
+    /// Bytes of client and server up to the end of the handshake, as far as it is known; 0 if it is not TLS.
+    pub fn handshake_bytes(&self) -> (u64, u64) {
+        self.handshake.as_ref().map_or((0, 0), |handshake| handshake.handshake_bytes())
+    }
+
     /// The first bytes of client and server, at most [`PEEK`] each; empty once the connection is TLS.
     pub fn cleartext(&self) -> (&[u8], &[u8]) {
         (&self.client.prefix, &self.server.prefix)

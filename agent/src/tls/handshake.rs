@@ -6,8 +6,8 @@ use super::conversation::Direction;
 use super::hello::{ClientHello, ServerHello, client_hello, server_hello};
 use super::inference::Inference;
 use super::message::{self, kind};
-use super::outline::What;
-use super::stream::Stream;
+use super::outline::{Entry, What};
+use super::stream::{HANDSHAKE, Stream};
 use super::suite::{KeyExchange, key_exchange};
 use super::{
     ClientAuthentication, HandshakeState, IncompleteReason, ServerAuthentication, SessionHandle, TlsFacts,
@@ -48,6 +48,8 @@ pub(super) struct Handshake {
     pub closed: Option<bool>,
     /// What the geometry of TLS 1.3 records said, once it did.
     pub inference: Option<Inference>,
+    /// Where the client's last message of a TLS 1.3 handshake ends, once the geometry said so.
+    pub flight_end: Option<u64>,
     /// The rules wait for bytes that a sender had seen, and that were not observed yet.
     pub waits: bool,
     settled: bool,
@@ -103,6 +105,23 @@ impl Handshake {
             Direction::Client => &mut self.client,
             Direction::Server => &mut self.server,
         }
+    }
+
+    /// Bytes of client and server up to the end of the handshake, as far as it is known: of what is encrypted in TLS
+    /// 1.3, the client's flight and what the server sent before it had that.
+    pub fn handshake_bytes(&self) -> (u64, u64) {
+        let last = |stream: &Stream, belongs: &dyn Fn(&Entry) -> bool| {
+            let of_handshake = |entry: &&Entry| match entry.what {
+                What::Message(_) | What::HelloRetryRequest | What::ChangeCipherSpec => true,
+                What::Alert { .. } => false,
+                What::Encrypted { content, .. } => content == HANDSHAKE || belongs(entry),
+            };
+            stream.outline.entries().iter().filter(of_handshake).map(|entry| entry.end).max().unwrap_or(0)
+        };
+        let flight_end = self.flight_end.unwrap_or(0);
+        let client = last(&self.client, &|entry| entry.end <= flight_end);
+        let server = last(&self.server, &|entry| entry.acknowledged < flight_end);
+        (client, server)
     }
 
     /// No further byte is wanted.

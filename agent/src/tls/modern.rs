@@ -93,7 +93,8 @@ fn resumed(handshake: &mut Handshake, flight: &[Entry]) -> bool {
             }
             false
         }
-        _ => {
+        [..] => {
+            handshake.flight_end = flight.first().map(|entry| entry.end);
             handshake.facts.handshake = HandshakeState::Complete;
             true
         }
@@ -127,6 +128,7 @@ fn authenticated(handshake: &mut Handshake, flight: &[Entry]) -> bool {
             let Some(first_end) = first_end else { return true };
             handshake.facts.server_authentication = ServerAuthentication::Inferred;
             let end = flight.get(records - 1).map_or(first_end, |entry| entry.end);
+            handshake.flight_end = Some(end);
             judge(handshake, suite, authentication, first_end, end)
         }
     }
