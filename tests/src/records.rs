@@ -119,7 +119,8 @@ impl Records {
         })
         .with_context(|| {
             let found: Vec<String> = self.so_far_to(port).iter().map(Value::to_string).collect();
-            format!("{} record(s) to port {port}:\n{}", found.len(), found.join("\n"))
+            let gaps = self.others("gap").len();
+            format!("{} record(s) to port {port} ({gaps} gaps):\n{}", found.len(), found.join("\n"))
         })
     }
 
