@@ -91,11 +91,13 @@ fn closed(ops: *mut bpf_sock_ops, before: u32) {
         before,
         tcp_state::FIN_WAIT2 | tcp_state::TIME_WAIT | tcp_state::CLOSING | tcp_state::LAST_ACK
     );
-    // SYN and FIN take a sequence number each and are counted by the kernel. The peer's FIN is not
-    // visible from FIN_WAIT2 (it may be what closed the socket): there, one byte may be too many.
+    // SYN and FIN take a sequence number each and are counted by the kernel. What closes a socket in FIN_WAIT2 is the
+    // peer's FIN, except when the peer never sent one and the kernel gave up: there, one byte is missing.
     let syn = u64::from(state.role == role::CLIENT);
-    let peer_fin =
-        u64::from(matches!(before, tcp_state::CLOSE_WAIT | tcp_state::CLOSING | tcp_state::LAST_ACK));
+    let peer_fin = u64::from(matches!(
+        before,
+        tcp_state::CLOSE_WAIT | tcp_state::CLOSING | tcp_state::LAST_ACK | tcp_state::FIN_WAIT2
+    ));
     let Some(record) = reserve::<ClosedRecord>() else { return };
     unsafe {
         let reason = if own_fin_acknowledged { close::FIN } else { close::RESET };

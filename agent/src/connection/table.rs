@@ -385,11 +385,18 @@ impl Connections {
             }
             return;
         }
-        let role = event.role.unwrap_or_else(|| likely_role(event.pair));
-        let met = self.unmet_existing.get(&event.pair.mirrored()).copied().filter(|key| {
-            self.connections.get(key).is_some_and(|connection| connection.side(role).is_none())
+        let met = self.unmet_existing.get(&event.pair.mirrored()).copied();
+        let other = met.and_then(|key| self.connections.get(&key)).map(|met| match met.client {
+            Some(_) => Role::Client,
+            None => Role::Server,
         });
-        let key = match met {
+        let role = match (event.role, other) {
+            (Some(role), _) => role,
+            (None, Some(Role::Client)) => Role::Server,
+            (None, Some(Role::Server)) => Role::Client,
+            (None, None) => likely_role(event.pair),
+        };
+        let key = match met.filter(|_| other != Some(role)) {
             Some(key) => key,
             None => {
                 let Some(key) = self.create(event.at, None) else { return };

@@ -78,6 +78,11 @@ pub fn compose(
     let mut client = endpoint(client_address, connection.client.as_deref(), &holders.client);
     let mut server = endpoint(server_address, connection.server.as_deref(), &holders.server);
     dialled(connection, &mut server);
+    if let (Some(own), Some(peer)) = (&connection.client, &connection.server)
+        && peer.pair.remote != own.pair.local
+    {
+        client.translated.push(peer.pair.remote.to_string());
+    }
     certify(&mut client, connection.chain(Role::Client), &chains.client, inherited.as_ref());
     certify(&mut server, connection.chain(Role::Server), &chains.server, inherited.as_ref());
     let wall = |at| around.clock.wall(at);

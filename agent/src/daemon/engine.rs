@@ -191,13 +191,7 @@ impl Engine {
         }
         self.carry_out_orders();
         self.measure();
-        let beat = self.heartbeat.beat(self.wall());
-        if let Err(error) = &beat
-            && !self.heartbeat_failed
-        {
-            tracing::error!(%error, "cannot write to the data folder: after a crash the gap cannot be dated");
-        }
-        self.heartbeat_failed = beat.is_err();
+        self.beat();
     }
 
     fn set_clock(&mut self, wall_minus_boot: i64) {
@@ -214,7 +208,19 @@ impl Engine {
     /// those of which the end was lost.
     fn pass(&mut self) {
         self.last_pass = Some(Instant::now());
-        let existing = match self.source.existing() {
+        let found = self.source.existing();
+        // The ring may still hold what happened to the sockets that the pass met: their events come first, and what
+        // has ended meanwhile is not found.
+        let mut ended = FxHashSet::default();
+        let mut events = Vec::new();
+        while self.source.drain(BATCH, &mut |event| events.push(event)) == BATCH {}
+        for event in events {
+            if let Event::Closed(closed) = &event {
+                ended.insert(closed.socket);
+            }
+            self.take(&event);
+        }
+        let existing = match found {
             Ok(existing) => existing,
             Err(error) => {
                 tracing::warn!(%error, "cannot list open sockets: connections older than the agent appear with their next packet");
@@ -225,7 +231,9 @@ impl Engine {
         self.connections
             .set_listeners(listeners.map(|listener| (listener.netns, listener.local, listener.owner)));
         for event in &existing.events {
-            self.take(event);
+            if !matches!(event, Event::Existing(existing) if ended.contains(&existing.socket)) {
+                self.take(event);
+            }
         }
         if std::mem::take(&mut self.lost_since_pass) {
             let found = existing.events.iter().filter_map(|event| match event {
@@ -277,6 +285,17 @@ impl Engine {
             self.publisher.metrics.lost(LossCause::AgentDown, 1);
             self.publisher.gap(gap);
         }
+        self.beat();
+    }
+
+    fn beat(&mut self) {
+        let beat = self.heartbeat.beat(self.wall());
+        if let Err(error) = &beat
+            && !self.heartbeat_failed
+        {
+            tracing::error!(%error, "cannot write to the data folder: after a crash the gap cannot be dated");
+        }
+        self.heartbeat_failed = beat.is_err();
     }
 
     fn learn(&mut self) {

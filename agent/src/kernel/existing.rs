@@ -118,7 +118,7 @@ fn arrange(records: &[SocketRecord]) -> ExistingSockets {
             pair,
             netns,
             owner: Some(owner),
-            role: Some(if served { Role::Server } else { Role::Client }),
+            role: served.then_some(Role::Server),
         });
         if existing.owner.is_none_or(|known| known.process.start_time < owner.process.start_time) {
             existing.owner = Some(owner);
