@@ -27,6 +27,9 @@ use crate::{
     state::{self, LISTENER, SUBFLOW, Socket, field, pair_of},
 };
 
+/// The loopback interface has this index in every network namespace (`LOOPBACK_IFINDEX`, include/net/net_namespace.h).
+const LOOPBACK: u32 = 1;
+
 /// Chunks of one packet: a super-packet has 64 KiB.
 const CHUNKS_MAX: u32 = 16;
 
@@ -54,6 +57,10 @@ fn observe<const SENT: bool>(skb: *mut __sk_buff) {
             if !SENT {
                 to_listener(skb, state.netns);
             }
+        }
+        // The socket that sent it is on this host, and its egress has shipped it already.
+        Some(state) if !SENT && field!(skb, ifindex) == LOOPBACK => {
+            take_decision(unsafe { bpf_get_socket_cookie(skb.cast()) }, state);
         }
         Some(state) => undecided::<SENT>(skb, state),
         None => stranger::<SENT>(skb, socket),

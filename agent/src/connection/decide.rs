@@ -29,7 +29,7 @@ impl Connections {
             return;
         }
         if let Some(reading) = connection.reading.take() {
-            conclude(connection, &reading, &mut self.sessions, &mut self.shared, sink);
+            conclude(connection, *reading, &mut self.sessions, &mut self.shared, sink);
         }
         connection.decided = Some(now);
         for side in connection.client.iter().chain(&connection.server) {
@@ -48,7 +48,11 @@ impl Connections {
             return;
         }
         if let Some(reading) = connection.reading.take() {
-            conclude(connection, &reading, &mut self.sessions, &mut self.shared, sink);
+            if !conclude_plain(connection, &reading)
+                && let tls::Reading::Tls(facts) = reading.conversation.reading()
+            {
+                conclude_tls(connection, facts.clone(), &mut self.sessions, &mut self.shared, sink);
+            }
             connection.reading = Some(reading);
         }
         self.name_listener(key, sink);
@@ -98,7 +102,7 @@ impl Connections {
             if self.lost_since(connection.key.opened) {
                 reading.give_up_holes(tls::IncompleteReason::Lost);
             }
-            conclude(&mut connection, &reading, &mut self.sessions, &mut self.shared, sink);
+            conclude(&mut connection, *reading, &mut self.sessions, &mut self.shared, sink);
         }
         let carried = connection.bytes.is_some_and(|(client, server)| client + server > 0);
         if connection.conclusion.protocol == Protocol::Silent && carried {
@@ -140,16 +144,23 @@ fn further_budget(reading: &Reading, max_budget: u32) -> Option<u32> {
     (wanted > reading.granted && granted > reading.granted).then_some(granted)
 }
 
+/// The last conclusion of a connection's bytes.
 fn conclude(
     connection: &mut Connection,
-    reading: &Reading,
+    reading: Reading,
     sessions: &mut Sessions,
     shared: &mut Shared,
     sink: &mut dyn Sink,
 ) {
-    let (client, server) = reading.conversation.handshake_bytes();
-    let sockets = connection.sockets().count() as u64;
-    connection.handshake_shipped = ((client + server) * sockets).min(connection.shipped);
+    if !conclude_plain(connection, &reading)
+        && let Some(facts) = reading.conversation.into_facts()
+    {
+        conclude_tls(connection, facts, sessions, shared, sink);
+    }
+}
+
+/// Concludes if it is not TLS.
+fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
     connection.incomplete = reading.incomplete;
     let read = reading.read();
     match reading.conversation.reading() {
@@ -163,19 +174,27 @@ fn conclude(
             connection.examined = (client.len() as u64, server.len() as u64);
             connection.conclusion = Conclusion::of_cleartext(cleartext::name(client, server));
         }
-        tls::Reading::Tls(facts) => conclude_tls(connection, facts, sessions, shared, sink),
+        tls::Reading::Tls(_) => {
+            let (client, server) = reading.conversation.handshake_bytes();
+            // Each byte was delivered as often as sockets saw it.
+            let unique = (read.0 + read.1).max(1);
+            let copies = ((connection.shipped + unique / 2) / unique).max(1);
+            connection.handshake_shipped = ((client + server) * copies).min(connection.shipped);
+            return false;
+        }
     }
+    true
 }
 
 fn conclude_tls(
     connection: &mut Connection,
-    facts: &TlsFacts,
+    facts: TlsFacts,
     sessions: &mut Sessions,
     shared: &mut Shared,
     sink: &mut dyn Sink,
 ) {
     let origin = facts.session_resumed.and_then(|handle| sessions.origin(&handle)).cloned();
-    connection.conclusion = Conclusion::of_tls(facts, origin.as_ref());
+    connection.conclusion = Conclusion::of_tls(&facts, origin.as_ref());
     connection.incomplete = connection.incomplete.or(facts.incomplete);
     connection.session_id = facts.session_id;
     connection.inherited_from = origin.as_ref().map(|origin| origin.connection);

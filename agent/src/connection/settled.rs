@@ -25,7 +25,7 @@ pub struct Settled {
 impl Settled {
     /// Takes what is worth keeping.
     pub(super) fn new(
-        facts: &TlsFacts,
+        facts: TlsFacts,
         client_chain: Vec<Fingerprint>,
         server_chain: Vec<Fingerprint>,
     ) -> Self {
@@ -35,7 +35,7 @@ impl Settled {
             session_id: None,
             session_resumed: None,
             session_issued: Vec::new(),
-            ..facts.clone()
+            ..facts
         };
         Settled { tls, client_chain, server_chain }
     }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn named(name: String) -> Settled {
-        Settled::new(&TlsFacts { server_name: Some(name), ..TlsFacts::default() }, vec![], vec![])
+        Settled::new(TlsFacts { server_name: Some(name), ..TlsFacts::default() }, vec![], vec![])
     }
 
     #[test]

@@ -452,11 +452,27 @@ impl Connections {
             self.unowned.pop_front();
             self.finish(key, sink);
         }
+        self.shrink();
         while let Some(&(since, key)) = self.lingering.front()
             && now.since(since) >= LINGER
         {
             self.lingering.pop_front();
             self.finish(key, sink);
+        }
+    }
+
+    /// Gives back the room that a burst of new connections took in the tables of those that may still meet.
+    fn shrink(&mut self) {
+        const SPARE: usize = 4096;
+        let (unmet, accepting, young) = (self.unmet.len(), self.accepting.len(), self.young.len());
+        if self.unmet.capacity() > 4 * unmet + SPARE {
+            self.unmet.shrink_to(2 * unmet);
+        }
+        if self.accepting.capacity() > 4 * accepting + SPARE {
+            self.accepting.shrink_to(2 * accepting);
+        }
+        if self.young.capacity() > 4 * young + SPARE {
+            self.young.shrink_to(2 * young);
         }
     }
 

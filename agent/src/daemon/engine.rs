@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::findings::MAX_FINDINGS;
 use super::heartbeat::Heartbeat;
 use super::publisher::{Order, Publisher};
 use crate::connection::Connections;
-use crate::event::{Event, LossCause, SocketCookie, Timestamp};
+use crate::event::{Decision, Event, LossCause, SocketCookie, Timestamp};
 use crate::identity::WallClock;
 use crate::kernel::{self, KernelSource, Losses};
 use crate::metrics::Stage as WorkStage;
@@ -22,13 +22,13 @@ use crate::verdict::Policy;
 /// Events handled in one go: bounds the time between two looks at commands and clock.
 const BATCH: usize = 4096;
 /// Pause between two drains while there is work: longer batches wake-ups better, shorter ones decide sooner.
-const PAUSE: Duration = Duration::from_micros(500);
+const PAUSE: Duration = Duration::from_millis(2);
 /// Longest wait for the source.
 const IDLE: Duration = Duration::from_millis(500);
 /// Between two looks at everything that only time changes.
 const TICK: Duration = Duration::from_secs(1);
-/// Between two readings of the host's own addresses and interfaces.
-const LEARN: Duration = Duration::from_secs(60);
+/// Between two readings of the host's own addresses and interfaces, and two returns of unused memory.
+const LEARN: Duration = Duration::from_secs(30);
 /// Shortest time between two passes of the iterator: a pass visits every open file of the host.
 const PASS: Duration = Duration::from_secs(5);
 
@@ -111,9 +111,7 @@ impl Engine {
             self.source.drain(BATCH, &mut |event| events.push(event));
             self.publisher.metrics.stage(WorkStage::KernelDrain, started.elapsed());
             let busy = !events.is_empty();
-            for event in events.drain(..) {
-                self.take(&event);
-            }
+            self.take_all(&mut events);
             self.carry_out_orders();
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
@@ -122,6 +120,8 @@ impl Engine {
             if learned.elapsed() >= LEARN {
                 learned = Instant::now();
                 self.learn();
+                // A burst of handshakes leaves holes in the heap.
+                kernel::release_unused_memory();
             }
             if busy {
                 std::thread::park_timeout(PAUSE);
@@ -133,11 +133,24 @@ impl Engine {
         self.tick();
     }
 
+    fn take_all(&mut self, events: &mut Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        let (started, published) = (Instant::now(), self.publisher.spent);
+        for event in events.drain(..) {
+            self.take(&event);
+        }
+        let published = self.publisher.spent - published;
+        let metrics = &self.publisher.metrics;
+        metrics.stage(WorkStage::Publish, published);
+        metrics.stage(WorkStage::Connection, started.elapsed().saturating_sub(published));
+    }
+
     fn take(&mut self, event: &Event) {
         let publisher = &mut self.publisher;
         publisher.now = event.at();
         publisher.metrics.event(event);
-        let started = Instant::now();
         publisher.processes.observe(event);
         // Short-lived processes are read while they are there.
         match event {
@@ -145,21 +158,27 @@ impl Engine {
             Event::PeerAsked(asked) => drop(publisher.processes.resolve(&asked.task, asked.at)),
             _ => {}
         }
-        let identified = Instant::now();
-        publisher.metrics.stage(WorkStage::Identity, identified.duration_since(started));
         self.connections.handle(event, publisher);
-        self.publisher.metrics.stage(WorkStage::Connection, identified.elapsed());
     }
 
+    /// Tells the kernel what was decided. What a socket was to be told that has ended in the same batch is not said.
     fn carry_out_orders(&mut self) {
+        let mut decided: FxHashMap<SocketCookie, Decision> = FxHashMap::default();
         for order in self.publisher.orders.drain(..) {
             match order {
                 Order::Decide(socket, decision) => {
-                    if let Err(error) = self.source.decide(socket, decision) {
-                        tracing::warn!(%error, socket = socket.0, "the kernel did not take a decision");
+                    decided.insert(socket, decision);
+                }
+                Order::Forget(socket) => {
+                    if decided.remove(&socket).is_none() {
+                        self.source.forget(socket);
                     }
                 }
-                Order::Forget(socket) => self.source.forget(socket),
+            }
+        }
+        for (socket, decision) in decided {
+            if let Err(error) = self.source.decide(socket, decision) {
+                tracing::warn!(%error, socket = socket.0, "the kernel did not take a decision");
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::api::Hub;
 use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, Sink, Stage};
 use crate::event::{Decision, Role, SocketCookie, Timestamp};
 use crate::identity::{KnownProcess, ProcessTable, WallClock};
-use crate::metrics::{Metrics, Stage as WorkStage};
+use crate::metrics::Metrics;
 use crate::record::{ConnectionRecord, GapRecord, Record};
 use crate::scope::Networks;
 use crate::verdict::{self, Policy, Subject};
@@ -26,8 +26,19 @@ struct Published {
     revision: u32,
     digest: u64,
     counted: bool,
-    client: Vec<Arc<KnownProcess>>,
-    server: Vec<Arc<KnownProcess>>,
+    /// Who held the client's socket, then who held the server's.
+    holders: Box<[Arc<KnownProcess>]>,
+    of_client: u8,
+}
+
+impl Published {
+    fn client(&self) -> &[Arc<KnownProcess>] {
+        &self.holders[..usize::from(self.of_client)]
+    }
+
+    fn server(&self) -> &[Arc<KnownProcess>] {
+        &self.holders[usize::from(self.of_client)..]
+    }
 }
 
 /// Turns what happens to connections into records.
@@ -59,6 +70,8 @@ pub struct Publisher {
     pub now: Timestamp,
     /// What the source is to be told.
     pub orders: Vec<Order>,
+    /// Time spent on records so far.
+    pub spent: Duration,
     /// Sockets of which the owner is wanted.
     pub wanted: Vec<SocketCookie>,
     published: FxHashMap<ConnectionKey, Published>,
@@ -130,6 +143,7 @@ impl Publisher {
             metrics,
             now: Timestamp::default(),
             orders: Vec::new(),
+            spent: Duration::ZERO,
             wanted: Vec::new(),
             published: FxHashMap::default(),
         }
@@ -145,7 +159,7 @@ impl Publisher {
         let Some(published) = self.published.get(&connection.key) else { return };
         let (revision, holders) = (
             published.revision,
-            Holders { client: published.client.clone(), server: published.server.clone() },
+            Holders { client: published.client().to_vec(), server: published.server().to_vec() },
         );
         let mut record = self.compose(connection, &holders);
         self.judge(connection, &mut record);
@@ -193,6 +207,26 @@ impl Publisher {
             .collect()
     }
 
+    /// A change of a connection that has been counted and that nobody reads needs no record; the next one that somebody
+    /// reads is a revision of its own. `false` if a record is needed all the same.
+    fn pass_unread(&mut self, connection: &Connection, last: bool) -> bool {
+        if last {
+            let counted = self.published.get(&connection.key).is_some_and(|published| published.counted);
+            if counted {
+                self.published.remove(&connection.key);
+            }
+            return counted;
+        }
+        let Some(published) = self.published.get_mut(&connection.key).filter(|published| published.counted)
+        else {
+            return false;
+        };
+        published.digest = 0;
+        let side = |role| connection.side(role).map_or(0, |side| side.holders.len());
+        // A new holder is described while it can be.
+        published.client().len() >= side(Role::Client) && published.server().len() >= side(Role::Server)
+    }
+
     fn publish(&self, record: Record) {
         self.metrics.record(&record);
         self.hub.publish(record);
@@ -217,10 +251,18 @@ impl Sink for Publisher {
     }
 
     fn connection(&mut self, connection: &Connection, stage: Stage) {
+        let last = stage == Stage::Final;
+        if last && connection.handshake_shipped > 0 {
+            let beyond = connection.shipped - connection.handshake_shipped;
+            self.metrics.shipped(connection.handshake_shipped, beyond);
+        }
+        if self.hub.subscribers() == 0 && self.pass_unread(connection, last) {
+            return;
+        }
         let started = Instant::now();
         let before = self.published.remove(&connection.key);
         let (known_client, known_server) =
-            before.as_ref().map_or((&[][..], &[][..]), |before| (&before.client[..], &before.server[..]));
+            before.as_ref().map_or((&[][..], &[][..]), |before| (before.client(), before.server()));
         let side = |role| connection.side(role).map_or(&[][..], |side| &side.holders[..]);
         let holders = Holders {
             client: self.resolve(known_client, side(Role::Client)),
@@ -229,7 +271,6 @@ impl Sink for Publisher {
         let mut record = self.compose(connection, &holders);
         let findings = self.judge(connection, &mut record);
         let digest = digest(&record);
-        let last = stage == Stage::Final;
         let unchanged = before.as_ref().is_some_and(|before| before.digest == digest);
         let counted = before.as_ref().is_some_and(|before| before.counted);
         let mut revision = before.as_ref().map_or(0, |before| before.revision);
@@ -239,10 +280,6 @@ impl Sink for Publisher {
             record.r#final = last;
             // A connection counts once, with its first verdict.
             let counts = !counted && record.decided.is_some();
-            if last && connection.handshake_shipped > 0 {
-                let beyond = connection.shipped - connection.handshake_shipped;
-                self.metrics.shipped(connection.handshake_shipped, beyond);
-            }
             if counts {
                 self.metrics.connection(&record);
                 if let Some(decided) = connection.decided {
@@ -270,15 +307,15 @@ impl Sink for Publisher {
                     revision,
                     digest,
                     counted: counted || counts,
-                    client: holders.client,
-                    server: holders.server,
+                    of_client: holders.client.len() as u8,
+                    holders: holders.client.into_iter().chain(holders.server).collect(),
                 };
                 self.published.insert(connection.key, published);
             }
         } else if let Some(before) = before {
             self.published.insert(connection.key, before);
         }
-        self.metrics.stage(WorkStage::Publish, started.elapsed());
+        self.spent += started.elapsed();
     }
 
     fn owner_wanted(&mut self, socket: SocketCookie) {

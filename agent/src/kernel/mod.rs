@@ -37,6 +37,7 @@ pub use clock::{Clock, clock};
 pub use cookie::own_network_namespace;
 pub use error::KernelError;
 pub use existing::{ExistingSockets, Listener};
+pub use memory::release_unused_memory;
 pub use preflight::{Check, CheckStatus, preflight};
 pub use programs::Unavailable;
 
@@ -124,7 +125,7 @@ impl KernelSource {
             unavailable.push(Unavailable::new(existing::PROGRAM, &error));
         }
         let ring_bytes = options.ring_bytes;
-        memory::release_unused();
+        release_unused_memory();
         Ok(KernelSource { ebpf, ring, decisions, counters, unavailable, refused_decisions: 0, ring_bytes })
     }
 
