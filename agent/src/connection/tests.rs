@@ -13,12 +13,16 @@ const SERVER: SocketCookie = SocketCookie(2);
 const CLIENT_FIRST: u32 = 1000;
 const SERVER_FIRST: u32 = 9000;
 
+type HolderSeen = (u32, HolderRole, OwnerSource);
+/// How it ended, the byte counts, and how many sockets of this host it had.
+type EndSeen = (Option<CloseReason>, Option<(u64, u64)>, usize);
+
 /// What left the room, in words that tests compare.
 #[derive(Debug, Default)]
 struct Seen {
     decisions: Vec<(SocketCookie, Decision)>,
-    connections: Vec<(Stage, Conclusion, Vec<(u32, HolderRole, OwnerSource)>)>,
-    last: Option<(Option<CloseReason>, Option<(u64, u64)>, usize)>,
+    connections: Vec<(Stage, Conclusion, Vec<HolderSeen>)>,
+    last: Option<EndSeen>,
     wanted: Vec<SocketCookie>,
 }
 

@@ -185,9 +185,8 @@ impl KernelSource {
 
     /// Totals since the start.
     pub fn losses(&mut self) -> Losses {
-        let total = |slot: u32| -> u64 {
-            self.counters.get(&slot, 0).map_or(0, |values| values.iter().fold(0, |sum, value| sum + value))
-        };
+        let total =
+            |slot: u32| -> u64 { self.counters.get(&slot, 0).map_or(0, |values| values.iter().sum()) };
         Losses {
             ring_full: total(counter::RING_FULL),
             table_full: total(counter::TABLE_FULL) + self.refused_decisions,
