@@ -3,7 +3,6 @@
 use super::reading::Reading;
 use super::sessions::{Origin, Sessions};
 use super::settled::{Settled, Shared};
-use super::side::{HolderRole, OwnerSource};
 use super::{Conclusion, Connection, ConnectionKey, Connections, Fingerprint, Protocol, Sink, Stage};
 use crate::certificate;
 use crate::cleartext::{self, Name};
@@ -72,22 +71,6 @@ impl Connections {
         {
             sink.connection(connection, stage);
         }
-    }
-
-    /// Names the owner of the listening socket where no holder of the accepted one is known.
-    fn name_listener(&mut self, key: ConnectionKey, sink: &mut dyn Sink) {
-        let Some(side) = self.connections.get(&key).and_then(|connection| connection.server.as_ref()) else {
-            return;
-        };
-        if !side.holders.is_empty() {
-            return;
-        }
-        let (socket, listener) = (side.socket, self.listener_of(side));
-        let side = self.connections.get_mut(&key).and_then(|connection| connection.server.as_mut());
-        if let (Some(side), Some(task)) = (side, listener) {
-            side.hold(task, HolderRole::Accept, OwnerSource::Listener);
-        }
-        sink.owner_wanted(socket);
     }
 
     /// The connection is over: the last word on it, then it is forgotten.

@@ -14,6 +14,8 @@
 mod conclusion;
 mod decide;
 mod early;
+mod ends;
+mod owners;
 mod reading;
 mod sessions;
 mod settled;
