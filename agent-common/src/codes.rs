@@ -40,6 +40,8 @@ pub mod close {
     pub const FIN: u32 = 1;
     /// Aborted.
     pub const RESET: u32 = 2;
+    /// Retransmissions gave up.
+    pub const TIMEOUT: u32 = 3;
 }
 
 /// Flags of a segment ([`crate::Header::detail`]).

@@ -35,7 +35,8 @@ pub const START_BUDGET: u32 = 32 * 1024;
 /// expected to hold open (50,000) on both ends of loopback.
 pub const DECISIONS_MAX: usize = 131_072;
 
-/// Multipath joins whose handshake is under way, by address pair.
+/// Multipath joins whose handshake is under way, by address pair: each lasts a round trip, and few programs use more than
+/// two subflows.
 pub const JOINS_MAX: usize = 1024;
 
 /// Default bytes of the ring buffer: about a thousand handshakes that user space has not read yet.

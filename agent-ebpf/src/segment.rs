@@ -30,6 +30,14 @@ use crate::{
 /// The loopback interface has this index in every network namespace (`LOOPBACK_IFINDEX`, include/net/net_namespace.h).
 const LOOPBACK: u32 = 1;
 
+/// Not 0: every socket of the host is watched, so that what arrives on loopback was seen when it was sent.
+#[unsafe(no_mangle)]
+static LOOPBACK_ONCE: u32 = 0;
+
+fn loopback_once() -> bool {
+    unsafe { core::ptr::read_volatile(&raw const LOOPBACK_ONCE) != 0 }
+}
+
 /// Chunks of one packet: a super-packet has 64 KiB.
 const CHUNKS_MAX: u32 = 16;
 
@@ -59,7 +67,7 @@ fn observe<const SENT: bool>(skb: *mut __sk_buff) {
             }
         }
         // The socket that sent it is on this host, and its egress has shipped it already.
-        Some(state) if !SENT && field!(skb, ifindex) == LOOPBACK => {
+        Some(state) if !SENT && field!(skb, ifindex) == LOOPBACK && loopback_once() => {
             take_decision(unsafe { bpf_get_socket_cookie(skb.cast()) }, state);
         }
         Some(state) => undecided::<SENT>(skb, state),
@@ -163,7 +171,9 @@ fn to_listener(skb: *mut __sk_buff, netns: u64) {
         family: if packet.version == 4 { family::INET } else { family::INET6 },
     };
     if packet.syn && joins(skb, packet.header + 20, packet.payload) {
-        _ = JOINS.insert(&record.pair, &1, 0);
+        if JOINS.insert(&record.pair, &1, 0).is_err() {
+            count(counter::TABLE_FULL, 1);
+        }
         return;
     }
     if packet.length != 0 {

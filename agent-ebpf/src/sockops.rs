@@ -5,7 +5,8 @@
 
 use aya_ebpf::{
     bindings::{
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RTO_CB,
+        BPF_SOCK_OPS_RTO_CB_FLAG, BPF_SOCK_OPS_STATE_CB,
         BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock, bpf_sock_ops,
     },
     helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_sock_ops_cb_flags_set},
@@ -29,6 +30,12 @@ fn socket_operations(context: SockOpsContext) -> u32 {
         BPF_SOCK_OPS_STATE_CB => {
             if field!(ops, __bindgen_anon_1.args[1]) == tcp_state::CLOSE {
                 closed(ops, field!(ops, __bindgen_anon_1.args[0]));
+            }
+        }
+        // tcp_write_timeout() (net/ipv4/tcp_timer.c) says in its third argument whether it gives up.
+        BPF_SOCK_OPS_RTO_CB => {
+            if field!(ops, __bindgen_anon_1.args[2]) != 0 {
+                times_out(ops);
             }
         }
         BPF_SOCK_OPS_TCP_LISTEN_CB => listens(ops),
@@ -69,7 +76,7 @@ fn established(ops: *mut bpf_sock_ops, role: u32) {
         return;
     }
     state.role = role;
-    unsafe { bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG as i32) };
+    unsafe { bpf_sock_ops_cb_flags_set(ops, (BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTO_CB_FLAG) as i32) };
     let Some(record) = reserve::<EstablishedRecord>() else { return };
     unsafe {
         (*record).header = header(kind::ESTABLISHED, role, cookie, netns);
@@ -100,7 +107,11 @@ fn closed(ops: *mut bpf_sock_ops, before: u32) {
     ));
     let Some(record) = reserve::<ClosedRecord>() else { return };
     unsafe {
-        let reason = if own_fin_acknowledged { close::FIN } else { close::RESET };
+        let reason = match (state.timed_out, own_fin_acknowledged) {
+            (0, true) => close::FIN,
+            (0, false) => close::RESET,
+            _ => close::TIMEOUT,
+        };
         let cookie = bpf_get_socket_cookie(ops.cast());
         (*record).header = header(kind::CLOSED, reason, cookie, state.netns);
         let sent = field!(ops, bytes_acked);
@@ -108,6 +119,18 @@ fn closed(ops: *mut bpf_sock_ops, before: u32) {
         (*record).received = field!(ops, bytes_received).saturating_sub(peer_fin);
     }
     submit(record);
+}
+
+/// Notes that the kernel gives a connection up.
+#[inline(always)]
+fn times_out(ops: *mut bpf_sock_ops) {
+    let socket = socket_of(ops);
+    if socket.is_null() {
+        return;
+    }
+    if let Some(state) = state::get(socket) {
+        state.timed_out = 1;
+    }
 }
 
 /// Notes where a listening socket is: packets that reach it cannot say.

@@ -50,6 +50,10 @@ pub struct Socket {
     pub reported: u32,
     /// IPPROTO_MPTCP.
     pub multipath: u32,
+    /// Retransmissions have given up: the socket is about to be closed.
+    pub timed_out: u32,
+    /// Keeps the layout free of implicit padding.
+    pub reserved: u32,
     /// What it sends.
     pub sent: Direction,
     /// What it receives.
@@ -92,6 +96,8 @@ impl Socket {
             role: 0,
             reported: 0,
             multipath: 0,
+            timed_out: 0,
+            reserved: 0,
             sent: Direction::new(unsafe { read_volatile(&raw const START_BUDGET_SENT) }),
             received: Direction::new(unsafe { read_volatile(&raw const START_BUDGET_RECEIVED) }),
         }

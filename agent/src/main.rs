@@ -22,6 +22,7 @@ fn row(check: kernel::Check) -> CheckRow {
             kernel::CheckStatus::Works => CheckStatus::Works,
             kernel::CheckStatus::Degraded => CheckStatus::Degraded,
             kernel::CheckStatus::Missing => CheckStatus::Missing,
+            kernel::CheckStatus::Limit => CheckStatus::Limit,
         },
         detail: check.detail,
         remedy: check.remedy,

@@ -227,16 +227,9 @@ fn tls(
             if case.server.rejects_with_alert() {
                 return rejected;
             }
-            // No data and no alert: no acceptance may be told that was never seen. Node finishes the handshake, and
-            // up to TLS 1.2 its Finished is in clear.
-            let (authentication, outcome) = if clear && case.server == ServerKind::Node {
-                (
-                    ["mutual", "not_established", "unknown"].as_slice(),
-                    ["accepted", "unknown", "rejected"].as_slice(),
-                )
-            } else {
-                (["not_established", "unknown"].as_slice(), ["unknown", "rejected"].as_slice())
-            };
+            // No data and no alert: no acceptance may be told that was never seen.
+            let (authentication, outcome) =
+                (["not_established", "unknown"].as_slice(), ["unknown", "rejected"].as_slice());
             let any = |names: &[&str]| Matcher::OneOf(names.iter().map(|name| json!(name)).collect());
             rejected
                 .with("/authentication", any(authentication))

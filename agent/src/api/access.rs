@@ -19,7 +19,7 @@ impl Access {
         let group = name.and_then(|name| match Group::from_name(name) {
             Ok(Some(group)) => Some(group.gid),
             Ok(None) => {
-                tracing::warn!(group = name, "no such group: only root may open the socket; create it with `groupadd --system`");
+                tracing::info!(group = name, "no such group: only root may open the socket; create it with `groupadd --system`");
                 None
             }
             Err(error) => {

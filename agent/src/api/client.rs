@@ -53,7 +53,7 @@ pub enum ClientError {
         message: String,
     },
     /// The connection broke.
-    #[error("the connection to the daemon broke: is it still running?")]
+    #[error("the connection to the daemon broke: if it was killed or crashed, its log says more")]
     Broken(#[source] hyper::Error),
     /// Not what a daemon sends.
     #[error("the daemon sent {0}: do its version and this one fit?")]

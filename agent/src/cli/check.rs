@@ -36,6 +36,8 @@ pub enum CheckStatus {
     Degraded,
     /// The daemon cannot run without it.
     Missing,
+    /// No host lets it see this.
+    Limit,
 }
 
 impl CheckStatus {
@@ -44,6 +46,7 @@ impl CheckStatus {
             CheckStatus::Works => "works",
             CheckStatus::Degraded => "degraded",
             CheckStatus::Missing => "missing",
+            CheckStatus::Limit => "limit",
         }
     }
 }
@@ -82,6 +85,7 @@ pub(super) fn print_table(rows: &[CheckRow], colour: bool, output: &mut impl Wri
             CheckStatus::Works => coloured(&status, Colour::Good, colour),
             CheckStatus::Degraded => coloured(&status, Colour::Warning, colour),
             CheckStatus::Missing => coloured(&status, Colour::Bad, colour),
+            CheckStatus::Limit => coloured(&status, Colour::Faint, colour),
         };
         writeln!(output, "{status}  {:<width$}  {}", display_safe(&row.name), lines(&row.detail, width))?;
         if let Some(remedy) = &row.remedy {
@@ -91,7 +95,7 @@ pub(super) fn print_table(rows: &[CheckRow], colour: bool, output: &mut impl Wri
     let count = |status| rows.iter().filter(|row| row.status == status).count();
     let (degraded, missing) = (count(CheckStatus::Degraded), count(CheckStatus::Missing));
     let verdict = match (missing, degraded) {
-        (0, 0) => "everything works here".to_owned(),
+        (0, 0) => "everything that is needed works here".to_owned(),
         (0, degraded) => format!("the daemon can run here; degraded: {degraded}"),
         (missing, degraded) => {
             format!("the daemon cannot run here; missing: {missing}, degraded: {degraded}")

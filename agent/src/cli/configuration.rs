@@ -18,6 +18,10 @@ pub(super) fn configuration(command: &ConfigCommand) -> Result<Exit, Failure> {
                 1 => ", with 1 exception".to_owned(),
                 count => format!(", with {count} exceptions"),
             };
+            let exceptions = match config.expired_exceptions() {
+                0 => exceptions,
+                expired => format!("{exceptions} ({expired} expired: they set nothing apart any more)"),
+            };
             writeln!(stdout(), "{} is valid{exceptions}", display_safe(&file.to_string_lossy()))?;
         }
     }

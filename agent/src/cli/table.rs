@@ -44,7 +44,7 @@ impl Row {
         Row {
             mark: match (record.r#final, record.revision) {
                 (true, _) => '.',
-                (false, 0 | 1) => '+',
+                (false, 0) => '+',
                 _ => '~',
             },
             time: time(record.closed.or(record.decided).unwrap_or(record.opened)),
@@ -54,7 +54,7 @@ impl Row {
             protocol: cut(&display_safe(&protocol), PROTOCOL),
             authentication: record.authentication,
             evidence: cut(&evidence(record), EVIDENCE),
-            findings: display_safe(&record.findings.join(" ")).into_owned(),
+            findings: notes(record),
         }
     }
 
@@ -130,11 +130,24 @@ fn address(end: &EndpointRecord, with_port: bool) -> String {
 fn evidence(record: &ConnectionRecord) -> String {
     let evidence = record.evidence.client;
     let text = match (evidence, &record.evidence.reason, record.confidence.client) {
+        _ if record.authentication == Authentication::Unknown => {
+            record.evidence.reason.clone().unwrap_or_else(|| evidence.to_string())
+        }
         (EvidenceName::Unknown, Some(reason), _) => reason.clone(),
         (_, _, Some(confidence)) => format!("{evidence}/{confidence}"),
         _ => evidence.to_string(),
     };
     display_safe(&text).into_owned()
+}
+
+/// Findings, then the identities that certificates in clear named.
+fn notes(record: &ConnectionRecord) -> String {
+    let mut notes = record.findings.clone();
+    let (client, server) = (record.client.identity.as_deref(), record.server.identity.as_deref());
+    if client.is_some() || server.is_some() {
+        notes.push(format!("({} → {})", client.unwrap_or("?"), server.unwrap_or("?")));
+    }
+    display_safe(&notes.join(" ")).into_owned()
 }
 
 fn cut(text: &str, width: usize) -> String {

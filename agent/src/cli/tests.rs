@@ -179,6 +179,7 @@ fn known_connection() -> ConnectionRecord {
         user: None,
     };
     let mut record = connection(1);
+    record.revision = 0;
     record.opened = WallTime(1_700_000_000_000_000_000);
     record.scope = Scope::EastWest;
     record.client.process = Some(process(1234, "curl"));
@@ -231,10 +232,15 @@ fn unknowns_say_why_and_colours_are_only_for_terminals() {
     );
     assert!(!plain.contains('\x1b') && row.line(true).contains("\x1b[2munknown        \x1b[0m"), "{plain}");
     record.r#final = true;
+    record.authentication = Authentication::Mutual;
     record.evidence = EvidenceRecord { client: EvidenceName::Inferred, reason: None, ..record.evidence };
     record.confidence.client = Some(ConfidenceName::High);
+    record.server.identity = Some("db.test".into());
     let plain = Row::of(&record).line(false);
-    assert!(plain.starts_with(". ") && plain.contains(" inferred/high "), "{plain}");
+    assert!(
+        plain.starts_with(". ") && plain.contains(" inferred/high ") && plain.contains("(? → db.test)"),
+        "{plain}"
+    );
 }
 
 #[test]

@@ -227,6 +227,12 @@ impl ConfigLoader {
 }
 
 impl Config {
+    /// Exceptions whose last day is over (UTC).
+    pub fn expired_exceptions(&self) -> usize {
+        let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        self.exceptions.iter().filter(|exception| exception.has_expired(today)).count()
+    }
+
     /// Reads and checks `path`; without one [`DEFAULT_PATH`] if it is there, else the defaults.
     pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
         let (path, optional) = match path {

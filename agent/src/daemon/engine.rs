@@ -105,6 +105,7 @@ impl Engine {
                 Err(TryRecvError::Empty) => {}
             }
             if self.publisher.hub.take_repeat_wanted() {
+                self.publisher.repeat_missed();
                 self.connections.each(|connection| self.publisher.repeat(connection));
             }
             let started = Instant::now();
@@ -302,7 +303,7 @@ impl Engine {
             let since = gap.from.map_or_else(|| "an unknown time".to_owned(), |from| from.to_string());
             tracing::info!(since, "the agent was not running: connections since then were not seen");
             self.publisher.metrics.lost(LossCause::AgentDown, 1);
-            self.publisher.gap(gap);
+            self.publisher.missed(gap);
         }
         self.beat();
     }

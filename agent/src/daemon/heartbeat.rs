@@ -1,8 +1,11 @@
 //! When the agent was last alive: what it did not see while it was down is a gap, and is said to be one.
 
-use std::fs;
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 
@@ -10,16 +13,21 @@ use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 #[derive(Debug)]
 pub struct Heartbeat {
     path: PathBuf,
+    /// Held as long as the agent runs.
+    _lock: Flock<File>,
 }
 
 impl Heartbeat {
-    /// In this data folder, which is made if it is missing.
+    /// In this data folder, which is made for root alone if it is missing, and is held against a second daemon.
     ///
     /// # Errors
-    /// If the folder cannot be made.
+    /// If the folder cannot be made or written; `WouldBlock` if another daemon uses it.
     pub fn in_folder(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        Ok(Heartbeat { path: folder.join("last_alive") })
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let lock = File::create(folder.join("lock"))?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| io::Error::from(errno))?;
+        Ok(Heartbeat { path: folder.join("last_alive"), _lock: lock })
     }
 
     /// What was missed since the last run on this data folder; `None` if there was none.
@@ -48,6 +56,8 @@ impl Heartbeat {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -63,6 +73,17 @@ mod tests {
         );
         fs::write(&heartbeat.path, "garbage").unwrap();
         assert_eq!(heartbeat.missed(WallTime(7)).unwrap().from, None);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_serves_one_daemon_and_only_its_user() {
+        let folder = std::env::temp_dir().join(format!("countersign-lock-{}", std::process::id()));
+        let first = Heartbeat::in_folder(&folder).unwrap();
+        assert_eq!(Heartbeat::in_folder(&folder).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        drop(first);
+        Heartbeat::in_folder(&folder).unwrap();
         fs::remove_dir_all(folder).unwrap();
     }
 }

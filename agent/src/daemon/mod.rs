@@ -64,6 +64,15 @@ pub enum DaemonError {
         #[source]
         source: io::Error,
     },
+    /// Another daemon uses the data folder.
+    #[error("another daemon uses {}: name another folder with --data-dir", display_safe(&path.to_string_lossy()))]
+    DataFolderInUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The capabilities are missing.
+    #[error("not enough rights: run it as root, or with the capabilities that `countersign check` lists")]
+    Rights,
     /// The threads and their runtime.
     #[error("cannot start the daemon's threads")]
     Runtime(#[source] io::Error),
@@ -81,15 +90,18 @@ pub fn run(
     logging: Logging,
     read_again: impl Fn() -> Result<Config, ConfigError>,
 ) -> Result<(), DaemonError> {
+    if !kernel::has_rights() {
+        return Err(DaemonError::Rights);
+    }
     let host = Host::read();
     let metrics = Metrics::new(&Code::NAMES, host.kernel.as_deref().unwrap_or("unknown"));
-    metrics.exceptions_expired(expired_exceptions(config));
+    metrics.exceptions_expired(config.expired_exceptions());
     let hub = Hub::new();
     // What another daemon may hold comes first: nothing is attached if it is taken.
     let local = LocalServer::bind(&config.daemon.socket, config.daemon.socket_group.as_deref())?;
     let page = config.metrics.enabled.then(|| MetricsServer::bind(config.metrics.listen)).transpose()?;
     let heartbeat = Heartbeat::in_folder(&config.daemon.data_dir)
-        .map_err(|source| DaemonError::DataFolder { path: config.daemon.data_dir.clone(), source })?;
+        .map_err(|source| data_folder_error(config.daemon.data_dir.clone(), source))?;
     let source = KernelSource::start(&kernel_options(config))?;
     let publisher = publisher(config, &host, &metrics, &hub);
     let connections = Connections::new(limits(config));
@@ -180,7 +192,7 @@ impl Service<'_> {
                     tracing::warn!(keys = fixed.join(", "), "these keys take effect with the next start");
                 }
                 self.logging.lock().unwrap_or_else(PoisonError::into_inner).set_level(config.log.level);
-                self.metrics.exceptions_expired(expired_exceptions(&config));
+                self.metrics.exceptions_expired(config.expired_exceptions());
                 let policy = policy(&config);
                 let version = policy_version(&config);
                 let networks = Networks::new(&config.scope.internal);
@@ -227,6 +239,13 @@ impl Service<'_> {
                 "policy_version": version,
             })
         })
+    }
+}
+
+fn data_folder_error(path: PathBuf, source: io::Error) -> DaemonError {
+    match source.kind() {
+        io::ErrorKind::WouldBlock => DaemonError::DataFolderInUse { path },
+        _ => DaemonError::DataFolder { path, source },
     }
 }
 
@@ -278,6 +297,7 @@ pub fn kernel_options(config: &Config) -> KernelOptions {
         cgroup_root: config.capture.cgroup_root.clone(),
         ring_bytes: config.capture.ring_bytes,
         start_budget: config.capture.start_budget_bytes,
+        ..KernelOptions::default()
     }
 }
 
@@ -301,11 +321,6 @@ fn policy(config: &Config) -> Policy {
 fn policy_version(config: &Config) -> String {
     let judged = format!("{:?} {:?}", policy(config), config.scope);
     hex(&Sha256::digest(judged)[..8])
-}
-
-fn expired_exceptions(config: &Config) -> usize {
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    config.exceptions.iter().filter(|exception| exception.has_expired(today)).count()
 }
 
 /// Keys that differ and are only read at the start.

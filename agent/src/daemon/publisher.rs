@@ -74,6 +74,8 @@ pub struct Publisher {
     pub spent: Duration,
     /// Sockets of which the owner is wanted.
     pub wanted: Vec<SocketCookie>,
+    /// The time before this run, for readers that came later.
+    missed: Option<Arc<GapRecord>>,
     published: FxHashMap<ConnectionKey, Published>,
 }
 
@@ -145,6 +147,7 @@ impl Publisher {
             orders: Vec::new(),
             spent: Duration::ZERO,
             wanted: Vec::new(),
+            missed: None,
             published: FxHashMap::default(),
         }
     }
@@ -152,6 +155,19 @@ impl Publisher {
     /// Says what was not seen.
     pub fn gap(&mut self, gap: GapRecord) {
         self.publish(Record::Gap(Arc::new(gap)));
+    }
+
+    /// Says what was not seen before this run, now and to readers that come later.
+    pub fn missed(&mut self, gap: GapRecord) {
+        self.missed = Some(Arc::new(gap.clone()));
+        self.gap(gap);
+    }
+
+    /// Repeats what [`Publisher::missed`] said.
+    pub fn repeat_missed(&self) {
+        if let Some(gap) = &self.missed {
+            self.hub.repeat(Record::Gap(Arc::clone(gap)));
+        }
     }
 
     /// Prints a connection again as it was last published, for readers that came later.

@@ -52,6 +52,7 @@ pub(super) fn event(bytes: &[u8]) -> Option<Event> {
             let reason = match header.detail {
                 close::FIN => CloseReason::Fin,
                 close::RESET => CloseReason::Reset,
+                close::TIMEOUT => CloseReason::Timeout,
                 _ => return None,
             };
             Event::Closed(Closed { at, socket, sent, received, reason })

@@ -38,7 +38,7 @@ pub use cookie::own_network_namespace;
 pub use error::KernelError;
 pub use existing::{ExistingSockets, Listener};
 pub use memory::release_unused_memory;
-pub use preflight::{Check, CheckStatus, preflight};
+pub use preflight::{Check, CheckStatus, has_rights, preflight};
 pub use programs::Unavailable;
 
 use crate::event::{Decision, Event, LossCause, SocketCookie};
@@ -52,11 +52,19 @@ pub struct KernelOptions {
     pub ring_bytes: u32,
     /// Payload bytes of each direction that the kernel ships before it is told otherwise.
     pub start_budget: u32,
+    /// Of bytes that cross the loopback interface, ship the sender's copy only. Has no effect where a part of the cgroup
+    /// hierarchy is watched: there the sender may be outside of it.
+    pub loopback_once: bool,
 }
 
 impl Default for KernelOptions {
     fn default() -> Self {
-        KernelOptions { cgroup_root: None, ring_bytes: RING_BYTES as u32, start_budget: START_BUDGET }
+        KernelOptions {
+            cgroup_root: None,
+            ring_bytes: RING_BYTES as u32,
+            start_budget: START_BUDGET,
+            loopback_once: true,
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub enum CheckStatus {
     Degraded,
     /// The agent does not run without it.
     Missing,
+    /// What no host lets it see.
+    Limit,
 }
 
 /// The answer to one question.
@@ -75,6 +77,11 @@ pub fn preflight(options: &KernelOptions) -> Vec<Check> {
     trial(options, &mut checks);
     checks.push(unseen());
     checks
+}
+
+/// Whether this process may load and attach the programs at all.
+pub fn has_rights() -> bool {
+    rights(&read("/proc/self/status")).status != CheckStatus::Missing
 }
 
 fn read(path: &str) -> String {
@@ -260,7 +267,8 @@ fn unseen() -> Check {
         here.push("RDMA");
     }
     if here.is_empty() {
-        return Check::works(name, format!("{never}; RDMA and SMC are not in use here"));
+        let detail = format!("{never}; RDMA and SMC are not in use here");
+        return Check::lacks(name, CheckStatus::Limit, detail, "");
     }
     Check::lacks(
         name,

@@ -79,23 +79,31 @@ pub(super) fn object(options: &KernelOptions) -> Result<Ebpf, KernelError> {
         return Err(KernelError::RingSize { bytes });
     }
     let offsets = offsets::of_running_kernel();
+    let whole = hierarchy(options).is_some_and(|hierarchy| hierarchy.is_root);
+    let loopback_once = u32::from(options.loopback_once && whole);
     EbpfLoader::new()
         // The object has no relocations against the kernel's types.
         .btf(None)
         .override_global("OFFSETS", offsets.words.as_slice(), true)
         .override_global("START_BUDGET_SENT", &options.start_budget, true)
         .override_global("START_BUDGET_RECEIVED", &options.start_budget, true)
+        .override_global("LOOPBACK_ONCE", &loopback_once, true)
         .map_max_entries("EVENTS", bytes)
         .load(OBJECT)
         .map_err(|source| KernelError::Object { source: Box::new(source) })
 }
 
+/// The part of the cgroup hierarchy that is to be watched.
+fn hierarchy(options: &KernelOptions) -> Option<cgroup::Hierarchy> {
+    match &options.cgroup_root {
+        Some(path) => Some(cgroup::at(path)),
+        None => cgroup::find(),
+    }
+}
+
 /// Opens the root cgroup.
 pub(super) fn root(options: &KernelOptions) -> Result<File, KernelError> {
-    let path = match &options.cgroup_root {
-        Some(path) => path.clone(),
-        None => cgroup::find().ok_or(KernelError::NoCgroup)?.path,
-    };
+    let path = hierarchy(options).ok_or(KernelError::NoCgroup)?.path;
     File::open(&path).map_err(|source| KernelError::Cgroup { path, source })
 }
 

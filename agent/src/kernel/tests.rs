@@ -34,6 +34,11 @@ fn source(options: &KernelOptions) -> Option<KernelSource> {
     }
 }
 
+/// Options under which both ends of a loopback connection ship bytes.
+fn both_copies() -> KernelOptions {
+    KernelOptions { loopback_once: false, ..KernelOptions::default() }
+}
+
 /// Reads events until `enough` of them are there.
 fn collect(source: &mut KernelSource, mut enough: impl FnMut(&[Event]) -> bool) -> Vec<Event> {
     let deadline = Instant::now() + PATIENCE;
@@ -141,7 +146,7 @@ fn stream_of(events: &[Event], cookie: SocketCookie, travel: Travel) -> Vec<u8> 
 }
 
 fn conversation(address: impl Into<IpAddr>) {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&both_copies()) else { return };
     let mut pair = Pair::new(address);
     let [client, server] = pair.cookies();
     let (from, to) = (pair.client.local_addr().unwrap(), pair.client.peer_addr().unwrap());
@@ -202,7 +207,7 @@ fn a_conversation_over_ipv6() {
 
 #[test]
 fn ipv4_on_an_ipv6_socket_is_told_as_ipv4() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&both_copies()) else { return };
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -217,7 +222,7 @@ fn ipv4_on_an_ipv6_socket_is_told_as_ipv4() {
 #[test]
 fn a_super_packet_comes_whole() {
     let budget = 65_536;
-    let Some(mut source) = source(&KernelOptions { start_budget: budget, ..Default::default() }) else {
+    let Some(mut source) = source(&KernelOptions { start_budget: budget, ..both_copies() }) else {
         return;
     };
     let mut pair = Pair::new(Ipv4Addr::LOCALHOST);
@@ -237,7 +242,7 @@ fn a_super_packet_comes_whole() {
 #[test]
 fn no_more_than_the_budget_is_shipped() {
     let budget = 1000;
-    let Some(mut source) = source(&KernelOptions { start_budget: budget, ..Default::default() }) else {
+    let Some(mut source) = source(&KernelOptions { start_budget: budget, ..both_copies() }) else {
         return;
     };
     let mut pair = Pair::new(Ipv4Addr::LOCALHOST);
@@ -256,7 +261,7 @@ fn no_more_than_the_budget_is_shipped() {
 
 #[test]
 fn a_stopped_socket_ships_nothing_more() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&both_copies()) else { return };
     let mut pair = Pair::new(Ipv4Addr::LOCALHOST);
     let cookies = pair.cookies();
     pair.client.write_all(b"before").unwrap();
@@ -279,7 +284,7 @@ fn a_stopped_socket_ships_nothing_more() {
 
 #[test]
 fn a_smaller_budget_holds_from_the_next_packet() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&both_copies()) else { return };
     let mut pair = Pair::new(Ipv4Addr::LOCALHOST);
     let [client, _] = pair.cookies();
     source.decide(client, Decision::Budget { sent: 4, received: 0 }).unwrap();
@@ -292,7 +297,7 @@ fn a_smaller_budget_holds_from_the_next_packet() {
 
 #[test]
 fn data_on_the_listening_socket_is_not_missed() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&both_copies()) else { return };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let seconds: libc::c_int = 30;
     // SAFETY: the option's value is a valid integer of the length given.
@@ -332,7 +337,7 @@ fn data_on_the_listening_socket_is_not_missed() {
 
 #[test]
 fn who_accepts_without_an_address_is_known_at_the_release() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&both_copies()) else { return };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let descriptor = nix::sys::socket::accept(listener.as_raw_fd()).unwrap();
@@ -349,7 +354,7 @@ fn who_accepts_without_an_address_is_known_at_the_release() {
 
 #[test]
 fn a_reset_is_not_a_finish() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&both_copies()) else { return };
     let mut pair = Pair::new(Ipv4Addr::LOCALHOST);
     let [client, server] = pair.cookies();
     pair.client.write_all(b"unread").unwrap();
@@ -365,19 +370,39 @@ fn a_reset_is_not_a_finish() {
 }
 
 #[test]
+fn bytes_over_loopback_are_shipped_once() {
+    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let mut pair = Pair::new(Ipv4Addr::LOCALHOST);
+    let [client, server] = pair.cookies();
+    pair.client.write_all(b"question").unwrap();
+    pair.server.read_exact(&mut [0; 8]).unwrap();
+    pair.server.write_all(b"answer").unwrap();
+    pair.client.read_exact(&mut [0; 6]).unwrap();
+    pair.finish();
+    let events = collect(&mut source, |events| {
+        closed_of(events, client).is_some() && closed_of(events, server).is_some()
+    });
+    assert_eq!(stream_of(&events, client, Travel::Sent), b"question");
+    assert_eq!(stream_of(&events, server, Travel::Sent), b"answer");
+    for socket in [client, server] {
+        assert!(segments_of(&events, socket, Travel::Received).is_empty());
+    }
+}
+
+#[test]
 fn a_connection_older_than_the_agent_is_found_with_its_holder() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (mut server, _) = listener.accept().unwrap();
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&both_copies()) else { return };
     let found = source.existing().unwrap();
-    for (stream, role) in [(&client, Role::Client), (&server, Role::Server)] {
+    for (stream, role) in [(&client, None), (&server, Some(Role::Server))] {
         let existing = found.events.iter().find_map(|event| match event {
             Event::Existing(existing) if existing.socket == cookie_of(stream) => Some(*existing),
             _ => None,
         });
         let existing = existing.unwrap();
-        assert_eq!(existing.role, Some(role));
+        assert_eq!(existing.role, role);
         assert_eq!(existing.pair.local, stream.local_addr().unwrap());
         assert_eq!(existing.pair.remote, stream.peer_addr().unwrap());
         let owner = existing.owner.unwrap();
@@ -399,7 +424,7 @@ fn a_connection_older_than_the_agent_is_found_with_its_holder() {
 
 #[test]
 fn a_process_is_told_from_fork_to_exit() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&both_copies()) else { return };
     let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
     let pid = child.id();
     child.wait().unwrap();
@@ -423,7 +448,7 @@ fn a_process_is_told_from_fork_to_exit() {
 
 #[test]
 fn a_full_ring_is_counted() {
-    let Some(mut source) = source(&KernelOptions { ring_bytes: 65_536, ..Default::default() }) else {
+    let Some(mut source) = source(&KernelOptions { ring_bytes: 65_536, ..both_copies() }) else {
         return;
     };
     let mut pair = Pair::new(Ipv4Addr::LOCALHOST);
@@ -445,7 +470,7 @@ fn a_full_ring_is_counted() {
 
 #[test]
 fn dropping_the_source_detaches_everything() {
-    let Some(source) = source(&KernelOptions::default()) else { return };
+    let Some(source) = source(&both_copies()) else { return };
     let ids: Vec<u32> = source.ebpf.programs().map(|(_, program)| program.info().unwrap().id()).collect();
     assert_eq!(ids.len(), 12);
     drop(source);
@@ -459,7 +484,7 @@ fn dropping_the_source_detaches_everything() {
 
 #[test]
 fn a_ring_of_an_odd_size_is_refused_with_a_reason() {
-    let refused = KernelSource::start(&KernelOptions { ring_bytes: 100_000, ..Default::default() });
+    let refused = KernelSource::start(&KernelOptions { ring_bytes: 100_000, ..both_copies() });
     assert!(matches!(refused.err(), Some(KernelError::RingSize { bytes: 100_000 })));
 }
 
@@ -479,7 +504,7 @@ fn an_ipv4_address_is_not_shown_as_mapped() {
 
 #[test]
 fn the_preflight_agrees_with_the_start() {
-    let Some(_source) = source(&KernelOptions::default()) else { return };
+    let Some(_source) = source(&both_copies()) else { return };
     let checks = preflight(&KernelOptions::default());
     let missing: Vec<_> = checks.iter().filter(|check| check.status == CheckStatus::Missing).collect();
     assert!(missing.is_empty(), "{missing:?}");

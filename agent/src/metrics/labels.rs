@@ -142,15 +142,9 @@ label_values! {
     Stage {
         /// Draining and decoding the kernel's ring.
         KernelDrain = "kernel_drain",
-        /// Reassembly, TLS and the connection table.
+        /// Processes, reassembly, TLS and the connection table.
         Connection = "connection",
-        /// Processes and workloads.
-        Identity = "identity",
-        /// Certificates.
-        Certificate = "certificate",
-        /// Findings.
-        Verdict = "verdict",
-        /// Records and those who read them.
+        /// Certificates, findings, records and those who read them.
         Publish = "publish",
     }
 }

@@ -57,7 +57,7 @@ descriptions! {
     SHIPPED_BEYOND_HANDSHAKE_BYTES = "countersign_shipped_beyond_handshake_bytes" []
         "Payload bytes of a connection that left the kernel although the handshake was over";
     SHIPPED_BEYOND_HANDSHAKE_RATIO = "countersign_shipped_beyond_handshake_ratio" []
-        "The same in relation to the handshake, for connections that had one";
+        "Payload bytes that were shipped beyond the handshake of a TLS connection, divided by those of the handshake";
     DECISION_LATENCY = "countersign_decision_latency_seconds" []
         "Time from the first event of a connection to its verdict, the peers' own time included";
     STAGE_SECONDS = "countersign_stage_seconds_total" ["stage"]

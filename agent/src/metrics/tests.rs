@@ -137,7 +137,7 @@ fn busy() -> Metrics {
         lost: None,
     };
     metrics.record(&Record::Gap(Arc::new(gap)));
-    metrics.stage(Stage::Verdict, Duration::from_millis(250));
+    metrics.stage(Stage::Publish, Duration::from_millis(250));
     metrics
 }
 
