@@ -92,7 +92,6 @@ fn remember(sock: *mut c_void, record: &SocketRecord) {
     initial.netns = record.netns;
     initial.pair = record.pair;
     initial.multipath = u32::from(record.protocol == MULTIPATH);
-    initial.reported = record.task.pid;
     if listens {
         initial.role = LISTENER;
     } else {

@@ -62,7 +62,9 @@ fn observe<const SENT: bool>(skb: *mut __sk_buff) {
     match state::get(socket) {
         Some(state) if state.decided != 0 => {}
         Some(state) if state.role == LISTENER => {
-            if !SENT {
+            if SENT {
+                from_listener(skb);
+            } else {
                 to_listener(skb, state.netns);
             }
         }
@@ -109,8 +111,11 @@ fn undecided<const SENT: bool>(skb: *mut __sk_buff, state: &mut Socket) {
     }
     let direction = if SENT { &mut state.sent } else { &mut state.received };
     if direction.known == 0 {
-        // A packet that overtook its own handshake on another CPU.
-        return count(counter::UNREADABLE, 1);
+        // A packet that overtook its own handshake on another CPU; before the handshake, a stranger's.
+        if state.role != 0 {
+            count(counter::UNREADABLE, 1);
+        }
+        return;
     }
     if direction.told != 0 {
         return;
@@ -158,7 +163,7 @@ fn to_listener(skb: *mut __sk_buff, netns: u64) {
         Parsed::Other => return,
         Parsed::Unreadable => return count(counter::UNREADABLE, 1),
     };
-    if packet.length == 0 && !packet.syn {
+    if packet.length == 0 {
         return;
     }
     let mut record = new_record(&packet, segment::RECEIVED | segment::LISTENER, 0, netns);
@@ -170,15 +175,27 @@ fn to_listener(skb: *mut __sk_buff, netns: u64) {
         remote_port: packet.source_port,
         family: if packet.version == 4 { family::INET } else { family::INET6 },
     };
-    if packet.syn && joins(skb, packet.header + 20, packet.payload) {
-        if JOINS.insert(&record.pair, &1, 0).is_err() {
-            count(counter::TABLE_FULL, 1);
-        }
+    record.interface = field!(skb, ifindex);
+    ship(skb, &mut record, packet.payload, packet.length.min(LISTENER_BYTES), packet.length);
+}
+
+/// A SYN-ACK. That it grants a multipath join is this host's own word; the peer's SYN proves nothing, since an ordinary
+/// listener ignores the option.
+#[inline(always)]
+fn from_listener(skb: *mut __sk_buff) {
+    let Parsed::Tcp(packet) = parse(skb) else { return };
+    if !packet.syn || !joins(skb, packet.header + 20, packet.payload) {
         return;
     }
-    if packet.length != 0 {
-        record.interface = field!(skb, ifindex);
-        ship(skb, &mut record, packet.payload, packet.length.min(LISTENER_BYTES), packet.length);
+    let pair = PairRecord {
+        local: packet.source,
+        remote: packet.destination,
+        local_port: packet.source_port,
+        remote_port: packet.destination_port,
+        family: if packet.version == 4 { family::INET } else { family::INET6 },
+    };
+    if JOINS.insert(&pair, &1, 0).is_err() {
+        count(counter::TABLE_FULL, 1);
     }
 }
 
@@ -255,8 +272,11 @@ fn ship(skb: *mut __sk_buff, record: &mut SegmentRecord, payload: u32, length: u
         offset = offset.wrapping_add(SEGMENT_BYTES as u32);
         left -= SEGMENT_BYTES as u32;
     }
-    record.length = left;
-    record.withheld = available.wrapping_sub(length);
+    // More chunks than a super-packet has (BIG TCP): the rest stays behind.
+    let last = left.min(SEGMENT_BYTES as u32);
+    record.length = last;
+    record.withheld = available.wrapping_sub(length).wrapping_add(left - last);
+    let left = last;
     // Few sizes, since the room in the ring must be a constant: a short record, a hello, a packet
     // of usual size, a chunk of a super-packet.
     let whole = match left {

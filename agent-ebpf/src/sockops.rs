@@ -62,7 +62,9 @@ fn established(ops: *mut bpf_sock_ops, role: u32) {
     pair_of(socket, &mut state.pair);
     state.netns = netns;
     state.sent.starts_at(field!(ops, snd_nxt));
-    state.received.starts_at(field!(ops, rcv_nxt));
+    // Whatever a packet claimed before: this is what TCP itself expects.
+    state.received.first = field!(ops, rcv_nxt);
+    state.received.known = 1;
     if role == role::SERVER && unsafe { JOINS.get(&state.pair) }.is_some() {
         _ = JOINS.remove(&state.pair);
         state.role = SUBFLOW;

@@ -138,6 +138,13 @@ impl Conclusion {
         match (established(facts), facts.server_authentication, origin) {
             (Established::Failed, _, _) => conclusion.authentication = Authentication::NotEstablished,
             (Established::NotKnown(reason), _, _) => conclusion.reason = Some(reason),
+            (Established::Yes, ServerAuthentication::Resumed, Some(origin))
+                if origin.authentication == Authentication::Mutual
+                    && facts.client_outcome != ClientOutcome::Accepted =>
+            {
+                // A ticket can be replayed by whoever saw it: only a server that goes on has found the key right.
+                conclusion.reason = Some(UnknownReason::OutcomeNotVisible);
+            }
             (Established::Yes, ServerAuthentication::Resumed, Some(origin)) => {
                 conclusion.authentication = origin.authentication;
                 conclusion.server = Evidence::sure(EvidenceName::Inherited);

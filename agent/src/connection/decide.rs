@@ -1,5 +1,7 @@
 //! When a connection is decided, what it then amounts to, and who is told.
 
+use std::net::SocketAddr;
+
 use super::reading::Reading;
 use super::sessions::{Origin, Sessions};
 use super::settled::{Settled, Shared};
@@ -54,6 +56,10 @@ impl Connections {
             }
             connection.reading = Some(reading);
         }
+        if connection.conclusion == Conclusion::silent() {
+            // So far: what comes may be anything.
+            connection.conclusion = Conclusion::unknown(Protocol::Silent, UnknownReason::Incomplete);
+        }
         self.name_listener(key, sink);
         self.publish(key, Stage::Open, sink);
     }
@@ -87,10 +93,12 @@ impl Connections {
             }
             conclude(&mut connection, *reading, &mut self.sessions, &mut self.shared, sink);
         }
-        let carried = connection.bytes.is_some_and(|(client, server)| client + server > 0);
-        if connection.conclusion.protocol == Protocol::Silent && carried {
-            // Bytes went by that no hook saw.
-            let reason = if self.lost_since(connection.key.opened) {
+        if connection.conclusion.protocol == Protocol::Silent {
+            connection.conclusion = Conclusion::silent();
+        }
+        if connection.conclusion.protocol == Protocol::Silent && connection.bytes != Some((0, 0)) {
+            // Bytes went by that no hook saw, or may have.
+            let reason = if connection.bytes.is_none() || self.lost_since(connection.key.opened) {
                 UnknownReason::Lost
             } else {
                 UnknownReason::Bypassed
@@ -176,7 +184,8 @@ fn conclude_tls(
     shared: &mut Shared,
     sink: &mut dyn Sink,
 ) {
-    let origin = facts.session_resumed.and_then(|handle| sessions.origin(&handle)).cloned();
+    let server = connection.server_address();
+    let origin = origin(&facts, server, sessions).cloned();
     connection.conclusion = Conclusion::of_tls(&facts, origin.as_ref());
     connection.incomplete = connection.incomplete.or(facts.incomplete);
     connection.session_id = facts.session_id;
@@ -193,6 +202,7 @@ fn conclude_tls(
         for handle in &facts.session_issued {
             let began = Origin {
                 connection: connection.inherited_from.unwrap_or(connection.key),
+                server,
                 authentication: connection.conclusion.authentication,
                 client_chain: client_chain.clone(),
                 server_chain: server_chain.clone(),
@@ -201,6 +211,15 @@ fn conclude_tls(
         }
     }
     connection.settled = Some(shared.share(Settled::new(facts, client_chain, server_chain)));
+}
+
+/// The handshake whose session this one resumes. A client offers what it likes: a ticket of another server is none, and a
+/// session ID and a ticket of different origins leave open which one the server took.
+fn origin<'a>(facts: &TlsFacts, server: Option<SocketAddr>, sessions: &'a Sessions) -> Option<&'a Origin> {
+    let origin = sessions.origin(&facts.session_resumed?)?;
+    let echoed = facts.session_echoed.and_then(|handle| sessions.origin(&handle));
+    let agree = echoed.is_none_or(|echoed| echoed.connection == origin.connection);
+    (agree && origin.server == server).then_some(origin)
 }
 
 fn met(chain: &[bytes::Bytes], role: Role, sink: &mut dyn Sink) -> Vec<Fingerprint> {
@@ -216,7 +235,7 @@ fn met(chain: &[bytes::Bytes], role: Role, sink: &mut dyn Sink) -> Vec<Fingerpri
 /// Payload bytes of client and server, from whichever socket counted more: one may have been closed before it had read all.
 fn byte_counts(connection: &Connection) -> Option<(u64, u64)> {
     let count = |role: Role, travel: Travel| {
-        let (sent, received, _) = connection.side(role)?.closed?;
+        let (sent, received) = connection.side(role)?.closed?.bytes?;
         Some(if travel == Travel::Sent { sent } else { received })
     };
     let client = count(Role::Client, Travel::Sent).max(count(Role::Server, Travel::Received))?;

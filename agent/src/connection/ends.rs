@@ -2,12 +2,14 @@
 
 use rustc_hash::FxHashSet;
 
-use super::side::{HolderRole, OwnerSource, OwnerUnknown, Side};
-use super::table::MEET_WITHIN;
-use super::{Connections, Sink, Stage};
+use super::side::{End, HolderRole, OwnerSource, OwnerUnknown, Side};
+use super::{ConnectionKey, Connections, Sink, Stage};
 use crate::event::{
     AddressPair, CloseReason, Closed, Decision, Established, Existing, Role, SocketCookie, Timestamp,
 };
+
+/// A socket that no pass over open files ever found counts as ended after this time, if events were lost since.
+const NEVER_FOUND: u64 = 3600 * 1_000_000_000;
 
 impl Connections {
     pub(super) fn establish(&mut self, event: &Established, sink: &mut dyn Sink) {
@@ -39,7 +41,7 @@ impl Connections {
                 key
             }
         };
-        self.sockets.insert(event.socket, (key, event.role));
+        self.join(event.socket, key, event.role, sink);
         let Some(connection) = self.connections.get_mut(&key) else { return };
         *connection.side_mut(event.role) = Some(Box::new(side));
         let decided = connection.decided.is_some();
@@ -52,6 +54,15 @@ impl Connections {
         if decided {
             sink.decide(event.socket, Decision::Stop);
             self.publish(key, Stage::Open, sink);
+        }
+    }
+
+    /// A program may connect a socket again: what it was before is over.
+    fn join(&mut self, socket: SocketCookie, key: ConnectionKey, role: Role, sink: &mut dyn Sink) {
+        if let Some((older, _)) = self.sockets.insert(socket, (key, role))
+            && older != key
+        {
+            self.finish(older, sink);
         }
     }
 
@@ -97,7 +108,7 @@ impl Connections {
         if let Some(task) = event.owner {
             side.hold(task, HolderRole::Use, OwnerSource::Iterator);
         }
-        self.sockets.insert(event.socket, (key, role));
+        self.join(event.socket, key, role, sink);
         if let Some(connection) = self.connections.get_mut(&key) {
             *connection.side_mut(role) = Some(Box::new(side));
             connection.decided = Some(event.at);
@@ -106,45 +117,60 @@ impl Connections {
     }
 
     pub(super) fn close(&mut self, event: &Closed, sink: &mut dyn Sink) {
-        let Some(&(key, role)) = self.sockets.get(&event.socket) else {
+        if self.sockets.contains_key(&event.socket) {
+            self.end(event.socket, event.at, Some((event.sent, event.received)), event.reason, sink);
+        } else {
             self.early.take_connect(event.socket);
-            return;
-        };
-        let Some(connection) = self.connections.get_mut(&key) else { return };
-        if let Some(side) = connection.side_mut(role) {
-            side.close(event);
-        }
-        connection.closed = Some(event.at);
-        // The end that was closed first says how: the other one only answers.
-        connection.close_reason.get_or_insert(event.reason);
-        match (connection.is_over(), connection.is_owned()) {
-            (true, true) => self.finish(key, sink),
-            (true, false) => self.unowned.push_back((event.at, key)),
-            (false, _) => self.lingering.push_back((event.at, key)),
+            sink.forget(event.socket);
         }
     }
 
-    /// Ends connections of which the end was lost: sockets that two passes over all open files did not find.
-    /// Returns the sockets that are missing for the first time. A socket may be open without a file for a while
-    /// (not yet accepted, or closed and waiting for its peer), so one pass proves nothing.
+    /// A socket has ended; without byte counts if that was not seen but noticed.
+    pub(super) fn end(
+        &mut self,
+        socket: SocketCookie,
+        at: Timestamp,
+        bytes: Option<(u64, u64)>,
+        reason: CloseReason,
+        sink: &mut dyn Sink,
+    ) {
+        let Some(&(key, role)) = self.sockets.get(&socket) else { return };
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        if let Some(side) = connection.side_mut(role) {
+            side.closed.get_or_insert(End { bytes });
+        }
+        connection.closed = Some(at);
+        // The end that was closed first says how: the other one only answers.
+        connection.close_reason.get_or_insert(reason);
+        match (connection.is_over(), connection.is_owned()) {
+            (true, true) => self.finish(key, sink),
+            (true, false) => self.unowned.push_back((at, key)),
+            (false, _) => self.lingering.push_back((at, key)),
+        }
+    }
+
+    /// Ends connections of which the end was lost: sockets that an earlier pass over all open files found and two
+    /// later ones did not. One proves nothing: a closed socket may wait for its peer. One that was never found (not
+    /// accepted yet, or of the kernel) gets [`NEVER_FOUND`]. Returns the sockets that are missing for the first time.
     pub fn reconcile(
         &mut self,
+        before: &FxHashSet<SocketCookie>,
         found: &FxHashSet<SocketCookie>,
         doubtful: &FxHashSet<SocketCookie>,
         now: Timestamp,
         sink: &mut dyn Sink,
     ) -> FxHashSet<SocketCookie> {
-        let missing: Vec<SocketCookie> = self
-            .sockets
-            .iter()
-            .filter(|(socket, (key, _))| !found.contains(socket) && now.since(key.opened) > MEET_WITHIN)
-            .map(|(socket, _)| *socket)
-            .collect();
+        let is_missing = |socket: &SocketCookie, key: &ConnectionKey| {
+            let age = now.since(key.opened);
+            let was_found = before.contains(socket) || doubtful.contains(socket);
+            !found.contains(socket) && (was_found || age > NEVER_FOUND)
+        };
+        let missing = self.sockets.iter().filter(|(socket, (key, _))| is_missing(socket, key));
+        let missing: Vec<SocketCookie> = missing.map(|(socket, _)| *socket).collect();
         let mut still_doubtful = FxHashSet::default();
         for socket in missing {
             if doubtful.contains(&socket) {
-                let reason = CloseReason::Unknown;
-                self.close(&Closed { at: now, socket, sent: 0, received: 0, reason }, sink);
+                self.end(socket, now, None, CloseReason::Unknown, sink);
             } else {
                 still_doubtful.insert(socket);
             }

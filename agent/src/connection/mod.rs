@@ -24,9 +24,10 @@ mod table;
 
 pub use conclusion::{Conclusion, Evidence, Protocol};
 pub use settled::Settled;
-pub use side::{Holder, HolderRole, OwnerSource, OwnerUnknown, Side};
+pub use side::{End, Holder, HolderRole, OwnerSource, OwnerUnknown, Side};
 pub use table::{Connections, Limits, TableSizes};
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::event::{CloseReason, Decision, Role, SocketCookie, Timestamp};
@@ -100,6 +101,12 @@ impl Connection {
             Role::Client => &mut self.client,
             Role::Server => &mut self.server,
         }
+    }
+
+    /// The server's address as its client's socket has it, else its own.
+    fn server_address(&self) -> Option<SocketAddr> {
+        let dialled = self.client.as_ref().map(|side| side.pair.remote);
+        dialled.or_else(|| self.server.as_ref().map(|side| side.pair.local))
     }
 
     /// TLS facts, without the certificates' bytes.

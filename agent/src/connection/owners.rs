@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::side::{HolderRole, OwnerSource, Side};
 use super::{ConnectionKey, Connections, Sink};
-use crate::event::{AddressPair, NetworkNamespace, PeerAsked, Released, Role, SocketCookie, Task};
+use crate::event::{
+    AddressPair, CloseReason, NetworkNamespace, PeerAsked, Released, Role, SocketCookie, Task,
+};
 
 impl Connections {
     /// Takes the owners of listening sockets, by their local address.
@@ -38,11 +40,18 @@ impl Connections {
         let Some((key, role)) = self.held(event.socket, event.multipath.then_some(place)) else { return };
         let Some(side) = self.side_mut(key, role) else { return };
         let news = side.hold(event.task, HolderRole::LastHolder, OwnerSource::Release);
-        let over = self.connections.get(&key).is_some_and(|connection| connection.is_over());
-        if over {
+        let Some(connection) = self.connections.get(&key) else { return };
+        if connection.is_over() {
             self.finish(key, sink);
-        } else if news {
+            return;
+        }
+        if news {
             self.republish(key, sink);
+        }
+        let older = self.connections.get(&key).is_some_and(|connection| connection.sequences.is_none());
+        if older && !event.multipath {
+            // The kernel reports the end only of what was established under the agent: this is the last that is seen.
+            self.end(event.socket, event.at, None, CloseReason::Unknown, sink);
         }
     }
 

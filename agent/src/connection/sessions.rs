@@ -1,6 +1,7 @@
 //! Sessions that were seen to begin, so that their resumptions can inherit (TLS ≤ 1.2).
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
 
@@ -13,6 +14,8 @@ use crate::tls::SessionHandle;
 pub struct Origin {
     /// Its connection.
     pub connection: ConnectionKey,
+    /// The server's address as its client's socket, else its own, had it: a session counts only there.
+    pub server: Option<SocketAddr>,
     /// What was established.
     pub authentication: Authentication,
     /// Leaf first.
@@ -83,6 +86,7 @@ mod tests {
         for number in 0..3u8 {
             let origin = Origin {
                 connection: key(number),
+                server: None,
                 authentication: Authentication::Mutual,
                 client_chain: vec![],
                 server_chain: vec![],

@@ -34,6 +34,7 @@ impl Settled {
             server_chain: Vec::new(),
             session_id: None,
             session_resumed: None,
+            session_echoed: None,
             session_issued: Vec::new(),
             ..facts
         };

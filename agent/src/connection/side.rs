@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::event::{AddressPair, CloseReason, Closed, NetworkNamespace, SocketCookie, Task};
+use crate::event::{AddressPair, NetworkNamespace, SocketCookie, Task};
 
 /// Holders remembered per socket: acceptor, worker, last holder, and a few more; a prefork server that passes its
 /// sockets around would add one per process.
@@ -23,8 +23,8 @@ pub struct Side {
     pub holders: Vec<Holder>,
     /// Why nobody is known to hold it, if so.
     pub owner_unknown: OwnerUnknown,
-    /// Its end: payload bytes sent and received, and how.
-    pub closed: Option<(u64, u64, CloseReason)>,
+    /// Its end, if it was seen or noticed.
+    pub closed: Option<End>,
 }
 
 impl Side {
@@ -70,10 +70,13 @@ impl Side {
         self.holders.push(Holder { task, role, source });
         true
     }
+}
 
-    pub(super) fn close(&mut self, event: &Closed) {
-        self.closed = Some((event.sent, event.received, event.reason));
-    }
+/// The end of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Payload bytes sent and received; `None` if the end itself was not seen.
+    pub bytes: Option<(u64, u64)>,
 }
 
 /// A process that held a socket.

@@ -19,7 +19,7 @@ use crate::tls::{IncompleteReason, UnknownReason};
 /// A connection without a verdict is reported as it stands after this time, and its holes are given up.
 const DECIDE_AFTER: u64 = 10_000_000_000;
 /// The other end of a local connection is established within microseconds; its first data may wait for a lost packet.
-pub(super) const MEET_WITHIN: u64 = 10_000_000_000;
+const MEET_WITHIN: u64 = 10_000_000_000;
 /// A program may let go of a socket after the connection has ended (shutdown(2) first): for a socket that nobody is known
 /// to hold, this is the last chance to learn who did.
 const RELEASE_GRACE: u64 = 2_000_000_000;
@@ -143,6 +143,11 @@ impl Connections {
             early_evicted: self.early.evicted(),
             multipath_ambiguous: self.multipath_ambiguous,
         }
+    }
+
+    /// Whether a socket belongs to a connection.
+    pub fn knows(&self, socket: SocketCookie) -> bool {
+        self.sockets.contains_key(&socket)
     }
 
     /// Most connections at a time.
@@ -299,8 +304,10 @@ impl Connections {
 
     pub(super) fn forget_sockets(&mut self, connection: &Connection, sink: &mut dyn Sink) {
         for socket in connection.sockets() {
-            self.sockets.remove(&socket);
-            sink.forget(socket);
+            if self.sockets.get(&socket).is_some_and(|(key, _)| *key == connection.key) {
+                self.sockets.remove(&socket);
+                sink.forget(socket);
+            }
         }
     }
 

@@ -446,12 +446,14 @@ fn the_table_refuses_beyond_its_bound_and_counts_it() {
 fn an_end_that_was_lost_is_noticed_by_two_passes() {
     let (mut table, mut seen) = (table(), Seen::default());
     feed(&mut table, &mut seen, &[established(2, CLIENT, Role::Client, client_pair())]);
-    let none = Default::default();
-    let doubtful = table.reconcile(&none, &none, Timestamp(60 * SECOND), &mut seen);
+    let (none, found) = (Default::default(), [CLIENT].into_iter().collect());
+    let doubtful = table.reconcile(&found, &none, &none, Timestamp(60 * SECOND), &mut seen);
     assert!(seen.finals().is_empty());
-    table.reconcile(&none, &doubtful, Timestamp(70 * SECOND), &mut seen);
+    table.reconcile(&none, &none, &doubtful, Timestamp(70 * SECOND), &mut seen);
     table.tick(Timestamp(73 * SECOND), &mut seen);
     assert_eq!(seen.finals().len(), 1);
+    // Nothing is claimed of what went by unseen.
+    assert_eq!(seen.finals()[0].reason, Some(UnknownReason::Lost));
     assert_eq!(seen.last.unwrap().0, Some(CloseReason::Unknown));
 }
 
@@ -471,4 +473,19 @@ fn one_end_that_lingers_does_not_keep_a_connection_for_ever() {
     table.tick(Timestamp(100 * SECOND), &mut seen);
     assert_eq!(seen.finals().len(), 1);
     assert_eq!(table.sizes().connections, 0);
+}
+
+#[test]
+fn a_socket_that_connects_again_is_a_new_connection() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    table.handle(&established(2, CLIENT, Role::Client, client_pair()), &mut seen);
+    let Event::Established(mut again) = established(3, CLIENT, Role::Client, client_pair()) else {
+        unreachable!()
+    };
+    again.first_sent = 7;
+    table.handle(&Event::Established(again), &mut seen);
+    assert_eq!(seen.finals().len(), 1);
+    assert!(table.knows(CLIENT));
+    feed(&mut table, &mut seen, &[closed(9, CLIENT, 0, 0)]);
+    assert_eq!(seen.finals().len(), 2);
 }

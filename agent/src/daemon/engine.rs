@@ -56,8 +56,12 @@ pub struct Engine {
     publisher: Publisher,
     heartbeat: Heartbeat,
     losses: Losses,
+    /// Sockets that the last pass found.
+    found: FxHashSet<SocketCookie>,
     /// Sockets that the last pass did not find although they should be open.
     doubtful: FxHashSet<SocketCookie>,
+    /// Sockets that were granted more than the start budget: the grant may still lie in the kernel's table.
+    budgeted: FxHashSet<SocketCookie>,
     lost_since_pass: bool,
     last_pass: Option<Instant>,
     heartbeat_failed: bool,
@@ -78,7 +82,9 @@ impl Engine {
             publisher,
             heartbeat,
             losses: Losses::default(),
+            found: FxHashSet::default(),
             doubtful: FxHashSet::default(),
+            budgeted: FxHashSet::default(),
             lost_since_pass: false,
             last_pass: None,
             heartbeat_failed: false,
@@ -171,13 +177,16 @@ impl Engine {
                     decided.insert(socket, decision);
                 }
                 Order::Forget(socket) => {
-                    if decided.remove(&socket).is_none() {
+                    if decided.remove(&socket).is_none() || self.budgeted.remove(&socket) {
                         self.source.forget(socket);
                     }
                 }
             }
         }
         for (socket, decision) in decided {
+            if matches!(decision, Decision::Budget { .. }) {
+                self.budgeted.insert(socket);
+            }
             if let Err(error) = self.source.decide(socket, decision) {
                 tracing::warn!(%error, socket = socket.0, "the kernel did not take a decision");
             }
@@ -255,16 +264,14 @@ impl Engine {
                 self.take(event);
             }
         }
+        let found: FxHashSet<SocketCookie> = existing.sockets().collect();
         if std::mem::take(&mut self.lost_since_pass) {
-            let found = existing.events.iter().filter_map(|event| match event {
-                Event::Existing(existing) => Some(existing.socket),
-                _ => None,
-            });
-            let found: FxHashSet<SocketCookie> = found.collect();
             let now = kernel::clock().boot;
-            self.doubtful = self.connections.reconcile(&found, &self.doubtful, now, &mut self.publisher);
+            self.doubtful =
+                self.connections.reconcile(&self.found, &found, &self.doubtful, now, &mut self.publisher);
             self.lost_since_pass = !self.doubtful.is_empty();
         }
+        self.found = found;
     }
 
     fn notice_losses(&mut self, now: Timestamp) {

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::event::{Event, Existing, NetworkNamespace, Role, SocketCookie, Task};
 
+/// IPPROTO_MPTCP (include/uapi/linux/in.h).
+const MULTIPATH: u32 = 262;
+
 /// The program's name, and the kernel's for what it iterates over.
 pub(super) const PROGRAM: &str = "task_file";
 
@@ -41,6 +44,16 @@ pub struct ExistingSockets {
     pub events: Vec<Event>,
     /// One per listening socket.
     pub listeners: Vec<Listener>,
+}
+
+impl ExistingSockets {
+    /// The connected sockets.
+    pub fn sockets(&self) -> impl Iterator<Item = SocketCookie> + '_ {
+        self.events.iter().filter_map(|event| match event {
+            Event::Existing(existing) => Some(existing.socket),
+            _ => None,
+        })
+    }
 }
 
 /// Runs the iterator once.
@@ -103,7 +116,9 @@ fn arrange(records: &[SocketRecord]) -> ExistingSockets {
     }
     let listeners: Vec<Listener> = listeners.into_values().collect();
     let mut connected: HashMap<u64, Existing> = HashMap::new();
-    for record in records.iter().filter(|record| is_connected(record.state)) {
+    // Of a multipath connection the file has another socket than the packets: it would be met twice.
+    let tcp = |record: &&SocketRecord| record.protocol != MULTIPATH && is_connected(record.state);
+    for record in records.iter().filter(tcp) {
         let Some(pair) = pair_of(&record.pair) else { continue };
         let owner = task_of(&record.task);
         let netns = NetworkNamespace(record.netns);

@@ -3,7 +3,7 @@
 use super::handshake::Handshake;
 use super::message::kind;
 use super::outline::{Outline, What};
-use super::stream::HANDSHAKE;
+use super::stream::{APPLICATION_DATA, HANDSHAKE};
 use super::suite::{suite_has_external_key, suite_is_anonymous};
 use super::{
     ClientAuthentication, ClientOutcome, HandshakeState, Resumption, ServerAuthentication, Sight,
@@ -37,7 +37,14 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
                     }
                     _ => (Resumption::Unknown, None),
                 };
+            facts.session_echoed =
+                chosen.filter(|chosen| offer.and_then(|offer| offer.session_id) == Some(*chosen));
             facts.server_authentication = ServerAuthentication::Resumed;
+            // The server finishes first here: only what it sends after the client's Finished says that it took it.
+            let end = client.encrypted(HANDSHAKE).next().map(|entry| entry.end);
+            let took = |end| server.encrypted(APPLICATION_DATA).any(|entry| entry.acknowledged >= end);
+            facts.client_outcome =
+                if end.is_some_and(took) { ClientOutcome::Accepted } else { ClientOutcome::Unknown };
             facts.client_authentication =
                 ClientAuthentication::Unknown(UnknownReason::ResumptionOriginNotSeen);
             facts.session_issued.clone_from(&handshake.tickets_issued);
@@ -86,7 +93,11 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
     } else if failed {
         facts.handshake = HandshakeState::Failed;
     }
-    complete || facts.handshake == HandshakeState::Failed
+    let awaited = resumed == Some(true)
+        && facts.client_outcome == ClientOutcome::Unknown
+        && handshake.closed.is_none()
+        && handshake.server.broken().is_none();
+    (complete && !awaited) || facts.handshake == HandshakeState::Failed
 }
 
 /// Whether the handshake is abbreviated: after ServerHello the server changes its keys at once, or after a new ticket.
@@ -119,6 +130,14 @@ fn client_authentication(
         .entries()
         .iter()
         .any(|entry| matches!(entry.what, What::Alert { description: NO_CERTIFICATE, .. }));
+    let asked = server.contains(kind::CERTIFICATE_REQUEST);
+    if (client.contains(kind::CERTIFICATE) || no_certificate)
+        && !asked
+        && server.contains(kind::SERVER_HELLO_DONE)
+    {
+        // RFC 5246 section 7.4.6: only if the server asked. A server that did not would have refused it.
+        return ClientAuthentication::Unknown(UnknownReason::Contradiction);
+    }
     if client.contains(kind::CERTIFICATE) {
         if !has_chain {
             return ClientAuthentication::RequestedNoneSent(Sight::Clear);
@@ -136,7 +155,6 @@ fn client_authentication(
     if no_certificate {
         return ClientAuthentication::RequestedNoneSent(Sight::Clear);
     }
-    let asked = server.contains(kind::CERTIFICATE_REQUEST);
     if !asked && server.contains(kind::SERVER_HELLO_DONE) {
         return ClientAuthentication::NotRequested(Sight::Clear);
     }

@@ -53,6 +53,8 @@ pub struct TlsFacts {
     pub incomplete: Option<IncompleteReason>,
     /// Session handles for linking resumptions (TLS ≤ 1.2), hashed: what the client offered and the server took.
     pub session_resumed: Option<SessionHandle>,
+    /// The session ID that the client offered and the server echoed, which it may do for a ticket too.
+    pub session_echoed: Option<SessionHandle>,
     /// What the server issued in clear: session ID, ticket, or both.
     pub session_issued: Vec<SessionHandle>,
 }

@@ -30,8 +30,6 @@ const MIN_COALESCED: u16 = 250;
 const FULL_RECORD: u16 = 1 << 14;
 /// Handshake header, algorithm and length of CertificateVerify (RFC 8446 section 4.4.3).
 const VERIFY_HEADER: u16 = 8;
-/// Smallest ticket that shows growth by a client certificate; tickets without one have 180 to 330 bytes.
-const MIN_GROWN_TICKET: u16 = 500;
 /// Padding policies pad to multiples of at least this (RFC 8446 section 5.4 leaves it open).
 const PADDING_BLOCK: u16 = 64;
 
@@ -107,17 +105,6 @@ pub(super) fn infer(geometry: Geometry<'_>) -> Inference {
         Step::Wait => Inference::Wait,
         Step::No => unknown(unrecognised(geometry)),
     }
-}
-
-/// Whether the records that a server sent between the client's Finished and its first data are tickets that hold a
-/// client certificate: two or more equal ones, larger than tickets without.
-pub(super) fn tickets_grew(spontaneous: &[u16]) -> bool {
-    matches!(spontaneous, [first, second, ..] if first == second && *first >= MIN_GROWN_TICKET)
-}
-
-/// Whether one more spontaneous record could show growth.
-pub(super) fn tickets_may_grow(spontaneous: &[u16]) -> bool {
-    matches!(spontaneous, [first] if *first >= MIN_GROWN_TICKET)
 }
 
 /// Whether a record can be an alert.

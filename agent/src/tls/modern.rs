@@ -1,15 +1,12 @@
 //! TLS 1.3: the hellos, and what record geometry and causality say about the rest.
 
 use super::handshake::Handshake;
-use super::inference::{
-    Geometry, Inference, Rest, ends_early_data, infer, is_alert_sized, tickets_grew, tickets_may_grow,
-};
+use super::inference::{Geometry, Inference, Rest, ends_early_data, infer, is_alert_sized};
 use super::message::kind;
 use super::outline::{Entry, What};
 use super::stream::APPLICATION_DATA;
 use super::{
-    ClientAuthentication, ClientOutcome, HandshakeState, Resumption, ServerAuthentication, Sight,
-    UnknownReason,
+    ClientAuthentication, ClientOutcome, HandshakeState, Resumption, ServerAuthentication, UnknownReason,
 };
 
 /// Records among which the end of early data is looked for, counted from the client's first that follows the
@@ -188,16 +185,12 @@ fn judge(
     let server = &handshake.server;
     let answers = server.outline.encrypted(APPLICATION_DATA).filter(|entry| entry.acknowledged >= first_end);
     let (mut went_on, mut alerts) = (false, false);
-    let mut spontaneous = Vec::new();
     for entry in answers {
         let length = length(entry);
         if is_alert_sized(suite, length) {
             alerts = true;
         } else if entry.acknowledged >= flight_end {
             went_on = true;
-        }
-        if entry.acknowledged == flight_end {
-            spontaneous.push(length);
         }
     }
     let blind = server.broken().is_some();
@@ -218,18 +211,9 @@ fn judge(
     match authentication {
         ClientAuthentication::NotRequested(_) => true,
         ClientAuthentication::Unknown(_) => went_on || ended || blind,
-        ClientAuthentication::RequestedNoneSent(_) => {
+        ClientAuthentication::RequestedNoneSent(_) | ClientAuthentication::Presented(_) => {
             facts.client_outcome = outcome;
             went_on || ended || blind
-        }
-        ClientAuthentication::Presented(sight) => {
-            facts.client_outcome = outcome;
-            if sight != Sight::InferredHigh && tickets_grew(&spontaneous) {
-                facts.client_authentication = ClientAuthentication::Presented(Sight::InferredHigh);
-                return went_on;
-            }
-            let may_grow = sight != Sight::InferredHigh && tickets_may_grow(&spontaneous);
-            (went_on && !may_grow) || ended || blind
         }
     }
 }

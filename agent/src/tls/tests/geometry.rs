@@ -1,6 +1,6 @@
 //! Each row of TLS13_INFERENCE, as numbers.
 
-use super::super::inference::{Geometry, Inference, Rest, ends_early_data, infer, tickets_grew};
+use super::super::inference::{Geometry, Inference, Rest, ends_early_data, infer};
 use super::*;
 use ClientAuthentication::{NotRequested, Presented, RequestedNoneSent, Unknown};
 use Sight::{InferredHigh, InferredMedium};
@@ -190,14 +190,4 @@ fn refused_early_data_is_not_taken_for_a_certificate() {
     assert_eq!(ends_early_data(SHA384, &[37, 85]), Some(true));
     assert_eq!(ends_early_data(SHA384, &[69]), Some(true));
     assert_eq!(ends_early_data(SHA384, &[700, 21]), None);
-}
-
-#[test]
-fn only_large_equal_tickets_show_a_client_certificate() {
-    for grown in [&[698, 698][..], &[730, 730, 90]] {
-        assert!(tickets_grew(grown));
-    }
-    for small in [&[250, 250][..], &[698], &[698, 650], &[]] {
-        assert!(!tickets_grew(small));
-    }
 }
