@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{Case, Mode, ServerKind, Testbed, Version, at};
+use crate::{Case, Mode, Testbed, Version, at};
 
 /// What one field must be.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ use countersign_tests::{
     Mode, PATIENCE, Process, RequestCertificate, ServerKind, ServerOptions, Signal, Testbed, Version, at,
     pair_across, ready, request_over, text, until,
 };
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use serde_json::{Value, json};
 
 /// A TLS server with a certificate of choice.
@@ -195,6 +196,52 @@ fn a_client_that_never_sends_is_silent() -> Result<()> {
         .with("/findings", Matcher::Set(vec![]))
         .assert(&record);
     assert!(["none", "unknown", "not_established"].contains(&text(&record, "/authentication")), "{record:#}");
+    Ok(())
+}
+
+#[test]
+fn a_silent_connection_that_stays_open_is_listed_and_never_called_plaintext() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let agent = Agent::shared();
+    let (client, server, listener) = pair_across()?;
+    // Reported as it stands after a while.
+    let record = agent.records.decided_to(listener.local_addr()?.port())?;
+    Expectation::default()
+        .is("/protocol", "silent")
+        .is("/final", false)
+        .is("/encryption", "unknown")
+        .is("/authentication", "unknown")
+        .with("/findings", Matcher::Set(vec![]))
+        .assert(&record);
+    drop((client, server));
+    Ok(())
+}
+
+#[test]
+fn a_peer_that_vanishes_ends_the_connection_by_timeout() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let (agent, testbed) = (Agent::shared(), Testbed::shared());
+    let (mut client, mut server, listener) = pair_across()?;
+    request_over(&mut client, &mut server)?;
+    let port = listener.local_addr()?.port();
+    setsockopt(&client, TcpUserTimeout, &1000)?;
+    let table = format!("vanish_{port}");
+    testbed.server_side.nft(&format!(
+        "table inet {table} {{ chain in {{ type filter hook input priority 0; tcp dport {port} drop; }}; }}"
+    ))?;
+    client.write_all(b"are you there?")?;
+    until("the client to give up", PATIENCE, || Ok(client.read(&mut [0; 1]).is_err().then_some(())))?;
+    testbed.server_side.nft(&format!("delete table inet {table}"))?;
+    // The server hears of it when it speaks: the client's host knows no such connection any more.
+    server.write_all(b"yes")?;
+    until("the server to hear of it", PATIENCE, || Ok(server.write_all(b"?").is_err().then_some(())))?;
+    drop((client, server));
+    let record = agent.records.one_closed_to(port)?;
+    Expectation::default().is("/close_reason", "timeout").is("/protocol", "http/1").assert(&record);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -407,6 +408,43 @@ fn a_connection_older_than_the_agent_is_unknown_and_owned() -> Result<()> {
         .is("/client/address", Testbed::CLIENT.to_string())
         .is("/server/address", Testbed::SERVER.to_string())
         .with("/findings", findings_are(&[]))
+        .assert(&record);
+    Ok(())
+}
+
+/// Runs work while this process is in a cgroup of its own, as a service manager would place it.
+fn in_cgroup<T>(unit: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    let root = mounts.lines().find_map(|line| line.split(' ').nth(1).filter(|_| line.contains(" cgroup2 ")));
+    let root = PathBuf::from(root.context("no cgroup v2 hierarchy is mounted")?);
+    let slice = root.join("system.slice");
+    let folder = slice.join(unit);
+    std::fs::create_dir_all(&folder)?;
+    let own = std::process::id().to_string();
+    std::fs::write(folder.join("cgroup.procs"), &own)?;
+    let outcome = work();
+    std::fs::write(root.join("cgroup.procs"), &own)?;
+    std::fs::remove_dir(&folder)?;
+    outcome
+}
+
+#[test]
+fn a_service_is_named_by_its_systemd_unit() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let unit = format!("countersign-test-{}.service", std::process::id());
+    // The server ends before the cgroup goes.
+    let (record, server, client) = in_cgroup(&unit, || {
+        let (record, server, client) = exchange("plain", "plain")?;
+        Ok((record, server.pid(), client))
+    })?;
+    plaintext(&client)
+        .is("/client/workload/kind", "systemd")
+        .is("/client/workload/unit", unit.as_str())
+        .is("/server/workload/unit", unit.as_str())
+        .is("/server/process/pid", server)
+        .is("/client/process/user", "root")
         .assert(&record);
     Ok(())
 }

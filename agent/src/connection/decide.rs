@@ -116,6 +116,9 @@ impl Connections {
 
 /// No further byte can change what is known.
 fn is_settled(reading: &Reading) -> bool {
+    if reading.is_conflicting() {
+        return true;
+    }
     match reading.conversation.reading() {
         tls::Reading::NotTls => {
             let (client, server) = reading.conversation.cleartext();
@@ -154,6 +157,15 @@ fn conclude(
 fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
     connection.incomplete = reading.incomplete;
     let read = reading.read();
+    if reading.is_conflicting() {
+        connection.incomplete = Some(tls::IncompleteReason::Conflicting);
+        let protocol = match reading.conversation.reading() {
+            tls::Reading::Tls(_) => Protocol::Tls,
+            tls::Reading::Undetermined | tls::Reading::NotTls => Protocol::Unknown,
+        };
+        connection.conclusion = Conclusion::unknown(protocol, UnknownReason::Conflicting);
+        return true;
+    }
     match reading.conversation.reading() {
         tls::Reading::Undetermined if read == (0, 0) => connection.conclusion = Conclusion::silent(),
         tls::Reading::Undetermined => {

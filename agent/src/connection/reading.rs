@@ -86,6 +86,11 @@ impl Reading {
         }
     }
 
+    /// Whether copies of the same bytes differed: nothing that was read can be believed.
+    pub fn is_conflicting(&self) -> bool {
+        self.client.is_conflicting() || self.server.is_conflicting()
+    }
+
     /// Payload bytes of each direction that were read in order.
     pub fn read(&self) -> (u64, u64) {
         (self.client.position(), self.server.position())

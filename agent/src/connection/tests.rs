@@ -489,3 +489,20 @@ fn a_socket_that_connects_again_is_a_new_connection() {
     feed(&mut table, &mut seen, &[closed(9, CLIENT, 0, 0)]);
     assert_eq!(seen.finals().len(), 2);
 }
+
+#[test]
+fn a_peer_that_says_two_things_at_once_is_not_believed() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            established(2, SERVER, Role::Server, client_pair().mirrored()),
+            segment(SERVER, Travel::Received, CLIENT_FIRST, SERVER_FIRST, b"GET /a"),
+            segment(SERVER, Travel::Received, CLIENT_FIRST, SERVER_FIRST, b"GET /b HTTP/1.1\r\n\r\n"),
+            closed(8, SERVER, 0, 20),
+        ],
+    );
+    assert_eq!(seen.finals()[0].reason, Some(UnknownReason::Conflicting));
+    assert_eq!(seen.finals()[0].authentication, Authentication::Unknown);
+}

@@ -297,5 +297,6 @@ fn incomplete(reason: IncompleteReason) -> &'static str {
         IncompleteReason::Truncated => "truncated",
         IncompleteReason::MidStream => "mid_stream",
         IncompleteReason::Malformed => "malformed",
+        IncompleteReason::Conflicting => "conflicting",
     }
 }

@@ -41,7 +41,8 @@ pub(super) const VERSIONS: &[&str] = &["none", "unknown", "SSLv3", "1.0", "1.1",
 /// What can be unknown.
 pub(super) const UNKNOWN_ABOUT: &[&str] = &["authentication", "capture", "process"];
 /// Why bytes are missing.
-pub(super) const TRUNCATION_REASONS: &[&str] = &["lost", "budget", "truncated", "mid_stream", "malformed"];
+pub(super) const TRUNCATION_REASONS: &[&str] =
+    &["lost", "budget", "truncated", "mid_stream", "malformed", "conflicting"];
 /// Tables with a bound.
 pub(super) const TABLES: &[&str] = &[
     "connections",
@@ -65,6 +66,7 @@ const UNKNOWN_REASONS: &[&str] = &[
     "budget",
     "truncated",
     "malformed",
+    "conflicting",
     "resumption_origin_not_visible",
     "resumption_origin_not_seen",
     "padding_or_unrecognised",

@@ -2,8 +2,9 @@
 //!
 //! Enters: runs of payload bytes with their place in the sequence space, in any order, repeated,
 //! overlapping, with holes. Leaves: in-order chunks, and how many bytes at the head are missing.
-//! Refuses: interpreting bytes, clocks, IO. Where runs overlap the first copy wins, as the bytes that
-//! the observer saw first are the ones that a receiver was offered first.
+//! Refuses: interpreting bytes, clocks, IO. Where runs overlap the first copy is read; if copies differ, the stream
+//! says so: an observer before TCP's own checks cannot know which one the receiver took, and a peer can use that to
+//! show the observer one thing and the receiver another.
 //!
 //! ```text
 //!  offset 0        next                    held
@@ -20,6 +21,9 @@ pub const MAX_HELD_BYTES: usize = 128 * 1024;
 /// size, still reassembles.
 pub const MAX_HELD_RUNS: usize = 512;
 
+/// Most bytes remembered after they were read, per direction, to compare repetitions with: a handshake with long chains.
+pub const MAX_REMEMBERED_BYTES: usize = 32 * 1024;
+
 /// One direction of a TCP connection.
 #[derive(Debug, Default)]
 pub struct Stream {
@@ -34,6 +38,10 @@ pub struct Stream {
     held_bytes: usize,
     /// End of the range that its source withheld, if that range reaches beyond `next`.
     withheld: Option<(u64, u64)>,
+    /// What was read, by offset, as far as it is remembered.
+    remembered: Vec<(u64, Bytes)>,
+    remembered_bytes: usize,
+    conflicting: bool,
     refused: u64,
 }
 
@@ -96,12 +104,22 @@ impl Stream {
         self.refused
     }
 
+    /// Whether two copies of the same bytes differed.
+    pub fn is_conflicting(&self) -> bool {
+        self.conflicting
+    }
+
     /// Adds a run. An unanchored stream takes the first run as its beginning.
     pub fn insert(&mut self, sequence: u32, bytes: Bytes, acknowledged: u64) -> Inserted {
         self.anchor(sequence);
         let Some(offset) = self.signed_offset_of(sequence) else { return Inserted::Refused };
         let end = offset + bytes.len() as i64;
         let next = self.next as i64;
+        // A keep-alive probe repeats the last byte, or any byte in its place (RFC 9293 section 3.8.4).
+        let probe = bytes.len() == 1 && end == next;
+        if !probe && (offset < next || self.ready.is_some() || !self.held.is_empty()) {
+            self.conflicting |= self.differs(offset, &bytes);
+        }
         if end <= next {
             return Inserted::Duplicate;
         }
@@ -123,6 +141,28 @@ impl Stream {
             return Inserted::Kept;
         }
         self.hold(offset as u64, Chunk { bytes, acknowledged })
+    }
+
+    /// Whether bytes at an offset differ from another copy that is at hand.
+    fn differs(&self, offset: i64, bytes: &[u8]) -> bool {
+        let ready = self.ready.iter().map(|chunk| (self.next, &chunk.bytes));
+        let held = self.held.iter().map(|(offset, chunk)| (*offset, &chunk.bytes));
+        let remembered = self.remembered.iter().map(|(offset, bytes)| (*offset, bytes));
+        remembered.chain(ready).chain(held).any(|(at, other)| {
+            let at = at as i64;
+            let begin = offset.max(at);
+            let end = (offset + bytes.len() as i64).min(at + other.len() as i64);
+            begin < end
+                && bytes[(begin - offset) as usize..(end - offset) as usize]
+                    != other[(begin - at) as usize..(end - at) as usize]
+        })
+    }
+
+    fn remember(&mut self, offset: u64, bytes: &Bytes) {
+        if self.remembered_bytes + bytes.len() <= MAX_REMEMBERED_BYTES {
+            self.remembered_bytes += bytes.len();
+            self.remembered.push((offset, bytes.clone()));
+        }
     }
 
     fn hold(&mut self, offset: u64, chunk: Chunk) -> Inserted {
@@ -151,6 +191,7 @@ impl Stream {
     /// The next bytes in order, if they have arrived.
     pub fn read(&mut self) -> Option<Chunk> {
         if let Some(chunk) = self.ready.take() {
+            self.remember(self.next, &chunk.bytes);
             self.next += chunk.bytes.len() as u64;
             return Some(chunk);
         }
@@ -164,6 +205,7 @@ impl Stream {
             let read = self.next - offset;
             if read < chunk.bytes.len() as u64 {
                 let bytes = chunk.bytes.slice(read as usize..);
+                self.remember(self.next, &bytes);
                 self.next += bytes.len() as u64;
                 return Some(Chunk { bytes, acknowledged: chunk.acknowledged });
             }

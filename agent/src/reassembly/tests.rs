@@ -59,6 +59,38 @@ fn where_runs_overlap_the_first_copy_wins() {
     put(&mut stream, 0, b"ab");
     put(&mut stream, 0, b"XXcd");
     assert_eq!(text(&mut stream), b"abcd");
+    assert!(stream.is_conflicting());
+}
+
+#[test]
+fn copies_that_differ_are_noticed_wherever_the_first_one_is() {
+    // Read already, ready, and held.
+    for (first, read) in [(0, true), (0, false), (4, false)] {
+        for (second, bytes, conflicts) in [
+            (first, &b"abcd"[..], false),
+            (first, b"abXd", true),
+            (first + 1, b"bcd", false),
+            (first + 2, b"Xd", true),
+            (first + 3, b"dXX", false),
+        ] {
+            let mut stream = Stream::starting_at(0);
+            put(&mut stream, first, b"abcd");
+            if read {
+                text(&mut stream);
+            }
+            put(&mut stream, second, bytes);
+            assert_eq!(stream.is_conflicting(), conflicts, "{first} {read} {second} {bytes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_keep_alive_probe_is_no_conflict() {
+    let mut stream = Stream::starting_at(0);
+    put(&mut stream, 0, b"abcd");
+    text(&mut stream);
+    assert_eq!(put(&mut stream, 3, b"\0"), Inserted::Duplicate);
+    assert!(!stream.is_conflicting());
 }
 
 #[test]
@@ -141,6 +173,7 @@ proptest! {
         }
         seen.extend(text(&mut stream));
         prop_assert_eq!(seen, all);
+        prop_assert!(!stream.is_conflicting());
         prop_assert_eq!(stream.held_bytes, stream.held.values().map(|chunk| chunk.bytes.len()).sum::<usize>());
     }
 }

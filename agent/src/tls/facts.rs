@@ -202,6 +202,8 @@ pub enum IncompleteReason {
     MidStream,
     /// A message did not parse.
     Malformed,
+    /// Two copies of the same bytes differed.
+    Conflicting,
 }
 
 /// Why a fact is not known.
@@ -219,6 +221,8 @@ pub enum UnknownReason {
     Truncated,
     /// A message did not parse.
     Malformed,
+    /// Two copies of the same bytes differed: which one the receiver took cannot be known.
+    Conflicting,
     /// TLS 1.3 PSK: ticket or external key, and of what origin, is encrypted.
     ResumptionOriginNotVisible,
     /// TLS ≤ 1.2 resumption of a session that was not seen.
@@ -253,6 +257,7 @@ impl UnknownReason {
             UnknownReason::Budget => "budget",
             UnknownReason::Truncated => "truncated",
             UnknownReason::Malformed => "malformed",
+            UnknownReason::Conflicting => "conflicting",
             UnknownReason::ResumptionOriginNotVisible => "resumption_origin_not_visible",
             UnknownReason::ResumptionOriginNotSeen => "resumption_origin_not_seen",
             UnknownReason::PaddingOrUnrecognised => "padding_or_unrecognised",

@@ -298,6 +298,7 @@ impl From<IncompleteReason> for UnknownReason {
             IncompleteReason::Truncated => UnknownReason::Truncated,
             IncompleteReason::MidStream => UnknownReason::MidStream,
             IncompleteReason::Malformed => UnknownReason::Malformed,
+            IncompleteReason::Conflicting => UnknownReason::Conflicting,
         }
     }
 }
