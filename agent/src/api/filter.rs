@@ -138,7 +138,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::sample::connection;
+    use crate::record::sample::connection;
     use crate::record::{HolderRecord, ProcessRecord, WorkloadRecord};
 
     fn process(pid: u32) -> ProcessRecord {

@@ -19,8 +19,6 @@ mod hub;
 mod local;
 mod metrics_page;
 #[cfg(test)]
-pub(crate) mod sample;
-#[cfg(test)]
 mod tests;
 
 pub use client::{ClientError, WatchClient, status};

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::sample::connection;
 use super::*;
+use crate::record::sample::connection;
 use crate::record::*;
 
 /// No single wait of these tests takes longer unless something is broken.

@@ -5,7 +5,7 @@ use clap::{CommandFactory as _, Parser as _};
 use super::table::Row;
 use super::watch::Printer;
 use super::*;
-use crate::api::sample::connection;
+use crate::record::sample::connection;
 use crate::record::*;
 
 const PROGRAM: Program = Program {

@@ -112,13 +112,13 @@ impl Engine {
                 Ok(command) => self.obey(command),
                 Err(TryRecvError::Empty) => {}
             }
-            if self.publisher.hub.take_repeat_wanted() {
+            if self.publisher.parts.hub.take_repeat_wanted() {
                 self.publisher.repeat_missed();
                 self.connections.each(|connection| self.publisher.repeat(connection));
             }
             let started = Instant::now();
             self.source.drain(BATCH, &mut |event| events.push(event));
-            self.publisher.metrics.stage(WorkStage::KernelDrain, started.elapsed());
+            self.publisher.parts.metrics.stage(WorkStage::KernelDrain, started.elapsed());
             let busy = !events.is_empty();
             self.take_all(&mut events);
             self.carry_out_orders();
@@ -151,7 +151,7 @@ impl Engine {
             self.take(&event);
         }
         let published = self.publisher.spent - published;
-        let metrics = &self.publisher.metrics;
+        let metrics = &self.publisher.parts.metrics;
         metrics.stage(WorkStage::Publish, published);
         metrics.stage(WorkStage::Connection, started.elapsed().saturating_sub(published));
     }
@@ -159,12 +159,12 @@ impl Engine {
     fn take(&mut self, event: &Event) {
         let publisher = &mut self.publisher;
         publisher.now = event.at();
-        publisher.metrics.event(event);
-        publisher.processes.observe(event);
+        publisher.parts.metrics.event(event);
+        publisher.parts.processes.observe(event);
         // Short-lived processes are read while they are there.
         match event {
-            Event::Connect(connect) => drop(publisher.processes.resolve(&connect.task, connect.at)),
-            Event::PeerAsked(asked) => drop(publisher.processes.resolve(&asked.task, asked.at)),
+            Event::Connect(connect) => drop(publisher.parts.processes.resolve(&connect.task, connect.at)),
+            Event::PeerAsked(asked) => drop(publisher.parts.processes.resolve(&asked.task, asked.at)),
             _ => {}
         }
         self.connections.handle(event, publisher);
@@ -198,9 +198,9 @@ impl Engine {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Reload { policy, version, networks } => {
-                self.publisher.policy = policy;
-                self.publisher.policy_version = version;
-                self.publisher.networks = networks;
+                self.publisher.parts.policy = policy;
+                self.publisher.parts.policy_version = version;
+                self.publisher.parts.networks = networks;
                 self.publisher.findings.clear();
                 self.learn();
             }
@@ -215,7 +215,7 @@ impl Engine {
         self.set_clock(clock.wall_minus_boot);
         self.notice_losses(clock.boot);
         self.connections.tick(clock.boot, &mut self.publisher);
-        self.publisher.processes.sweep(clock.boot);
+        self.publisher.parts.processes.sweep(clock.boot);
         let asked = !std::mem::take(&mut self.publisher.wanted).is_empty();
         if (asked || self.lost_since_pass) && self.last_pass.is_none_or(|last| last.elapsed() >= PASS) {
             self.pass();
@@ -227,12 +227,12 @@ impl Engine {
 
     fn set_clock(&mut self, wall_minus_boot: i64) {
         let clock = WallClock { wall_minus_boot };
-        self.publisher.clock = clock;
-        self.publisher.processes.set_clock(clock);
+        self.publisher.parts.clock = clock;
+        self.publisher.parts.processes.set_clock(clock);
     }
 
     fn wall(&self) -> WallTime {
-        self.publisher.clock.wall(kernel::clock().boot)
+        self.publisher.parts.clock.wall(kernel::clock().boot)
     }
 
     /// Finds connections that no event told of: older than the agent, or of which the event was lost; and ends
@@ -284,7 +284,7 @@ impl Engine {
                 continue;
             }
             self.lost_since_pass = true;
-            self.publisher.metrics.lost(cause, lost);
+            self.publisher.parts.metrics.lost(cause, lost);
             let event = Event::Lost { at: now, cause, count: lost };
             self.connections.handle(&event, &mut self.publisher);
             let to = self.wall();
@@ -311,7 +311,7 @@ impl Engine {
         if let Some(gap) = self.heartbeat.missed(self.wall()) {
             let since = gap.from.map_or_else(|| "an unknown time".to_owned(), |from| from.to_string());
             tracing::info!(since, "the agent was not running: connections since then were not seen");
-            self.publisher.metrics.lost(LossCause::AgentDown, 1);
+            self.publisher.parts.metrics.lost(LossCause::AgentDown, 1);
             self.publisher.missed(gap);
         }
         self.beat();
@@ -328,17 +328,17 @@ impl Engine {
     }
 
     fn learn(&mut self) {
-        self.publisher.interfaces.learn();
-        if let Err(error) = self.publisher.networks.learn_own() {
+        self.publisher.parts.interfaces.learn();
+        if let Err(error) = self.publisher.parts.networks.learn_own() {
             tracing::warn!(%error, "cannot list this host's addresses: the last known ones are used");
         }
     }
 
     fn measure(&self) {
-        let metrics = &self.publisher.metrics;
+        let metrics = &self.publisher.parts.metrics;
         let sizes = self.connections.sizes();
-        let processes = self.publisher.processes.sizes();
-        let (certificates, findings) = (&self.publisher.certificates, &self.publisher.findings);
+        let processes = self.publisher.parts.processes.sizes();
+        let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
         metrics.open_connections(sizes.connections);
         for (table, entries, bound, evicted) in [
             ("connections", sizes.connections, self.connections.bound(), sizes.refused),

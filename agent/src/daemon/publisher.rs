@@ -44,28 +44,10 @@ impl Published {
 /// Turns what happens to connections into records.
 #[derive(Debug)]
 pub struct Publisher {
-    /// The host's names.
-    pub host: Host,
-    /// The clock.
-    pub clock: WallClock,
-    /// What is internal.
-    pub networks: Networks,
-    /// Interface names.
-    pub interfaces: Interfaces,
-    /// Who is who.
-    pub processes: ProcessTable,
-    /// Certificates met.
-    pub certificates: Certificates,
+    /// What it works with.
+    pub parts: Parts,
     /// Findings so far.
     pub findings: FindingBook,
-    /// What is asked of connections.
-    pub policy: Policy,
-    /// Names the policy in records.
-    pub policy_version: String,
-    /// Takes records.
-    pub hub: Hub,
-    /// Takes numbers.
-    pub metrics: Metrics,
     /// The moment of the event at hand.
     pub now: Timestamp,
     /// What the source is to be told.
@@ -91,58 +73,37 @@ pub enum Order {
 /// Owners asked for at a time: one pass of the iterator answers for all.
 const MAX_WANTED: usize = 1024;
 
-/// The parts of a [`Publisher`].
+/// What a [`Publisher`] works with.
 #[derive(Debug)]
 pub struct Parts {
-    /// See [`Publisher::host`].
+    /// The host's names.
     pub host: Host,
-    /// See [`Publisher::clock`].
+    /// The clock.
     pub clock: WallClock,
-    /// See [`Publisher::networks`].
+    /// What is internal.
     pub networks: Networks,
-    /// See [`Publisher::interfaces`].
+    /// Interface names.
     pub interfaces: Interfaces,
-    /// See [`Publisher::processes`].
+    /// Who is who.
     pub processes: ProcessTable,
-    /// See [`Publisher::certificates`].
+    /// Certificates met.
     pub certificates: Certificates,
-    /// See [`Publisher::policy`].
+    /// What is asked of connections.
     pub policy: Policy,
-    /// See [`Publisher::policy_version`].
+    /// Names the policy in records.
     pub policy_version: String,
-    /// See [`Publisher::hub`].
+    /// Takes records.
     pub hub: Hub,
-    /// See [`Publisher::metrics`].
+    /// Takes numbers.
     pub metrics: Metrics,
 }
 
 impl Publisher {
     /// A publisher that has published nothing yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts {
-            host,
-            clock,
-            networks,
-            interfaces,
-            processes,
-            certificates,
-            policy,
-            policy_version,
-            hub,
-            metrics,
-        } = parts;
         Publisher {
-            host,
-            clock,
-            networks,
-            interfaces,
-            processes,
-            certificates,
+            parts,
             findings: FindingBook::default(),
-            policy,
-            policy_version,
-            hub,
-            metrics,
             now: Timestamp::default(),
             orders: Vec::new(),
             spent: Duration::ZERO,
@@ -166,7 +127,7 @@ impl Publisher {
     /// Repeats what [`Publisher::missed`] said.
     pub fn repeat_missed(&self) {
         if let Some(gap) = &self.missed {
-            self.hub.repeat(Record::Gap(Arc::clone(gap)));
+            self.parts.hub.repeat(Record::Gap(Arc::clone(gap)));
         }
     }
 
@@ -180,23 +141,23 @@ impl Publisher {
         let mut record = self.compose(connection, &holders);
         self.judge(connection, &mut record);
         record.revision = revision;
-        self.hub.repeat(Record::Connection(Arc::new(record)));
+        self.parts.hub.repeat(Record::Connection(Arc::new(record)));
     }
 
     fn compose(&self, connection: &Connection, holders: &Holders) -> ConnectionRecord {
         let around = Surroundings {
-            host: &self.host,
-            clock: self.clock,
-            networks: &self.networks,
-            interfaces: &self.interfaces,
+            host: &self.parts.host,
+            clock: self.parts.clock,
+            networks: &self.parts.networks,
+            interfaces: &self.parts.interfaces,
         };
         compose(connection, holders, &self.chains(connection), &around)
     }
 
     fn chains(&self, connection: &Connection) -> Chains {
         Chains {
-            client: self.certificates.chain(connection.chain(Role::Client)),
-            server: self.certificates.chain(connection.chain(Role::Server)),
+            client: self.parts.certificates.chain(connection.chain(Role::Client)),
+            server: self.parts.certificates.chain(connection.chain(Role::Server)),
         }
     }
 
@@ -204,10 +165,10 @@ impl Publisher {
         let chains = self.chains(connection);
         let subject =
             Subject { connection: record, client_chain: &chains.client, server_chain: &chains.server };
-        let findings = verdict::judge(subject, &self.policy, self.clock.wall(self.now));
+        let findings = verdict::judge(subject, &self.parts.policy, self.parts.clock.wall(self.now));
         record.findings = findings.iter().map(|finding| finding.code.as_str().to_owned()).collect();
         record.findings.dedup();
-        record.policy_version = Some(self.policy_version.clone());
+        record.policy_version = Some(self.parts.policy_version.clone());
         findings
     }
 
@@ -218,7 +179,7 @@ impl Publisher {
             .enumerate()
             .map(|(index, holder)| match known.get(index) {
                 Some(known) if known.executable_unknown.is_none() => Arc::clone(known),
-                _ => self.processes.resolve(&holder.task, self.now),
+                _ => self.parts.processes.resolve(&holder.task, self.now),
             })
             .collect()
     }
@@ -244,8 +205,8 @@ impl Publisher {
     }
 
     fn publish(&self, record: Record) {
-        self.metrics.record(&record);
-        self.hub.publish(record);
+        self.parts.metrics.record(&record);
+        self.parts.hub.publish(record);
     }
 }
 
@@ -259,9 +220,9 @@ impl Sink for Publisher {
     }
 
     fn certificate(&mut self, der: &Bytes, fingerprint: Fingerprint, role: Role) {
-        let now = self.clock.wall(self.now);
-        if let Some(record) = self.certificates.meet(der, fingerprint, role, now) {
-            self.metrics.certificate(record.parse_error.is_none());
+        let now = self.parts.clock.wall(self.now);
+        if let Some(record) = self.parts.certificates.meet(der, fingerprint, role, now) {
+            self.parts.metrics.certificate(record.parse_error.is_none());
             self.publish(Record::Certificate(record));
         }
     }
@@ -270,9 +231,9 @@ impl Sink for Publisher {
         let last = stage == Stage::Final;
         if last && connection.handshake_shipped > 0 {
             let beyond = connection.shipped - connection.handshake_shipped;
-            self.metrics.shipped(connection.handshake_shipped, beyond);
+            self.parts.metrics.shipped(connection.handshake_shipped, beyond);
         }
-        if self.hub.subscribers() == 0 && self.pass_unread(connection, last) {
+        if self.parts.hub.subscribers() == 0 && self.pass_unread(connection, last) {
             return;
         }
         let started = Instant::now();
@@ -297,17 +258,17 @@ impl Sink for Publisher {
             // A connection counts once, with its first verdict.
             let counts = !counted && record.decided.is_some();
             if counts {
-                self.metrics.connection(&record);
+                self.parts.metrics.connection(&record);
                 if let Some(decided) = connection.decided {
                     let latency = Duration::from_nanos(decided.since(connection.key.opened));
-                    self.metrics.decided_after(latency);
+                    self.parts.metrics.decided_after(latency);
                 }
                 if let Some(reason) = &record.capture_reason {
-                    self.metrics.truncated(reason);
+                    self.parts.metrics.truncated(reason);
                 }
                 for finding in &findings {
-                    let now = self.clock.wall(self.now);
-                    self.metrics.finding(
+                    let now = self.parts.clock.wall(self.now);
+                    self.parts.metrics.finding(
                         finding.code.as_str(),
                         finding.severity,
                         finding.exception.is_some(),

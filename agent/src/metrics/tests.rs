@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::event::Timestamp;
+use crate::record::sample;
 use crate::record::{
-    Authentication, CONNECTION_SCHEMA, ConfidenceRecord, DirectionBytes, Encryption, EndpointRecord,
-    EvidenceRecord, GAP_SCHEMA, GapRecord, Scope, Severity, SideName, TlsRecord, WallTime,
+    Authentication, EndpointRecord, EvidenceRecord, GAP_SCHEMA, GapRecord, Scope, Severity, SideName,
+    TlsRecord, WallTime,
 };
 
 const CODES: &[&str] = &["unauthenticated_east_west", "server_only_tls_east_west"];
@@ -23,23 +24,8 @@ const SAMPLE: ProcessSample = ProcessSample {
 
 fn connection() -> ConnectionRecord {
     ConnectionRecord {
-        schema: CONNECTION_SCHEMA.to_owned(),
-        id: "0".to_owned(),
-        revision: 0,
         r#final: true,
-        session_id: None,
-        host: None,
-        host_id: None,
-        boot_id: None,
-        agent_version: None,
-        source: "live".to_owned(),
-        file: None,
-        opened: WallTime(0),
-        decided: None,
-        closed: None,
-        close_reason: None,
         scope: Scope::EastWest,
-        interface: None,
         client: EndpointRecord { process_unknown: Some("remote".to_owned()), ..EndpointRecord::default() },
         server: EndpointRecord {
             process_unknown: Some("never_accepted".to_owned()),
@@ -47,8 +33,6 @@ fn connection() -> ConnectionRecord {
         },
         observed_from: vec![SideName::Server],
         protocol: "tls".to_owned(),
-        upgraded_from: None,
-        encryption: Encryption::Tls,
         authentication: Authentication::Unknown,
         evidence: EvidenceRecord {
             server: EvidenceName::Inferred,
@@ -56,36 +40,12 @@ fn connection() -> ConnectionRecord {
             reason: Some("early_data".to_owned()),
             disagreement: None,
         },
-        confidence: ConfidenceRecord { server: None, client: None },
-        credential_in_clear: None,
-        cleartext_examined: DirectionBytes::default(),
-        capture_complete: true,
-        capture_reason: None,
         tls: Some(TlsRecord {
-            version_offered: None,
             version: Some("1.3".to_owned()),
-            cipher_suite: None,
-            cipher_suite_id: None,
-            group: None,
-            server_name: None,
-            alpn_offered: Vec::new(),
-            alpn: None,
-            ja4: None,
-            resumed: "no".to_owned(),
-            early_data: false,
-            hello_retry_request: false,
-            encrypted_client_hello: false,
-            ocsp_staple: false,
-            client_authentication: "unknown".to_owned(),
-            client_authentication_outcome: None,
-            alerts: Vec::new(),
-            history: String::new(),
             handshake: "failed".to_owned(),
+            ..sample::tls()
         }),
-        findings: Vec::new(),
-        authorization: None,
-        policy_version: None,
-        bytes: None,
+        ..sample::connection(1)
     }
 }
 

@@ -11,6 +11,8 @@ use serde::Serialize;
 mod certificate;
 mod connection;
 mod finding;
+#[cfg(test)]
+pub(crate) mod sample;
 mod time;
 
 pub use certificate::{CERTIFICATE_SCHEMA, CertificateRecord, SubjectAlternativeNames};

@@ -10,48 +10,13 @@ fn endpoint(address: &str, port: u16) -> EndpointRecord {
 }
 
 fn connection(authentication: Authentication) -> ConnectionRecord {
-    let none = EvidenceRecord {
-        server: EvidenceName::None,
-        client: EvidenceName::None,
-        reason: None,
-        disagreement: None,
-    };
     ConnectionRecord {
-        schema: CONNECTION_SCHEMA.to_owned(),
-        id: "one".to_owned(),
-        revision: 0,
-        r#final: false,
-        session_id: None,
-        host: None,
-        host_id: None,
-        boot_id: None,
-        agent_version: None,
-        source: "live".to_owned(),
-        file: None,
         opened: OPENED,
-        decided: None,
-        closed: None,
-        close_reason: None,
         scope: Scope::EastWest,
-        interface: None,
         client: endpoint("10.0.0.1", 40_000),
         server: endpoint("10.0.0.2", 5432),
-        observed_from: vec![],
-        protocol: "http/1".to_owned(),
-        upgraded_from: None,
-        encryption: Encryption::None,
         authentication,
-        evidence: none,
-        confidence: ConfidenceRecord { server: None, client: None },
-        credential_in_clear: None,
-        cleartext_examined: DirectionBytes::default(),
-        capture_complete: true,
-        capture_reason: None,
-        tls: None,
-        findings: vec![],
-        authorization: None,
-        policy_version: None,
-        bytes: None,
+        ..sample::connection(1)
     }
 }
 
@@ -62,23 +27,8 @@ fn over_tls(authentication: Authentication, version: &str, client_authentication
     record.tls = Some(TlsRecord {
         version_offered: Some("1.3".to_owned()),
         version: Some(version.to_owned()),
-        cipher_suite: None,
-        cipher_suite_id: None,
-        group: None,
-        server_name: None,
-        alpn_offered: vec![],
-        alpn: None,
-        ja4: None,
-        resumed: "no".to_owned(),
-        early_data: false,
-        hello_retry_request: false,
-        encrypted_client_hello: false,
-        ocsp_staple: false,
         client_authentication: client_authentication.to_owned(),
-        client_authentication_outcome: None,
-        alerts: vec![],
-        history: String::new(),
-        handshake: "complete".to_owned(),
+        ..sample::tls()
     });
     record
 }

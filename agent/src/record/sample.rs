@@ -1,6 +1,6 @@
-//! A record for tests.
+//! Records for tests: nothing is known of them but what the test says.
 
-use crate::record::*;
+use super::*;
 
 /// A connection of which nothing is known.
 pub(crate) fn connection(number: u32) -> ConnectionRecord {
@@ -46,5 +46,30 @@ pub(crate) fn connection(number: u32) -> ConnectionRecord {
         authorization: None,
         policy_version: None,
         bytes: None,
+    }
+}
+
+/// TLS of which nothing is known but that the handshake is over.
+pub(crate) fn tls() -> TlsRecord {
+    TlsRecord {
+        version_offered: None,
+        version: None,
+        cipher_suite: None,
+        cipher_suite_id: None,
+        group: None,
+        server_name: None,
+        alpn_offered: vec![],
+        alpn: None,
+        ja4: None,
+        resumed: "no".into(),
+        early_data: false,
+        hello_retry_request: false,
+        encrypted_client_hello: false,
+        ocsp_staple: false,
+        client_authentication: "unknown".into(),
+        client_authentication_outcome: None,
+        alerts: vec![],
+        history: String::new(),
+        handshake: "complete".into(),
     }
 }
