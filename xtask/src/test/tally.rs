@@ -17,6 +17,8 @@ pub struct Tally {
     /// Names in the list that is being read, between `failures:` and the result; cargo prints the
     /// heading twice, and only the second list is names.
     pending: Vec<String>,
+    /// The list is one of failures: with `--show-output` cargo lists successes in the same way.
+    lists_failures: bool,
 }
 
 impl Tally {
@@ -27,9 +29,11 @@ impl Tally {
             self.failed += failed;
             self.counted = true;
             self.failures.append(&mut self.pending);
-        } else if line == "failures:" {
+            self.lists_failures = false;
+        } else if line == "failures:" || line == "successes:" {
             self.pending.clear();
-        } else if let Some(name) = listed_name(line) {
+            self.lists_failures = line == "failures:";
+        } else if let Some(name) = listed_name(line).filter(|_| self.lists_failures) {
             self.pending.push(name.to_owned());
         } else if let Some(reason) = skip_reason(line) {
             self.skipped.push(reason.to_owned());
@@ -98,6 +102,25 @@ fn skip_reason(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_that_passed_are_not_listed_as_failed() {
+        let tally = tally(
+            &[
+                "successes:",
+                "",
+                "    a::b",
+                "",
+                "failures:",
+                "",
+                "    c::d",
+                "",
+                "test result: FAILED. 1 passed; 1 failed; 0",
+            ],
+            false,
+        );
+        assert_eq!(tally.failures, ["c::d"]);
+    }
 
     fn tally(lines: &[&str], success: bool) -> Tally {
         let mut tally = Tally::default();
