@@ -254,3 +254,62 @@ fn byte_counts(connection: &Connection) -> Option<(u64, u64)> {
     let server = count(Role::Server, Travel::Sent).max(count(Role::Client, Travel::Received))?;
     Some((client, server))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{ClientOutcome, HandshakeState, ServerAuthentication, SessionHandle, UnknownReason};
+
+    const TICKET: SessionHandle = SessionHandle([1; 32]);
+    const ID: SessionHandle = SessionHandle([2; 32]);
+
+    fn began(serial: u64, server: &str) -> Origin {
+        Origin {
+            connection: ConnectionKey { opened: Timestamp(0), serial },
+            server: Some(server.parse().unwrap()),
+            authentication: Authentication::Mutual,
+            client_chain: vec![],
+            server_chain: vec![],
+        }
+    }
+
+    fn resuming() -> TlsFacts {
+        TlsFacts {
+            session_resumed: Some(TICKET),
+            session_echoed: Some(ID),
+            server_authentication: ServerAuthentication::Resumed,
+            handshake: HandshakeState::Complete,
+            ..TlsFacts::default()
+        }
+    }
+
+    #[test]
+    fn a_session_counts_only_at_its_own_server() {
+        let mut sessions = Sessions::new(8);
+        sessions.remember(TICKET, began(1, "10.0.0.2:443"));
+        let at = |server: &str| origin(&resuming(), Some(server.parse().unwrap()), &sessions).is_some();
+        assert!(at("10.0.0.2:443"));
+        assert!(!at("10.0.0.3:443"));
+    }
+
+    #[test]
+    fn a_ticket_and_a_session_id_of_different_origins_leave_open_which_was_taken() {
+        let server = Some("10.0.0.2:443".parse().unwrap());
+        for (serial, agrees) in [(1, true), (2, false)] {
+            let mut sessions = Sessions::new(8);
+            sessions.remember(TICKET, began(1, "10.0.0.2:443"));
+            sessions.remember(ID, began(serial, "10.0.0.2:443"));
+            assert_eq!(origin(&resuming(), server, &sessions).is_some(), agrees);
+        }
+    }
+
+    #[test]
+    fn a_replayed_ticket_is_no_mutual_authentication() {
+        let origin = began(1, "10.0.0.2:443");
+        let replayed = Conclusion::of_tls(&resuming(), Some(&origin));
+        assert_eq!(replayed.authentication, Authentication::Unknown);
+        assert_eq!(replayed.reason, Some(UnknownReason::OutcomeNotVisible));
+        let taken = TlsFacts { client_outcome: ClientOutcome::Accepted, ..resuming() };
+        assert_eq!(Conclusion::of_tls(&taken, Some(&origin)).authentication, Authentication::Mutual);
+    }
+}

@@ -115,6 +115,11 @@ fn asked(socket: SocketCookie, pid: u32, pair: AddressPair, multipath: bool) -> 
     Event::PeerAsked(PeerAsked { at, socket, task: task(pid), pair, netns, multipath })
 }
 
+fn released(at: u64, task: Task) -> Event {
+    let (at, pair, netns) = (Timestamp(at), client_pair().mirrored(), NetworkNamespace(5));
+    Event::Released(Released { at, socket: SERVER, task, pair, netns, multipath: false })
+}
+
 fn connect(pid: u32, dialled: &str) -> Event {
     let (at, netns) = (Timestamp(1), NetworkNamespace(5));
     Event::Connect(Connect { at, socket: CLIENT, task: task(pid), dialled: address(dialled), netns })
@@ -277,18 +282,11 @@ fn data_that_the_listening_socket_saw_belongs_to_the_accepted_one() {
 fn who_accepted_without_asking_is_known_from_the_release_or_the_listener() {
     let (mut table, mut seen) = (table(), Seen::default());
     let pair = client_pair().mirrored();
-    let released = Released {
-        at: Timestamp(7),
-        socket: SERVER,
-        task: task(300),
-        pair,
-        netns: NetworkNamespace(5),
-        multipath: false,
-    };
+    let released = released(7, task(300));
     feed(
         &mut table,
         &mut seen,
-        &[established(2, SERVER, Role::Server, pair), Event::Released(released), closed(8, SERVER, 0, 0)],
+        &[established(2, SERVER, Role::Server, pair), released, closed(8, SERVER, 0, 0)],
     );
     assert_eq!(seen.connections.last().unwrap().2[..], [(300, HolderRole::LastHolder, OwnerSource::Release)]);
 
@@ -313,18 +311,11 @@ fn who_accepted_without_asking_is_known_from_the_release_or_the_listener() {
 fn a_release_after_the_end_still_names_who_held_it() {
     let (mut table, mut seen) = (table(), Seen::default());
     let pair = client_pair().mirrored();
-    let released = Released {
-        at: Timestamp(9),
-        socket: SERVER,
-        task: task(300),
-        pair,
-        netns: NetworkNamespace(5),
-        multipath: false,
-    };
+    let released = released(9, task(300));
     table.handle(&established(2, SERVER, Role::Server, pair), &mut seen);
     table.handle(&closed(8, SERVER, 0, 0), &mut seen);
     assert!(seen.finals().is_empty());
-    table.handle(&Event::Released(released), &mut seen);
+    table.handle(&released, &mut seen);
     assert_eq!(seen.finals().len(), 1);
     assert_eq!(seen.connections.last().unwrap().2[..], [(300, HolderRole::LastHolder, OwnerSource::Release)]);
 }
@@ -334,18 +325,11 @@ fn a_kernel_thread_never_owns_a_connection() {
     let (mut table, mut seen) = (table(), Seen::default());
     let pair = client_pair().mirrored();
     let task = Task { kernel_thread: true, ..task(2) };
-    let released = Released {
-        at: Timestamp(7),
-        socket: SERVER,
-        task,
-        pair,
-        netns: NetworkNamespace(5),
-        multipath: false,
-    };
+    let released = released(7, task);
     feed(
         &mut table,
         &mut seen,
-        &[established(2, SERVER, Role::Server, pair), Event::Released(released), closed(8, SERVER, 0, 0)],
+        &[established(2, SERVER, Role::Server, pair), released, closed(8, SERVER, 0, 0)],
     );
     assert!(seen.connections.last().unwrap().2.is_empty());
 }
