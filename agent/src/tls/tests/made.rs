@@ -140,6 +140,17 @@ fn a_certificate_rejected_in_clear_is_presented_and_rejected() {
 }
 
 #[test]
+fn a_client_certificate_that_no_server_asked_for_is_a_contradiction() {
+    let chain = [0, 0, 7, 0, 0, 4, 0x30, 2, 5, 0];
+    let script = classic(0x0303, 0xc02f)
+        .server([handshake(11, &chain), handshake(14, &[])].concat())
+        .client([handshake(11, &chain), handshake(16, &[1, 0]), handshake(15, &[4, 3]), finish()].concat())
+        .server(finish());
+    let expected = ClientAuthentication::Unknown(UnknownReason::Contradiction);
+    assert_eq!(script.facts().client_authentication, expected);
+}
+
+#[test]
 fn a_status_and_tickets_in_clear_are_noted() {
     let chain = [0, 0, 7, 0, 0, 4, 0x30, 2, 5, 0];
     let ticket = [0, 0, 1, 44, 0, 3, 1, 2, 3];
