@@ -154,7 +154,8 @@ impl Agent {
         until("the agent's socket", PATIENCE, || Ok(socket.exists().then_some(())))
             .with_context(|| format!("the log of the agent:\n{}", daemon.output()))?;
         let mut command = agent_command()?;
-        command.args(["watch", "--json", "--socket"]).arg(&socket);
+        // What was said before the watch came is repeated to it: the gap of a daemon that had been killed.
+        command.args(["watch", "--json", "--open", "--socket"]).arg(&socket);
         command.stdout(Stdio::piped()).stdin(Stdio::null());
         let mut child = on_lasting_thread(move || command.spawn())?.context("start watch")?;
         records.read_from(child.stdout.take().context("output of watch")?);
