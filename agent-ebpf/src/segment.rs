@@ -55,6 +55,10 @@ fn egress(context: SkBuffContext) -> i32 {
 
 #[inline(always)]
 fn observe<const SENT: bool>(skb: *mut __sk_buff) {
+    // The socket that sent it is on this host, and its egress has shipped it already.
+    if !SENT && field!(skb, ifindex) == LOOPBACK && loopback_once() {
+        return;
+    }
     let socket = field!(skb, __bindgen_anon_2.sk);
     if socket.is_null() {
         return;
@@ -68,10 +72,6 @@ fn observe<const SENT: bool>(skb: *mut __sk_buff) {
                 to_listener(skb, state.netns);
             }
         }
-        // The socket that sent it is on this host, and its egress has shipped it already.
-        Some(state) if !SENT && field!(skb, ifindex) == LOOPBACK && loopback_once() => {
-            take_decision(unsafe { bpf_get_socket_cookie(skb.cast()) }, state);
-        }
         Some(state) => undecided::<SENT>(skb, state),
         None => stranger::<SENT>(skb, socket),
     }
@@ -80,6 +80,12 @@ fn observe<const SENT: bool>(skb: *mut __sk_buff) {
 /// A packet of a socket that is still looked at.
 #[inline(always)]
 fn undecided<const SENT: bool>(skb: *mut __sk_buff, state: &mut Socket) {
+    let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
+    // Before the headers are read: a socket that only acknowledges sends no payload that would take it up.
+    take_decision(cookie, state);
+    if state.decided != 0 {
+        return;
+    }
     let packet = match parse(skb) {
         Parsed::Tcp(packet) => packet,
         Parsed::Other => return,
@@ -92,7 +98,6 @@ fn undecided<const SENT: bool>(skb: *mut __sk_buff, state: &mut Socket) {
         if SENT && state.role == 0 && joins(skb, packet.header + 20, packet.payload) {
             state.role = SUBFLOW;
             state.decided = 1;
-            let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
             let Some(record) = reserve::<Header>() else { return };
             unsafe {
                 *record = header(kind::SUBFLOW, 0, cookie, state.netns);
@@ -102,11 +107,6 @@ fn undecided<const SENT: bool>(skb: *mut __sk_buff, state: &mut Socket) {
         }
     }
     if packet.length == 0 {
-        return;
-    }
-    let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
-    take_decision(cookie, state);
-    if state.decided != 0 {
         return;
     }
     let direction = if SENT { &mut state.sent } else { &mut state.received };

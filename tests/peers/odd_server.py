@@ -90,10 +90,12 @@ def plain(listener):
 def main():
     manner, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, IPPROTO_MPTCP if manner == "mptcp" else 0)
+    listener = socket.socket(family, socket.SOCK_STREAM, IPPROTO_MPTCP if manner.startswith("mptcp") else 0)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if manner == "defer_accept":
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 10)
+    if manner == "fast_open":
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 16)
     listener.bind((address, port))
     listener.listen(512)
     {

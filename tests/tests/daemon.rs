@@ -270,6 +270,12 @@ fn the_metrics_page_satisfies_promtool_and_nothing_else_is_served() -> Result<()
     let (status, page) = agent.http("GET", "/metrics")?;
     assert_eq!(status, 200);
     assert!(page.contains("countersign_connections_total"), "{page}");
+    for table in ["connections", "sessions", "processes", "certificates", "findings", "decisions"] {
+        for number in ["entries", "bound"] {
+            let sample = format!("countersign_table_{number}{{table=\"{table}\"}}");
+            assert!(page.contains(&sample), "no {sample} in\n{page}");
+        }
+    }
     let file = Testbed::shared().folder("metrics")?.join("page");
     std::fs::write(&file, &page)?;
     let output = Command::new("promtool")

@@ -21,15 +21,16 @@ use crate::verdict::Policy;
 
 /// Events handled in one go: bounds the time between two looks at commands and clock.
 const BATCH: usize = 4096;
-/// Pause between two drains while there is work. Measured with new TLS connections over loopback: 0.5 ms costs the host
-/// about twice as much as 1 ms (more wake-ups, fewer sockets that end within one batch), 2 ms lets most answers that
-/// follow a handshake at once leave the kernel.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Pause between two drains while there is work. Measured with new TLS connections over loopback: at 0.6 ms six of ten
+/// decisions reach the kernel before a tenth of the handshake's size has followed it, at 1 ms four; the agent's own
+/// processor time grows by less than a tenth from 1 ms to 0.5 ms.
+const PAUSE: Duration = Duration::from_micros(600);
 /// Longest wait for the source.
 const IDLE: Duration = Duration::from_millis(500);
 /// Between two looks at everything that only time changes.
 const TICK: Duration = Duration::from_secs(1);
-/// Between two readings of the host's own addresses and interfaces, and two returns of unused memory.
+/// Between two readings of the host's own addresses and interfaces, two counts of the kernel's decisions, and two returns of
+/// unused memory.
 const LEARN: Duration = Duration::from_secs(30);
 /// Shortest time between two passes of the iterator: a pass visits every open file of the host.
 const PASS: Duration = Duration::from_secs(5);
@@ -332,6 +333,10 @@ impl Engine {
         if let Err(error) = self.publisher.parts.networks.learn_own() {
             tracing::warn!(%error, "cannot list this host's addresses: the last known ones are used");
         }
+        let (waiting, bound) = self.source.decisions_waiting();
+        let metrics = &self.publisher.parts.metrics;
+        metrics.table("decisions", waiting, bound);
+        metrics.table_evictions("decisions", self.losses.refused_decisions);
     }
 
     fn measure(&self) {

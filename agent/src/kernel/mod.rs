@@ -31,7 +31,7 @@ use aya::{
     Ebpf,
     maps::{HashMap, MapData, MapError, PerCpuArray},
 };
-use countersign_common::{RING_BYTES, START_BUDGET, counter};
+use countersign_common::{DECISIONS_MAX, RING_BYTES, START_BUDGET, counter};
 
 pub use clock::{Clock, clock};
 pub use cookie::own_network_namespace;
@@ -75,6 +75,8 @@ pub struct Losses {
     pub ring_full: u64,
     /// Sockets for which the kernel had no storage, and decisions that found no room.
     pub table_full: u64,
+    /// Only the decisions among them.
+    pub refused_decisions: u64,
     /// Packets that could not be read or placed.
     pub unreadable: u64,
     /// Records that did not decode.
@@ -191,6 +193,11 @@ impl KernelSource {
         let _gone: Result<(), MapError> = self.decisions.remove(&socket.0);
     }
 
+    /// Decisions that no packet has taken up yet, and how many there is room for. Asks the kernel once per entry.
+    pub fn decisions_waiting(&self) -> (usize, usize) {
+        (self.decisions.keys().take(DECISIONS_MAX).filter(Result::is_ok).count(), DECISIONS_MAX)
+    }
+
     /// Totals since the start.
     pub fn losses(&mut self) -> Losses {
         let total =
@@ -198,6 +205,7 @@ impl KernelSource {
         Losses {
             ring_full: total(counter::RING_FULL),
             table_full: total(counter::TABLE_FULL) + self.refused_decisions,
+            refused_decisions: self.refused_decisions,
             unreadable: total(counter::UNREADABLE),
             malformed: self.ring.malformed(),
             bytes_shipped: total(counter::BYTES_SHIPPED),

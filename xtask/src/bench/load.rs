@@ -28,6 +28,10 @@ pub struct Run {
     /// Work per second of processor time: the same on a machine that has nothing else to do, and less
     /// disturbed on one that has.
     pub efficiency: f64,
+    /// Processor time of server, client and agent.
+    pub spent: Duration,
+    /// The agent's part of it.
+    pub agent: Duration,
 }
 
 /// A server and what its client does.
@@ -86,17 +90,13 @@ impl Load {
 
     /// Loads for this time. The processor time of the server, of the client, and of `agent` counts.
     pub fn run(&self, length: Duration, agent: Option<u32>) -> Result<Run> {
-        let own_time = || -> Result<Duration> {
-            let mut total = processor_time(self.server.id())? + client_time()?;
-            if let Some(agent) = agent {
-                total += processor_time(agent)?;
-            }
-            Ok(total)
-        };
-        let before = own_time()?;
+        let of_agent = || agent.map_or(Ok(Duration::ZERO), processor_time);
+        let of_load = || -> Result<Duration> { Ok(processor_time(self.server.id())? + client_time()?) };
+        let before = (of_load()?, of_agent()?);
         let rate = self.rate(length)?;
-        let spent = own_time()?.saturating_sub(before);
-        Ok(Run { rate, efficiency: rate * length.as_secs_f64() / spent.as_secs_f64() })
+        let agent = of_agent()?.saturating_sub(before.1);
+        let spent = of_load()?.saturating_sub(before.0) + agent;
+        Ok(Run { rate, efficiency: rate * length.as_secs_f64() / spent.as_secs_f64(), spent, agent })
     }
 
     fn rate(&self, length: Duration) -> Result<f64> {

@@ -4,6 +4,7 @@
 //! and without the agent take turns, the order within a pair takes turns too, and what counts is the
 //! median of the pairs. Everything is on loopback: both ends of every connection pay.
 
+mod accounted;
 mod agent;
 mod handshake;
 mod holder;
@@ -168,5 +169,6 @@ fn compare(subject: Subject, folder: &Path, options: &Options, shipped: &mut Shi
         };
         println!("{}", pairs.add(without, with));
     }
+    pairs.accounted = Some(accounted::account(&load, length, folder)?);
     Ok(pairs)
 }
