@@ -1,12 +1,15 @@
-//! Cleartext: the first bytes of a connection that is not TLS → the name of its protocol.
+//! Cleartext: the first bytes of a connection that is not TLS → the name of its protocol, and what matters in its opening.
 //!
-//! Enters: a bounded prefix of each direction. Leaves: a [`Name`], three-valued: found, certainly none of those
-//! known, or not yet. Decides by bytes, never by ports, and by either direction, since some protocols begin
-//! with the server. Refuses: keeping what it read, and everything behind the first line.
+//! Enters: a bounded prefix of each direction. Leaves: an [`Examination`]: the [`Name`], three-valued (found, certainly none of those
+//! known, or not yet), whether a credential crossed in clear, and where the protocol switched to something else,
+//! most often TLS. Decides by bytes, never by ports, and by both directions, since some protocols begin
+//! with the server. Refuses: keeping what it read. A credential's value never leaves the function that saw it.
 //!
-//! A protocol is one file with one function from prefixes to [`Match`], and one row in [`PROTOCOLS`].
+//! A protocol is one file with one function from prefixes to [`Match`], if its opening matters another to a
+//! [`Dialogue`], and one row in [`PROTOCOLS`].
 
 mod http;
+mod name;
 mod ssh;
 
 #[cfg(any(test, fuzzing))]
@@ -14,16 +17,13 @@ pub mod fuzz;
 #[cfg(test)]
 mod tests;
 
-/// An application protocol in clear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// HTTP/1.0 and 1.1 (RFC 9112).
-    Http1,
-    /// HTTP/2 with prior knowledge (RFC 9113 section 3.3).
-    Http2,
-    /// SSH (RFC 4253).
-    Ssh,
-}
+pub use name::{Credential, Protocol, Upgrade};
+
+use crate::tls::PEEK;
+
+/// Bytes of each direction that are looked at in a protocol that can switch to TLS or authenticate in clear: greetings,
+/// capabilities and a few commands, or the header of a request.
+pub const LOOK: usize = 4096;
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,37 @@ pub enum Name {
     Incomplete,
 }
 
+/// Where a protocol has made room for another, as both sides agreed: what follows in each direction belongs to that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switch {
+    /// Which did.
+    pub from: Upgrade,
+    /// Bytes of the client before the switch.
+    pub client: usize,
+    /// Bytes of the server before the switch.
+    pub server: usize,
+}
+
+/// What the opening of a recognised protocol says so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dialogue {
+    /// The first credential that crossed in clear.
+    pub credential: Option<Credential>,
+    /// The switch to something else, once both sides agreed.
+    pub switch: Option<Switch>,
+    /// Nothing that follows can change either.
+    pub over: bool,
+}
+
+/// What is known of two prefixes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Examination {
+    /// What it is.
+    pub name: Name,
+    /// What was said.
+    pub dialogue: Dialogue,
+}
+
 /// Whether prefixes fit one protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Match {
@@ -44,39 +75,49 @@ enum Match {
     NotYet,
 }
 
-type Recognise = fn(client: &[u8], server: &[u8]) -> Match;
-
-/// In order of precedence.
-const PROTOCOLS: [(Protocol, Recognise); 3] =
-    [(Protocol::Http2, http::http2), (Protocol::Http1, http::http1), (Protocol::Ssh, ssh::ssh)];
-
-impl Protocol {
-    /// As the public record names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Protocol::Http1 => "http/1",
-            Protocol::Http2 => "http/2",
-            Protocol::Ssh => "ssh",
-        }
-    }
-
-    /// It encrypts and authenticates in its own way after its opening in clear.
-    pub fn protects_itself(self) -> bool {
-        matches!(self, Protocol::Ssh)
-    }
+/// What is known of one protocol.
+struct Row {
+    protocol: Protocol,
+    recognise: fn(client: &[u8], server: &[u8]) -> Match,
+    /// Reads at most [`LOOK`] bytes of each direction of a recognised connection.
+    listen: fn(client: &[u8], server: &[u8]) -> Dialogue,
 }
 
-/// Names the protocol of two prefixes. Empty ones are incomplete.
+/// In order of precedence.
+const PROTOCOLS: &[Row] = &[
+    Row { protocol: Protocol::Http2, recognise: http::http2, listen: nothing },
+    Row { protocol: Protocol::Http1, recognise: http::http1, listen: nothing },
+    Row { protocol: Protocol::Ssh, recognise: ssh::ssh, listen: nothing },
+];
+
+/// Of a protocol whose opening holds nothing of interest.
+fn nothing(_client: &[u8], _server: &[u8]) -> Dialogue {
+    Dialogue { over: true, ..Dialogue::default() }
+}
+
+/// Names the protocol of two prefixes and listens to its opening. Looks at no more than [`LOOK`] bytes of each.
+pub fn examine(client: &[u8], server: &[u8]) -> Examination {
+    let (client, server) = (&client[..client.len().min(LOOK)], &server[..server.len().min(LOOK)]);
+    let (name, row) = find(&client[..client.len().min(PEEK)], &server[..server.len().min(PEEK)]);
+    let dialogue = row.map(|row| (row.listen)(client, server)).unwrap_or_default();
+    Examination { name, dialogue }
+}
+
+/// Names the protocol of two prefixes of at most [`PEEK`] bytes. Empty ones are incomplete.
 pub fn name(client: &[u8], server: &[u8]) -> Name {
+    find(client, server).0
+}
+
+fn find(client: &[u8], server: &[u8]) -> (Name, Option<&'static Row>) {
     let mut undecided = client.is_empty();
-    for (protocol, recognise) in PROTOCOLS {
-        match recognise(client, server) {
-            Match::Yes => return Name::Found(protocol),
+    for row in PROTOCOLS {
+        match (row.recognise)(client, server) {
+            Match::Yes => return (Name::Found(row.protocol), Some(row)),
             Match::NotYet => undecided = true,
             Match::No => {}
         }
     }
-    if undecided { Name::Incomplete } else { Name::Unknown }
+    (if undecided { Name::Incomplete } else { Name::Unknown }, None)
 }
 
 /// Whether `bytes` begin with `wanted`, as far as they go.
