@@ -169,9 +169,11 @@ pub enum Version {
     Tls11,
     /// 0x0303
     Tls12,
+    /// 0x7e00 and a number: Google's experiments between drafts 18 and 22.
+    Tls13Experiment(u8),
     /// 0xfb00 and the number of a draft: Facebook's variants, which differ in what protects a record, not in its size.
     Tls13Facebook(u8),
-    /// 0x7f00 and the number of a draft of TLS 1.3.
+    /// 0x7f00 and the number of a draft of TLS 1.3; 0 for one before 16 that does not say which it is.
     Tls13Draft(u8),
     /// 0x0304
     Tls13,
@@ -180,7 +182,7 @@ pub enum Version {
 impl Version {
     /// TLS 1.3 in any form: what follows the ServerHello is encrypted.
     pub fn is_modern(self) -> bool {
-        matches!(self, Version::Tls13 | Version::Tls13Draft(_) | Version::Tls13Facebook(_))
+        self >= Version::Tls13Experiment(0)
     }
 
     /// As the public record names it.
@@ -192,6 +194,8 @@ impl Version {
             Version::Tls11 => "1.1".into(),
             Version::Tls12 => "1.2".into(),
             Version::Tls13 => "1.3".into(),
+            Version::Tls13Experiment(number) => format!("1.3-experiment-{number}").into(),
+            Version::Tls13Draft(0) => "1.3-draft".into(),
             Version::Tls13Draft(draft) => format!("1.3-draft-{draft}").into(),
             Version::Tls13Facebook(draft) => format!("1.3-fb-{draft}").into(),
         }

@@ -14,6 +14,8 @@ const MAX_ALPN: usize = 32;
 const MAX_EXTENSIONS: usize = 256;
 /// The last draft before RFC 8446.
 const LAST_DRAFT: u8 = 28;
+/// The last of Google's experiments.
+const LAST_EXPERIMENT: u8 = 2;
 /// The draft since which a ServerHello looks like one of TLS 1.2.
 const FIRST_FINAL_FORM: u8 = 22;
 /// SHA-256 of "HelloRetryRequest" (RFC 8446 section 4.1.3).
@@ -192,10 +194,13 @@ fn server_hello_of_draft(version: Version, body: &[u8]) -> Result<ServerHello, I
         Some((random, cipher_suite, cursor.vector16()?))
     };
     let (random, cipher_suite, extensions) = read().ok_or(IncompleteReason::Malformed)?;
-    // 0x0304 in this place means nothing (RFC 8446 section 4.1.3).
-    if version.has_final_form() {
-        return Err(IncompleteReason::Malformed);
-    }
+    let version = match version {
+        // Drafts before 16 called themselves final, and said which they were in an extension of their own.
+        Version::Tls13 => Version::Tls13Draft(0),
+        // In that place such a version means nothing.
+        version if version.has_final_form() => return Err(IncompleteReason::Malformed),
+        version => version,
+    };
     let mut hello = ServerHello { random, version: Some(version), cipher_suite, ..ServerHello::default() };
     hello.read_extensions(Some(extensions))?;
     Ok(hello)
@@ -235,7 +240,7 @@ impl ServerHello {
             }
             Some(())
         })?;
-        if matches!(self.version, Some(Version::Tls13Draft(_) | Version::Tls13Facebook(_))) {
+        if self.version != Some(Version::Tls13) {
             self.group = self.group.or(group_of_draft);
         }
         Ok(())
@@ -252,6 +257,7 @@ impl Version {
             (3, 2) => Some(Version::Tls11),
             (3, 3) => Some(Version::Tls12),
             (3, 4) => Some(Version::Tls13),
+            (0x7e, 1..=LAST_EXPERIMENT) => Some(Version::Tls13Experiment(low)),
             (0x7f, 1..=LAST_DRAFT) => Some(Version::Tls13Draft(low)),
             (0xfb, 1..=LAST_DRAFT) => Some(Version::Tls13Facebook(low)),
             _ => None,
