@@ -185,7 +185,9 @@ fn established(facts: &TlsFacts) -> Established {
 /// What a complete handshake without a pre-shared session established, both sides being known.
 fn certified(facts: &TlsFacts) -> (Authentication, Option<UnknownReason>) {
     let server_proved = match facts.server_authentication {
-        ServerAuthentication::Certificate | ServerAuthentication::Inferred => true,
+        ServerAuthentication::Certificate
+        | ServerAuthentication::RawPublicKey
+        | ServerAuthentication::Inferred => true,
         ServerAuthentication::ExternalPsk => return (Authentication::Psk, None),
         ServerAuthentication::Anonymous => false,
         ServerAuthentication::Resumed | ServerAuthentication::Unknown(_) => {
@@ -216,9 +218,9 @@ fn server_evidence(facts: &TlsFacts) -> (Evidence, Option<UnknownReason>) {
         ServerAuthentication::Inferred => {
             (Evidence::seen(Sight::InferredMedium, EvidenceName::Inferred), None)
         }
-        ServerAuthentication::Anonymous | ServerAuthentication::ExternalPsk => {
-            (Evidence::sure(EvidenceName::Handshake), None)
-        }
+        ServerAuthentication::Anonymous
+        | ServerAuthentication::ExternalPsk
+        | ServerAuthentication::RawPublicKey => (Evidence::sure(EvidenceName::Handshake), None),
         ServerAuthentication::Resumed => (Evidence::UNKNOWN, Some(origin_unknown(facts))),
         ServerAuthentication::Unknown(reason) => (Evidence::UNKNOWN, Some(reason)),
     }
@@ -229,13 +231,17 @@ fn client_evidence(facts: &TlsFacts) -> (Evidence, Option<UnknownReason>) {
         ClientAuthentication::NotRequested(sight) | ClientAuthentication::RequestedNoneSent(sight) => {
             (Evidence::seen(sight, EvidenceName::Handshake), None)
         }
+        // A bare key is no certificate.
+        ClientAuthentication::Presented(sight) if facts.client_public_key.is_some() => {
+            (Evidence::seen(sight, EvidenceName::Handshake), None)
+        }
         ClientAuthentication::Presented(sight) => (Evidence::seen(sight, EvidenceName::Certificate), None),
         ClientAuthentication::Unknown(reason) => (Evidence::UNKNOWN, Some(reason)),
     }
 }
 
 fn origin_unknown(facts: &TlsFacts) -> UnknownReason {
-    if facts.version == Some(tls::Version::Tls13) {
+    if facts.version.is_some_and(tls::Version::is_modern) {
         UnknownReason::ResumptionOriginNotVisible
     } else {
         UnknownReason::ResumptionOriginNotSeen
@@ -246,6 +252,64 @@ fn encryption(facts: &TlsFacts) -> Encryption {
     match facts.cipher_suite {
         Some(suite) if tls::suite_is_integrity_only(suite) => Encryption::IntegrityOnly,
         Some(_) => Encryption::Tls,
+        // SSLv2 chooses its cipher elsewhere.
+        None if facts.version == Some(tls::Version::Ssl2) && facts.handshake == HandshakeState::Complete => {
+            Encryption::Tls
+        }
         None => Encryption::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete(server: ServerAuthentication, client: ClientAuthentication) -> TlsFacts {
+        TlsFacts {
+            version: Some(tls::Version::Tls12),
+            cipher_suite: Some(0xc02b),
+            server_authentication: server,
+            client_authentication: client,
+            client_outcome: ClientOutcome::Accepted,
+            handshake: HandshakeState::Complete,
+            ..TlsFacts::default()
+        }
+    }
+
+    #[test]
+    fn raw_keys_on_both_sides_are_mutual_without_a_certificate_as_evidence() {
+        let facts = TlsFacts {
+            client_public_key: Some([1; 32]),
+            ..complete(ServerAuthentication::RawPublicKey, ClientAuthentication::Presented(Sight::Clear))
+        };
+        let conclusion = Conclusion::of_tls(&facts, None);
+        assert_eq!(conclusion.authentication, Authentication::Mutual);
+        assert_eq!(conclusion.server, Evidence::sure(EvidenceName::Handshake));
+        assert_eq!(conclusion.client, Evidence::sure(EvidenceName::Handshake));
+    }
+
+    #[test]
+    fn sslv2_is_encrypted_and_its_client_is_unknown() {
+        let reason = UnknownReason::VersionNotEvaluated;
+        let facts = TlsFacts {
+            version: Some(tls::Version::Ssl2),
+            cipher_suite: None,
+            ..complete(ServerAuthentication::Certificate, ClientAuthentication::Unknown(reason))
+        };
+        let conclusion = Conclusion::of_tls(&facts, None);
+        assert_eq!(
+            (conclusion.encryption, conclusion.authentication),
+            (Encryption::Tls, Authentication::Unknown)
+        );
+        assert_eq!(conclusion.reason, Some(reason));
+    }
+
+    #[test]
+    fn a_draft_that_is_not_read_is_never_called_server_only() {
+        let reason = UnknownReason::VersionNotEvaluated;
+        let unread = (ServerAuthentication::Unknown(reason), ClientAuthentication::Unknown(reason));
+        let facts = TlsFacts { version: Some(tls::Version::Tls13Draft(18)), ..complete(unread.0, unread.1) };
+        let conclusion = Conclusion::of_tls(&facts, None);
+        assert_eq!((conclusion.authentication, conclusion.reason), (Authentication::Unknown, Some(reason)));
     }
 }

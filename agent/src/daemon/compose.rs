@@ -220,15 +220,15 @@ fn certify(
 fn tls_record(facts: &TlsFacts) -> TlsRecord {
     let (client_authentication, outcome) = client_authentication(facts);
     TlsRecord {
-        version_offered: facts.version_offered.map(|version| version.as_str().to_owned()),
-        version: facts.version.map(|version| version.as_str().to_owned()),
+        version_offered: facts.version_offered.map(|version| version.name().into_owned()),
+        version: facts.version.map(|version| version.name().into_owned()),
         cipher_suite: facts.cipher_suite.and_then(tls::cipher_suite_name).map(str::to_owned),
         cipher_suite_id: facts.cipher_suite.map(|suite| format!("{suite:#06x}")),
         group: facts.group.map(|group| tls::group_name(group).map_or(format!("{group:#06x}"), str::to_owned)),
         server_name: facts.server_name.clone(),
         alpn_offered: facts.alpn_offered.clone(),
         alpn: facts.alpn.clone(),
-        ja4: None,
+        ja4: facts.ja4.map(|fingerprint| fingerprint.as_str().to_owned()),
         resumed: match facts.resumption {
             Resumption::No => "no",
             Resumption::SessionId => "session_id",
@@ -239,8 +239,22 @@ fn tls_record(facts: &TlsFacts) -> TlsRecord {
         .to_owned(),
         early_data: facts.early_data_sent,
         hello_retry_request: facts.hello_retry_request,
-        encrypted_client_hello: facts.encrypted_client_hello,
+        encrypted_client_hello: facts.encrypted_client_hello.is_some(),
+        encrypted_client_hello_form: facts.encrypted_client_hello.map(|form| form.as_str().to_owned()),
         ocsp_staple: facts.ocsp_staple,
+        delegated_credential_offered: facts.delegated_credential_offered,
+        certificate_compression_offered: facts
+            .certificate_compression_offered
+            .iter()
+            .map(|&algorithm| {
+                tls::compression_name(algorithm).map_or_else(|| format!("{algorithm:#06x}"), str::to_owned)
+            })
+            .collect(),
+        raw_public_key_offered: facts.raw_public_key_offered,
+        client_certificate_type: facts.client_certificate_type.map(|kind| kind.name().into_owned()),
+        server_certificate_type: facts.server_certificate_type.map(|kind| kind.name().into_owned()),
+        client_public_key_sha256: facts.client_public_key.map(|key| hex(&key)),
+        server_public_key_sha256: facts.server_public_key.map(|key| hex(&key)),
         client_authentication: client_authentication.to_owned(),
         client_authentication_outcome: outcome.map(str::to_owned),
         alerts: facts.alerts.iter().map(alert).collect(),
@@ -298,5 +312,37 @@ fn incomplete(reason: IncompleteReason) -> &'static str {
         IncompleteReason::MidStream => "mid_stream",
         IncompleteReason::Malformed => "malformed",
         IncompleteReason::Conflicting => "conflicting",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{CertificateType, EncryptedClientHello, Version};
+
+    #[test]
+    fn what_a_client_offered_is_printed_by_name() {
+        let facts = TlsFacts {
+            version: Some(Version::Tls13Draft(28)),
+            encrypted_client_hello: Some(EncryptedClientHello::OuterOrGrease),
+            certificate_compression_offered: vec![2, 9],
+            server_certificate_type: Some(CertificateType::RawPublicKey),
+            server_public_key: Some([0xab; 32]),
+            ..TlsFacts::default()
+        };
+        let record = tls_record(&facts);
+        assert_eq!(record.version.as_deref(), Some("1.3-draft-28"));
+        assert!(record.encrypted_client_hello && record.ocsp_staple.is_none());
+        assert_eq!(record.encrypted_client_hello_form.as_deref(), Some("outer_or_grease"));
+        assert_eq!(record.certificate_compression_offered, ["brotli", "0x0009"]);
+        assert_eq!(record.server_certificate_type.as_deref(), Some("raw_public_key"));
+        assert_eq!(record.server_public_key_sha256, Some("ab".repeat(32)));
+    }
+
+    #[test]
+    fn nothing_is_offered_by_a_client_that_was_not_seen() {
+        let record = tls_record(&TlsFacts::default());
+        assert!(!record.encrypted_client_hello && record.encrypted_client_hello_form.is_none());
+        assert_eq!((record.ja4, record.client_certificate_type), (None, None));
     }
 }
