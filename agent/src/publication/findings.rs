@@ -61,7 +61,7 @@ impl FindingBook {
     }
 
     /// How many subjects are remembered.
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.known.len()
     }
 
