@@ -13,7 +13,7 @@ use crate::event::{Decision, Role, SocketCookie, Timestamp};
 use crate::identity::{KnownProcess, ProcessTable, WallClock};
 use crate::metrics::Metrics;
 use crate::publication::{
-    Certificates, Chains, FindingBook, Holders, Host, Interfaces, Surroundings, compose,
+    Certificates, Chains, FindingBook, Holders, Host, Interfaces, Source, Surroundings, compose,
 };
 use crate::record::{ConnectionRecord, GapRecord, Record};
 use crate::scope::Networks;
@@ -145,10 +145,9 @@ impl Publisher {
 
     fn compose(&self, connection: &Connection, holders: &Holders) -> ConnectionRecord {
         let around = Surroundings {
-            host: &self.parts.host,
+            source: Source::Live { host: &self.parts.host, interfaces: &self.parts.interfaces },
             clock: self.parts.clock,
             networks: &self.parts.networks,
-            interfaces: &self.parts.interfaces,
         };
         compose(connection, holders, &self.chains(connection), &around)
     }

@@ -12,7 +12,7 @@ mod host;
 mod policy;
 
 pub use certificates::Certificates;
-pub use compose::{Chains, Holders, Surroundings, compose};
+pub use compose::{Chains, Holders, Source, Surroundings, compose};
 pub use findings::{FindingBook, MAX_FINDINGS};
 pub use host::{Host, Interfaces};
 pub use policy::{policy, policy_version};
