@@ -11,6 +11,8 @@ pub mod record;
 
 pub mod kernel;
 
+pub mod capture_file;
+
 pub mod reassembly;
 
 pub mod tls;
@@ -29,6 +31,8 @@ pub mod verdict;
 
 pub mod config;
 
+pub mod publication;
+
 pub mod logging;
 
 pub mod metrics;
@@ -36,5 +40,7 @@ pub mod metrics;
 pub mod api;
 
 pub mod daemon;
+
+pub mod replay;
 
 pub mod cli;

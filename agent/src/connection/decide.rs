@@ -117,11 +117,12 @@ impl Connections {
         }
         if connection.conclusion.protocol == Protocol::Silent && connection.bytes != Some((0, 0)) {
             // Bytes went by that no hook saw, or may have.
-            let reason = if connection.bytes.is_none() || self.lost_since(connection.key.opened) {
-                UnknownReason::Lost
-            } else {
-                UnknownReason::Bypassed
-            };
+            let reason =
+                if connection.bytes.is_none() || self.of_capture || self.lost_since(connection.key.opened) {
+                    UnknownReason::Lost
+                } else {
+                    UnknownReason::Bypassed
+                };
             connection.conclusion = Conclusion::unknown(Protocol::Unknown, reason);
         }
         if connection.decided.is_none() {
@@ -148,7 +149,7 @@ fn further_budget(reading: &Reading, max_budget: u32) -> Option<u32> {
 }
 
 /// The last conclusion of a connection's bytes.
-fn conclude(
+pub(super) fn conclude(
     connection: &mut Connection,
     reading: Reading,
     sessions: &mut Sessions,

@@ -30,7 +30,8 @@ impl FindingBook {
         let id = subject_id(finding, &edge);
         if let Some(known) = self.known.get_mut(&id) {
             known.count += 1;
-            known.last_seen = now;
+            known.first_seen = known.first_seen.min(now);
+            known.last_seen = known.last_seen.max(now);
             return None;
         }
         let record = FindingRecord {
@@ -60,8 +61,15 @@ impl FindingBook {
         Some(Arc::new(record))
     }
 
+    /// All that are remembered, with how often and when last, in the order in which they were first seen.
+    pub fn all(&self) -> Vec<&FindingRecord> {
+        let mut all: Vec<&FindingRecord> = self.known.values().collect();
+        all.sort_by(|one, other| (one.first_seen, &one.id).cmp(&(other.first_seen, &other.id)));
+        all
+    }
+
     /// How many subjects are remembered.
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.known.len()
     }
 
