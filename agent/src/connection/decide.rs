@@ -155,7 +155,9 @@ fn conclude(
 
 /// Concludes if it is not TLS.
 fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
-    connection.incomplete = reading.incomplete;
+    // Bytes from the middle may be anything: nothing is concluded from what they do not look like.
+    let missed = connection.missed && !begins_with_client_hello(reading);
+    connection.incomplete = if missed { Some(tls::IncompleteReason::MidStream) } else { reading.incomplete };
     let read = reading.read();
     if reading.is_conflicting() {
         connection.incomplete = Some(tls::IncompleteReason::Conflicting);
@@ -167,15 +169,22 @@ fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
         return true;
     }
     match reading.conversation.reading() {
-        tls::Reading::Undetermined if read == (0, 0) => connection.conclusion = Conclusion::silent(),
+        tls::Reading::Undetermined if read == (0, 0) && !missed => {
+            connection.conclusion = Conclusion::silent()
+        }
         tls::Reading::Undetermined => {
-            let reason = reading.incomplete.map_or(UnknownReason::Incomplete, UnknownReason::from);
+            let reason = connection.incomplete.map_or(UnknownReason::Incomplete, UnknownReason::from);
             connection.conclusion = Conclusion::unknown(Protocol::Unknown, reason);
         }
         tls::Reading::NotTls => {
             let (client, server) = reading.conversation.cleartext();
             connection.examined = (client.len() as u64, server.len() as u64);
-            connection.conclusion = Conclusion::of_cleartext(cleartext::name(client, server));
+            connection.conclusion = match cleartext::name(client, server) {
+                Name::Unknown | Name::Incomplete if missed => {
+                    Conclusion::unknown(Protocol::Unknown, UnknownReason::MidStream)
+                }
+                name => Conclusion::of_cleartext(name),
+            };
         }
         tls::Reading::Tls(_) => {
             let (client, server) = reading.conversation.handshake_bytes();
@@ -187,6 +196,11 @@ fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
         }
     }
     true
+}
+
+/// Whether a TLS handshake was seen from its very beginning.
+fn begins_with_client_hello(reading: &Reading) -> bool {
+    matches!(reading.conversation.reading(), tls::Reading::Tls(facts) if facts.history.starts_with('C'))
 }
 
 fn conclude_tls(
