@@ -8,7 +8,6 @@ use crate::tls::PEEK;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 0x04;
 const PADDED: u8 = 0x08;
 const PRIORITY: u8 = 0x20;
 /// Header fields in which keys of programming interfaces commonly travel.
@@ -133,6 +132,8 @@ mod tests {
     use super::super::tests::assert_all_prefixes;
     use super::*;
     use crate::cleartext::{Name, Protocol, examine, name};
+
+    const END_HEADERS: u8 = 0x04;
 
     /// Preface, an empty SETTINGS frame, and a request of these fields.
     fn request(fields: &[u8]) -> Vec<u8> {
