@@ -1,11 +1,11 @@
-//! HTTP/1 by its request or status line, HTTP/2 by its connection preface.
+//! HTTP/1 by its request or status line.
 
 use super::{Match, begins};
 
-/// RFC 9113 section 3.4.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Longest method that is accepted: the IANA registry's longest is UPDATEREDIRECTREF (17).
 const MAX_METHOD: usize = 20;
+/// Between the target and the minor version.
+const VERSION: &[u8] = b" HTTP/1.";
 /// Methods of servers that close a request line early: a target longer than the prefix hides the version, so only
 /// registered methods (RFC 9110, RFC 4918, RFC 5789, RFC 3253 …) are believed without it.
 const METHODS: [&[u8]; 19] = [
@@ -29,10 +29,6 @@ const METHODS: [&[u8]; 19] = [
     b"CHECKOUT",
     b"MKCALENDAR",
 ];
-
-pub(super) fn http2(client: &[u8], _server: &[u8]) -> Match {
-    begins(client, PREFACE)
-}
 
 /// By the client's request line, or by a server's status line.
 ///
@@ -63,12 +59,14 @@ fn request_line(client: &[u8]) -> Match {
     }
     let line_end = rest.iter().position(|&byte| byte == b'\r' || byte == b'\n');
     let line = &rest[..line_end.unwrap_or(rest.len())];
-    if line.iter().any(|&byte| byte < 0x20 || byte == 0x7f) {
+    let version = line.windows(VERSION.len()).position(|bytes| bytes == VERSION);
+    // What follows the version does not take it back.
+    let target = &line[..version.unwrap_or(line.len())];
+    if target.iter().any(|&byte| byte < 0x20 || byte == 0x7f) {
         return Match::No;
     }
-    let version = line.iter().rposition(|&byte| byte == b' ').map(|space| &line[space + 1..]);
     match (version, line_end) {
-        (Some(version), _) if version.starts_with(b"HTTP/1.") => Match::Yes,
+        (Some(_), _) => Match::Yes,
         (_, Some(_)) => Match::No,
         // The whole prefix is target.
         (_, None) if client.len() >= crate::tls::PEEK && METHODS.contains(&&client[..method]) => Match::Yes,

@@ -8,9 +8,27 @@
 //! A protocol is one file with one function from prefixes to [`Match`], if its opening matters another to a
 //! [`Dialogue`], and one row in [`PROTOCOLS`].
 
+mod amqp;
+mod bgp;
+mod cassandra;
+mod cursor;
+mod dns;
+mod hpack;
 mod http;
+mod http2;
+mod kafka;
+mod ldap;
+mod memcached_binary;
+mod mongodb;
+mod mqtt;
+mod mysql;
 mod name;
+mod oracle;
+mod postgresql;
+mod rdp;
+mod smb;
 mod ssh;
+mod tds;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -85,9 +103,30 @@ struct Row {
 
 /// In order of precedence.
 const PROTOCOLS: &[Row] = &[
-    Row { protocol: Protocol::Http2, recognise: http::http2, listen: nothing },
+    // Those that begin with the server come first: what it said is not forgotten when the client speaks.
+    Row { protocol: Protocol::Mysql, recognise: mysql::mysql, listen: mysql::listen },
+    Row { protocol: Protocol::Bgp, recognise: bgp::bgp, listen: nothing },
+    Row { protocol: Protocol::Http2, recognise: http2::http2, listen: http2::listen },
+    Row { protocol: Protocol::Grpc, recognise: http2::grpc, listen: http2::listen },
     Row { protocol: Protocol::Http1, recognise: http::http1, listen: nothing },
     Row { protocol: Protocol::Ssh, recognise: ssh::ssh, listen: nothing },
+    Row { protocol: Protocol::Postgresql, recognise: postgresql::postgresql, listen: postgresql::listen },
+    Row { protocol: Protocol::Amqp, recognise: amqp::amqp, listen: amqp::listen },
+    Row { protocol: Protocol::Mqtt, recognise: mqtt::mqtt, listen: mqtt::listen },
+    Row { protocol: Protocol::Mongodb, recognise: mongodb::mongodb, listen: mongodb::listen },
+    Row { protocol: Protocol::Ldap, recognise: ldap::ldap, listen: ldap::listen },
+    Row { protocol: Protocol::Smb, recognise: smb::smb, listen: nothing },
+    Row { protocol: Protocol::Rdp, recognise: rdp::rdp, listen: rdp::listen },
+    Row { protocol: Protocol::Tds, recognise: tds::tds, listen: tds::listen },
+    Row { protocol: Protocol::Oracle, recognise: oracle::oracle, listen: nothing },
+    Row { protocol: Protocol::Dns, recognise: dns::dns, listen: nothing },
+    Row { protocol: Protocol::Cassandra, recognise: cassandra::cassandra, listen: cassandra::listen },
+    Row {
+        protocol: Protocol::Memcached,
+        recognise: memcached_binary::memcached_binary,
+        listen: memcached_binary::listen,
+    },
+    Row { protocol: Protocol::Kafka, recognise: kafka::kafka, listen: kafka::listen },
 ];
 
 /// Of a protocol whose opening holds nothing of interest.

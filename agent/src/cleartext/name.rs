@@ -188,6 +188,10 @@ pub enum Credential {
     CassandraPassword,
     /// MongoDB with SASL PLAIN.
     MongodbPlain,
+    /// An LDAP bind with SASL PLAIN.
+    LdapPlain,
+    /// A TDS login outside TLS; from version 7.0 on its password is disguised by a fixed table.
+    TdsPassword,
 }
 
 impl Credential {
@@ -219,6 +223,8 @@ impl Credential {
             Credential::IrcPassword => "irc_password",
             Credential::CassandraPassword => "cassandra_password",
             Credential::MongodbPlain => "mongodb_plain",
+            Credential::LdapPlain => "ldap_plain",
+            Credential::TdsPassword => "tds_password",
         }
     }
 }
@@ -250,6 +256,8 @@ pub enum Upgrade {
     Rdp,
     /// Tabular Data Stream, whose TLS handshake travels in its own packets.
     Tds,
+    /// The TLS layer of AMQP 1.0.
+    Amqp,
 }
 
 impl Upgrade {
@@ -268,6 +276,7 @@ impl Upgrade {
             Upgrade::Socks => "socks",
             Upgrade::Rdp => "rdp",
             Upgrade::Tds => "tds",
+            Upgrade::Amqp => "amqp",
         }
     }
 }
