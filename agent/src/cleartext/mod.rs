@@ -8,14 +8,38 @@
 //! A protocol is one file with one function from prefixes to [`Match`], if its opening matters another to a
 //! [`Dialogue`], and one row in [`PROTOCOLS`].
 
+mod ftp;
+mod head;
 mod http;
+mod http1;
+mod imap;
+mod irc;
+mod memcached_text;
 mod name;
+mod nats;
+mod pop3;
+mod redis;
+mod reply;
+mod rtsp;
+mod sasl;
+mod sip;
+mod smtp;
+mod socks;
 mod ssh;
+mod telnet;
+mod text;
+mod vnc;
+mod xmpp;
+mod zookeeper;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod text_samples;
+#[cfg(test)]
+mod text_tests;
 
 pub use name::{Credential, Protocol, Upgrade};
 
@@ -86,8 +110,23 @@ struct Row {
 /// In order of precedence.
 const PROTOCOLS: &[Row] = &[
     Row { protocol: Protocol::Http2, recognise: http::http2, listen: nothing },
-    Row { protocol: Protocol::Http1, recognise: http::http1, listen: nothing },
+    Row { protocol: Protocol::Http1, recognise: http1::http1, listen: http1::listen },
     Row { protocol: Protocol::Ssh, recognise: ssh::ssh, listen: nothing },
+    Row { protocol: Protocol::Xmpp, recognise: xmpp::xmpp, listen: xmpp::listen },
+    Row { protocol: Protocol::Redis, recognise: redis::redis, listen: redis::listen },
+    Row { protocol: Protocol::Sip, recognise: sip::sip, listen: nothing },
+    Row { protocol: Protocol::Rtsp, recognise: rtsp::rtsp, listen: rtsp::listen },
+    Row { protocol: Protocol::Smtp, recognise: smtp::smtp, listen: smtp::listen },
+    Row { protocol: Protocol::Ftp, recognise: ftp::ftp, listen: ftp::listen },
+    Row { protocol: Protocol::Pop3, recognise: pop3::pop3, listen: pop3::listen },
+    Row { protocol: Protocol::Imap, recognise: imap::imap, listen: imap::listen },
+    Row { protocol: Protocol::Irc, recognise: irc::irc, listen: irc::listen },
+    Row { protocol: Protocol::Nats, recognise: nats::nats, listen: nats::listen },
+    Row { protocol: Protocol::Vnc, recognise: vnc::vnc, listen: nothing },
+    Row { protocol: Protocol::Telnet, recognise: telnet::telnet, listen: nothing },
+    Row { protocol: Protocol::Memcached, recognise: memcached_text::memcached, listen: nothing },
+    Row { protocol: Protocol::Zookeeper, recognise: zookeeper::zookeeper, listen: nothing },
+    Row { protocol: Protocol::Socks, recognise: socks::socks, listen: socks::listen },
 ];
 
 /// Of a protocol whose opening holds nothing of interest.

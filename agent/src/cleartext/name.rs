@@ -120,7 +120,7 @@ impl Protocol {
 /// A kind of credential that can be read off the wire as it is, or with a table (Base64).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Credential {
-    /// HTTP Basic, also towards a proxy (RFC 7617).
+    /// HTTP Basic, also towards a proxy and in RTSP (RFC 7617).
     HttpBasic,
     /// An HTTP bearer token (RFC 6750).
     HttpBearer,
@@ -164,7 +164,7 @@ pub enum Credential {
     MemcachedPlain,
     /// NATS CONNECT with a password or token.
     NatsPassword,
-    /// IRC PASS.
+    /// IRC PASS, OPER or SASL PLAIN.
     IrcPassword,
     /// Cassandra's password authenticator.
     CassandraPassword,
@@ -226,6 +226,10 @@ pub enum Upgrade {
     Mysql,
     /// HTTP CONNECT (RFC 9110 section 9.3.6).
     HttpConnect,
+    /// HTTP Upgrade to TLS (RFC 2817).
+    HttpUpgrade,
+    /// NATS, whose client may begin with TLS after the server's INFO.
+    Nats,
     /// SOCKS, once the proxy has connected.
     Socks,
     /// Remote Desktop, after its X.224 negotiation.
@@ -247,6 +251,8 @@ impl Upgrade {
             Upgrade::Postgresql => "postgresql",
             Upgrade::Mysql => "mysql",
             Upgrade::HttpConnect => "http_connect",
+            Upgrade::HttpUpgrade => "http_upgrade",
+            Upgrade::Nats => "nats",
             Upgrade::Socks => "socks",
             Upgrade::Rdp => "rdp",
             Upgrade::Tds => "tds",
