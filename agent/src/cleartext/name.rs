@@ -126,6 +126,8 @@ impl Protocol {
                 | Protocol::Socks
                 | Protocol::Rdp
                 | Protocol::Tds
+                | Protocol::Nats
+                | Protocol::Amqp
         )
     }
 
@@ -133,12 +135,18 @@ impl Protocol {
     pub fn protects_itself(self) -> bool {
         matches!(self, Protocol::Ssh)
     }
+
+    /// It may do so, which its opening does not show: SMB 3 and Oracle encrypt where both sides are configured to, RDP has a
+    /// protection of its own beside TLS.
+    pub fn may_protect_itself(self) -> bool {
+        matches!(self, Protocol::Smb | Protocol::Oracle | Protocol::Rdp)
+    }
 }
 
 /// A kind of credential that can be read off the wire as it is, or with a table (Base64).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Credential {
-    /// HTTP Basic, also towards a proxy (RFC 7617).
+    /// HTTP Basic, also towards a proxy and in RTSP (RFC 7617).
     HttpBasic,
     /// An HTTP bearer token (RFC 6750).
     HttpBearer,
@@ -182,7 +190,7 @@ pub enum Credential {
     MemcachedPlain,
     /// NATS CONNECT with a password or token.
     NatsPassword,
-    /// IRC PASS.
+    /// IRC PASS, OPER or SASL PLAIN.
     IrcPassword,
     /// Cassandra's password authenticator.
     CassandraPassword,
@@ -250,6 +258,10 @@ pub enum Upgrade {
     Mysql,
     /// HTTP CONNECT (RFC 9110 section 9.3.6).
     HttpConnect,
+    /// HTTP Upgrade to TLS (RFC 2817).
+    HttpUpgrade,
+    /// NATS, whose client may begin with TLS after the server's INFO.
+    Nats,
     /// SOCKS, once the proxy has connected.
     Socks,
     /// Remote Desktop, after its X.224 negotiation.
@@ -273,6 +285,8 @@ impl Upgrade {
             Upgrade::Postgresql => "postgresql",
             Upgrade::Mysql => "mysql",
             Upgrade::HttpConnect => "http_connect",
+            Upgrade::HttpUpgrade => "http_upgrade",
+            Upgrade::Nats => "nats",
             Upgrade::Socks => "socks",
             Upgrade::Rdp => "rdp",
             Upgrade::Tds => "tds",
