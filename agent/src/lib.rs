@@ -29,6 +29,8 @@ pub mod verdict;
 
 pub mod config;
 
+pub mod publication;
+
 pub mod logging;
 
 pub mod metrics;
