@@ -11,6 +11,8 @@ pub mod record;
 
 pub mod kernel;
 
+pub mod capture_file;
+
 pub mod reassembly;
 
 pub mod tls;
