@@ -185,7 +185,9 @@ fn established(facts: &TlsFacts) -> Established {
 /// What a complete handshake without a pre-shared session established, both sides being known.
 fn certified(facts: &TlsFacts) -> (Authentication, Option<UnknownReason>) {
     let server_proved = match facts.server_authentication {
-        ServerAuthentication::Certificate | ServerAuthentication::Inferred => true,
+        ServerAuthentication::Certificate
+        | ServerAuthentication::RawPublicKey
+        | ServerAuthentication::Inferred => true,
         ServerAuthentication::ExternalPsk => return (Authentication::Psk, None),
         ServerAuthentication::Anonymous => false,
         ServerAuthentication::Resumed | ServerAuthentication::Unknown(_) => {
@@ -216,9 +218,9 @@ fn server_evidence(facts: &TlsFacts) -> (Evidence, Option<UnknownReason>) {
         ServerAuthentication::Inferred => {
             (Evidence::seen(Sight::InferredMedium, EvidenceName::Inferred), None)
         }
-        ServerAuthentication::Anonymous | ServerAuthentication::ExternalPsk => {
-            (Evidence::sure(EvidenceName::Handshake), None)
-        }
+        ServerAuthentication::Anonymous
+        | ServerAuthentication::ExternalPsk
+        | ServerAuthentication::RawPublicKey => (Evidence::sure(EvidenceName::Handshake), None),
         ServerAuthentication::Resumed => (Evidence::UNKNOWN, Some(origin_unknown(facts))),
         ServerAuthentication::Unknown(reason) => (Evidence::UNKNOWN, Some(reason)),
     }
@@ -229,13 +231,17 @@ fn client_evidence(facts: &TlsFacts) -> (Evidence, Option<UnknownReason>) {
         ClientAuthentication::NotRequested(sight) | ClientAuthentication::RequestedNoneSent(sight) => {
             (Evidence::seen(sight, EvidenceName::Handshake), None)
         }
+        // A bare key is no certificate.
+        ClientAuthentication::Presented(sight) if facts.client_public_key.is_some() => {
+            (Evidence::seen(sight, EvidenceName::Handshake), None)
+        }
         ClientAuthentication::Presented(sight) => (Evidence::seen(sight, EvidenceName::Certificate), None),
         ClientAuthentication::Unknown(reason) => (Evidence::UNKNOWN, Some(reason)),
     }
 }
 
 fn origin_unknown(facts: &TlsFacts) -> UnknownReason {
-    if facts.version == Some(tls::Version::Tls13) {
+    if facts.version.is_some_and(tls::Version::is_modern) {
         UnknownReason::ResumptionOriginNotVisible
     } else {
         UnknownReason::ResumptionOriginNotSeen
@@ -246,6 +252,10 @@ fn encryption(facts: &TlsFacts) -> Encryption {
     match facts.cipher_suite {
         Some(suite) if tls::suite_is_integrity_only(suite) => Encryption::IntegrityOnly,
         Some(_) => Encryption::Tls,
+        // SSLv2 chooses its cipher elsewhere.
+        None if facts.version == Some(tls::Version::Ssl2) && facts.handshake == HandshakeState::Complete => {
+            Encryption::Tls
+        }
         None => Encryption::Unknown,
     }
 }

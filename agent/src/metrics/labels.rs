@@ -36,8 +36,9 @@ pub(super) const PROTOCOLS: &[&str] = &[
     "socks",
     "http_connect",
 ];
-/// TLS versions of a connection record; `none`: not TLS.
-pub(super) const VERSIONS: &[&str] = &["none", "unknown", "SSLv3", "1.0", "1.1", "1.2", "1.3"];
+/// TLS versions of a connection record; `none`: not TLS; `1.3-draft`: any draft of 1.3, and Facebook's variants.
+pub(super) const VERSIONS: &[&str] =
+    &["none", "unknown", "SSLv2", "SSLv3", "1.0", "1.1", "1.2", "1.3", "1.3-draft"];
 /// What can be unknown.
 pub(super) const UNKNOWN_ABOUT: &[&str] = &["authentication", "capture", "process"];
 /// Why bytes are missing.

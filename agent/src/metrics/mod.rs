@@ -85,7 +85,12 @@ impl Metrics {
     pub fn connection(&self, connection: &ConnectionRecord) {
         let inner = &self.inner;
         let tls = connection.tls.as_ref();
-        let version = tls.map_or("none", |tls| tls.version.as_deref().unwrap_or("unknown"));
+        let version = match tls.map(|tls| tls.version.as_deref()) {
+            None => "none",
+            Some(None) => "unknown",
+            Some(Some(version)) if version.starts_with("1.3-") => "1.3-draft",
+            Some(Some(version)) => version,
+        };
         inner
             .connections
             .of([

@@ -282,15 +282,15 @@ fn certify(
 fn tls_record(facts: &TlsFacts) -> TlsRecord {
     let (client_authentication, outcome) = client_authentication(facts);
     TlsRecord {
-        version_offered: facts.version_offered.map(|version| version.as_str().to_owned()),
-        version: facts.version.map(|version| version.as_str().to_owned()),
+        version_offered: facts.version_offered.map(|version| version.name().into_owned()),
+        version: facts.version.map(|version| version.name().into_owned()),
         cipher_suite: facts.cipher_suite.and_then(tls::cipher_suite_name).map(str::to_owned),
         cipher_suite_id: facts.cipher_suite.map(|suite| format!("{suite:#06x}")),
         group: facts.group.map(|group| tls::group_name(group).map_or(format!("{group:#06x}"), str::to_owned)),
         server_name: facts.server_name.clone(),
         alpn_offered: facts.alpn_offered.clone(),
         alpn: facts.alpn.clone(),
-        ja4: None,
+        ja4: facts.ja4.map(|fingerprint| fingerprint.as_str().to_owned()),
         resumed: match facts.resumption {
             Resumption::No => "no",
             Resumption::SessionId => "session_id",
@@ -301,8 +301,22 @@ fn tls_record(facts: &TlsFacts) -> TlsRecord {
         .to_owned(),
         early_data: facts.early_data_sent,
         hello_retry_request: facts.hello_retry_request,
-        encrypted_client_hello: facts.encrypted_client_hello,
+        encrypted_client_hello: facts.encrypted_client_hello.is_some(),
+        encrypted_client_hello_form: facts.encrypted_client_hello.map(|form| form.as_str().to_owned()),
         ocsp_staple: facts.ocsp_staple,
+        delegated_credential_offered: facts.delegated_credential_offered,
+        certificate_compression_offered: facts
+            .certificate_compression_offered
+            .iter()
+            .map(|&algorithm| {
+                tls::compression_name(algorithm).map_or_else(|| format!("{algorithm:#06x}"), str::to_owned)
+            })
+            .collect(),
+        raw_public_key_offered: facts.raw_public_key_offered,
+        client_certificate_type: facts.client_certificate_type.map(|kind| kind.name().into_owned()),
+        server_certificate_type: facts.server_certificate_type.map(|kind| kind.name().into_owned()),
+        client_public_key_sha256: facts.client_public_key.map(|key| hex(&key)),
+        server_public_key_sha256: facts.server_public_key.map(|key| hex(&key)),
         client_authentication: client_authentication.to_owned(),
         client_authentication_outcome: outcome.map(str::to_owned),
         alerts: facts.alerts.iter().map(alert).collect(),

@@ -296,7 +296,7 @@ pub struct TlsRecord {
     pub alpn_offered: Vec<String>,
     /// Chosen, where in clear.
     pub alpn: Option<String>,
-    /// Client fingerprint (reserved until computed).
+    /// Fingerprint of the client's first ClientHello (JA4, TLS client).
     pub ja4: Option<String>,
     /// `no` `session_id` `ticket` `psk` `unknown`.
     pub resumed: String,
@@ -304,10 +304,34 @@ pub struct TlsRecord {
     pub early_data: bool,
     /// The server asked for another hello.
     pub hello_retry_request: bool,
-    /// Offered by the client.
+    /// Offered by the client: real or GREASE, which nobody between the ends can tell apart.
     pub encrypted_client_hello: bool,
-    /// Seen in clear.
-    pub ocsp_staple: bool,
+    /// In what form: `outer_or_grease` `inner` `server_name` (the older draft that encrypts the name alone) `unrecognised`.
+    #[serde(default)]
+    pub encrypted_client_hello_form: Option<String>,
+    /// A certificate status came with the server's certificate; null where it is encrypted (1.3) or the server's flight did not end.
+    pub ocsp_staple: Option<bool>,
+    /// The client would take a delegated credential (RFC 9345); whether it got one is encrypted.
+    #[serde(default)]
+    pub delegated_credential_offered: bool,
+    /// Certificate compression that the client offered (RFC 8879): `zlib` `brotli` `zstd` or `0x0004`; whether it was used is encrypted.
+    #[serde(default)]
+    pub certificate_compression_offered: Vec<String>,
+    /// The client offered raw public keys in place of certificates, for either side (RFC 7250).
+    #[serde(default)]
+    pub raw_public_key_offered: bool,
+    /// What the client was to show, where the server chose it in clear (≤ 1.2): `x509` `raw_public_key` `openpgp` or a number; null means X.509 or encrypted.
+    #[serde(default)]
+    pub client_certificate_type: Option<String>,
+    /// The same of the server.
+    #[serde(default)]
+    pub server_certificate_type: Option<String>,
+    /// SHA-256 of the SubjectPublicKeyInfo that the client showed in place of a certificate; equals `spki_sha256` of a certificate with that key.
+    #[serde(default)]
+    pub client_public_key_sha256: Option<String>,
+    /// The same of the server.
+    #[serde(default)]
+    pub server_public_key_sha256: Option<String>,
     /// `not_requested` `requested_none_sent` `presented` `unknown`.
     pub client_authentication: String,
     /// `accepted` `rejected` `unknown`; null where there is nothing to accept.

@@ -60,13 +60,21 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
                 ServerAuthentication::ExternalPsk
             } else if !facts.server_chain.is_empty() {
                 ServerAuthentication::Certificate
+            } else if facts.server_public_key.is_some() {
+                ServerAuthentication::RawPublicKey
+            } else if handshake.unread.server {
+                ServerAuthentication::Unknown(UnknownReason::CertificateType)
             } else if server.contains(kind::SERVER_HELLO_DONE) {
                 ServerAuthentication::Anonymous
             } else {
                 ServerAuthentication::Unknown(unseen)
             };
-            facts.client_authentication =
-                client_authentication(client, server, !facts.client_chain.is_empty(), unseen);
+            let has_shown = !facts.client_chain.is_empty() || facts.client_public_key.is_some();
+            facts.client_authentication = if handshake.unread.client {
+                ClientAuthentication::Unknown(UnknownReason::CertificateType)
+            } else {
+                client_authentication(client, server, has_shown, unseen)
+            };
             facts.client_outcome = match facts.client_authentication {
                 ClientAuthentication::Presented(_) | ClientAuthentication::RequestedNoneSent(_) => {
                     if server.change_cipher_spec().is_some() {
@@ -82,6 +90,9 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
         }
     }
 
+    if server.contains(kind::SERVER_HELLO_DONE) {
+        facts.ocsp_staple.get_or_insert(false);
+    }
     if complete {
         facts.handshake = HandshakeState::Complete;
         // Finished is the only encrypted handshake record of a handshake; another one begins the next.
@@ -123,7 +134,7 @@ fn finished(outline: &Outline) -> usize {
 fn client_authentication(
     client: &Outline,
     server: &Outline,
-    has_chain: bool,
+    has_shown: bool,
     unseen: UnknownReason,
 ) -> ClientAuthentication {
     let no_certificate = client
@@ -139,7 +150,7 @@ fn client_authentication(
         return ClientAuthentication::Unknown(UnknownReason::Contradiction);
     }
     if client.contains(kind::CERTIFICATE) {
-        if !has_chain {
+        if !has_shown {
             return ClientAuthentication::RequestedNoneSent(Sight::Clear);
         }
         // A certificate alone proves nothing. Fixed-DH ones come without CertificateVerify (RFC 5246 section 7.4.7).

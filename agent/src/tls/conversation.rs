@@ -2,6 +2,7 @@
 
 use super::handshake::Handshake;
 use super::message::kind;
+use super::ssl2;
 use super::stream::{ALERT, HANDSHAKE};
 use super::{IncompleteReason, TlsFacts};
 
@@ -233,6 +234,13 @@ impl Opening {
 
     fn shape(&self) -> Shape {
         let prefix = &self.prefix;
+        if !prefix.is_empty() {
+            match ssl2::is_hello(prefix) {
+                Some(true) => return Shape::Hello,
+                None => return Shape::Incomplete,
+                Some(false) => {}
+            }
+        }
         // Each byte that is there must fit.
         let fits = |index: usize, test: fn(u8) -> bool| prefix.get(index).is_none_or(|&byte| test(byte));
         let version = fits(1, |major| major == 3) && fits(2, |minor| minor <= 4);

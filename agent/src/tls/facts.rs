@@ -1,6 +1,10 @@
 //! What the wire said about a TLS connection: facts only, each with its unknowns typed.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+
+use super::ja4::Ja4;
 
 /// Everything seen of one TLS connection so far.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -27,10 +31,30 @@ pub struct TlsFacts {
     pub early_data_sent: bool,
     /// The server asked for another ClientHello.
     pub hello_retry_request: bool,
-    /// The client offered encrypted_client_hello (real or GREASE: they cannot be told apart).
-    pub encrypted_client_hello: bool,
-    /// A CertificateStatus was seen (≤ 1.2).
-    pub ocsp_staple: bool,
+    /// The client offered to encrypt its hello or the name in it, and in what form.
+    pub encrypted_client_hello: Option<EncryptedClientHello>,
+    /// Fingerprint of the first ClientHello: the second one is what the server made of it. `None` for the format of
+    /// SSLv2, whose cipher specs the fingerprint has no place for.
+    pub ja4: Option<Ja4>,
+    /// The client offered to take a delegated credential for the server's key (RFC 9345). Whether one was used is
+    /// encrypted.
+    pub delegated_credential_offered: bool,
+    /// Certificate compression algorithms that the client offered (IANA code points, RFC 8879), at most
+    /// [`MAX_COMPRESSIONS`]. Whether one was used is encrypted.
+    pub certificate_compression_offered: Vec<u16>,
+    /// A CertificateStatus was seen (≤ 1.2; RFC 6066 section 8); false once the server's flight ended without one.
+    /// `None`: it did not come to that, or is encrypted (1.3).
+    pub ocsp_staple: Option<bool>,
+    /// The client offered raw public keys in place of certificates, for either side (RFC 7250).
+    pub raw_public_key_offered: bool,
+    /// What the server chose for the client to show, where that is in clear (≤ 1.2); without a choice it is X.509.
+    pub client_certificate_type: Option<CertificateType>,
+    /// The same for the server itself.
+    pub server_certificate_type: Option<CertificateType>,
+    /// SHA-256 of the SubjectPublicKeyInfo that the client showed in place of a certificate (≤ 1.2).
+    pub client_public_key: Option<[u8; 32]>,
+    /// The same of the server.
+    pub server_public_key: Option<[u8; 32]>,
     /// First 16 bytes of SHA-256(client_random ‖ server_random), of the last ClientHello before and the first real ServerHello.
     pub session_id: Option<[u8; 16]>,
     /// DER of the certificates that the client sent in clear, leaf first.
@@ -68,9 +92,75 @@ pub const MAX_HISTORY: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionHandle(pub [u8; 32]);
 
-/// Protocol version (RFC 8446 section 4.2.1 and before).
+/// Bound on [`TlsFacts::certificate_compression_offered`]: three algorithms are registered.
+pub const MAX_COMPRESSIONS: usize = 8;
+
+/// How a client offered to encrypt its hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EncryptedClientHello {
+    /// An outer hello: with another hello encrypted in it, or GREASE. They are made to look alike (RFC 9849 section
+    /// 6.2); whether the server took it is encrypted too.
+    OuterOrGrease,
+    /// An inner hello, sent on in clear by whoever decrypted it.
+    Inner,
+    /// Only the name: encrypted_server_name of the drafts before (draft-ietf-tls-esni-06), or GREASE.
+    ServerName,
+    /// The extension, of a type that is neither outer nor inner.
+    Unrecognised,
+}
+
+impl EncryptedClientHello {
+    /// As it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EncryptedClientHello::OuterOrGrease => "outer_or_grease",
+            EncryptedClientHello::Inner => "inner",
+            EncryptedClientHello::ServerName => "server_name",
+            EncryptedClientHello::Unrecognised => "unrecognised",
+        }
+    }
+}
+
+/// What stands in a Certificate message (IANA TLS Certificate Types).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CertificateType {
+    /// A chain of certificates, as ever.
+    X509,
+    /// RFC 6091.
+    OpenPgp,
+    /// A SubjectPublicKeyInfo (RFC 7250).
+    RawPublicKey,
+    /// Any other code point.
+    Other(u8),
+}
+
+impl CertificateType {
+    /// From its code point.
+    pub(super) fn from_wire(kind: u8) -> CertificateType {
+        match kind {
+            0 => CertificateType::X509,
+            1 => CertificateType::OpenPgp,
+            2 => CertificateType::RawPublicKey,
+            other => CertificateType::Other(other),
+        }
+    }
+
+    /// As it is printed.
+    pub fn name(self) -> Cow<'static, str> {
+        match self {
+            CertificateType::X509 => "x509".into(),
+            CertificateType::OpenPgp => "openpgp".into(),
+            CertificateType::RawPublicKey => "raw_public_key".into(),
+            CertificateType::Other(other) => other.to_string().into(),
+        }
+    }
+}
+
+/// Protocol version (RFC 8446 section 4.2.1 and before), in the order in which a client prefers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
+    /// 0x0002; only in messages of that version's own format.
+    Ssl2,
     /// 0x0300
     Ssl3,
     /// 0x0301
@@ -79,8 +169,33 @@ pub enum Version {
     Tls11,
     /// 0x0303
     Tls12,
+    /// 0xfb00 and the number of a draft: Facebook's variants, which differ in what protects a record, not in its size.
+    Tls13Facebook(u8),
+    /// 0x7f00 and the number of a draft of TLS 1.3.
+    Tls13Draft(u8),
     /// 0x0304
     Tls13,
+}
+
+impl Version {
+    /// TLS 1.3 in any form: what follows the ServerHello is encrypted.
+    pub fn is_modern(self) -> bool {
+        matches!(self, Version::Tls13 | Version::Tls13Draft(_) | Version::Tls13Facebook(_))
+    }
+
+    /// As the public record names it.
+    pub fn name(self) -> Cow<'static, str> {
+        match self {
+            Version::Ssl2 => "SSLv2".into(),
+            Version::Ssl3 => "SSLv3".into(),
+            Version::Tls10 => "1.0".into(),
+            Version::Tls11 => "1.1".into(),
+            Version::Tls12 => "1.2".into(),
+            Version::Tls13 => "1.3".into(),
+            Version::Tls13Draft(draft) => format!("1.3-draft-{draft}").into(),
+            Version::Tls13Facebook(draft) => format!("1.3-fb-{draft}").into(),
+        }
+    }
 }
 
 /// How a handshake resumes another.
@@ -104,6 +219,8 @@ pub enum Resumption {
 pub enum ServerAuthentication {
     /// Its certificate was seen in clear.
     Certificate,
+    /// Its key was seen in clear, without a certificate (RFC 7250): whose it is, the client has to know.
+    RawPublicKey,
     /// TLS 1.3 without PSK: it must send one (RFC 8446 section 4.4.2), and the handshake went on.
     Inferred,
     /// Anonymous key exchange, or a suite without certificates.
@@ -235,6 +352,10 @@ pub enum UnknownReason {
     EarlyData,
     /// A cipher suite whose record overhead is not known.
     UnknownSuite,
+    /// A version whose encrypted part is not read: SSLv2, drafts of TLS 1.3 before 22.
+    VersionNotEvaluated,
+    /// Something in place of an X.509 chain that is not read (OpenPGP).
+    CertificateType,
     /// Renegotiation hides what followed (TLS ≤ 1.2).
     Renegotiation,
     /// The server has not answered the client's certificate yet, or its answer cannot be told.
@@ -264,6 +385,8 @@ impl UnknownReason {
             UnknownReason::Contradiction => "contradiction",
             UnknownReason::EarlyData => "early_data",
             UnknownReason::UnknownSuite => "unknown_suite",
+            UnknownReason::VersionNotEvaluated => "version_not_evaluated",
+            UnknownReason::CertificateType => "certificate_type",
             UnknownReason::Renegotiation => "renegotiation",
             UnknownReason::OutcomeNotVisible => "outcome_not_visible",
             UnknownReason::Bypassed => "bypassed",

@@ -3,15 +3,17 @@
 use sha2::{Digest, Sha256};
 
 use super::conversation::Direction;
-use super::hello::{ClientHello, ServerHello, client_hello, server_hello};
+use super::hello::{
+    ClientHello, OfferedTypes, ServerHello, client_hello, hello_retry_request_of_draft, server_hello,
+};
 use super::inference::Inference;
-use super::message::{self, kind};
+use super::message::{self, Shown, kind};
 use super::outline::{Entry, What};
-use super::stream::{HANDSHAKE, Stream};
+use super::stream::{HANDSHAKE, Incoming, Stream};
 use super::suite::{KeyExchange, key_exchange};
 use super::{
-    ClientAuthentication, HandshakeState, IncompleteReason, ServerAuthentication, SessionHandle, TlsFacts,
-    UnknownReason, Version, classic, history, modern,
+    CertificateType, ClientAuthentication, HandshakeState, IncompleteReason, Resumption,
+    ServerAuthentication, SessionHandle, TlsFacts, UnknownReason, Version, classic, history, modern, ssl2,
 };
 
 /// Tickets kept: TLS ≤ 1.2 issues one per handshake.
@@ -25,6 +27,14 @@ pub(super) struct Offer {
     random: [u8; 32],
     pub session_id: Option<SessionHandle>,
     pub ticket: Option<SessionHandle>,
+    certificate_types: OfferedTypes,
+}
+
+/// Sides whose Certificate message shows something that is not read.
+#[derive(Debug, Default)]
+pub(super) struct Unread {
+    pub client: bool,
+    pub server: bool,
 }
 
 /// The same of the ServerHello.
@@ -44,6 +54,7 @@ pub(super) struct Handshake {
     client_hellos: u8,
     pub choice: Option<Choice>,
     pub tickets_issued: Vec<SessionHandle>,
+    pub unread: Unread,
     /// The connection ended; gracefully or not.
     pub closed: Option<bool>,
     /// What the geometry of TLS 1.3 records said, once it did.
@@ -59,15 +70,21 @@ impl Handshake {
     pub fn push(&mut self, direction: Direction, bytes: &[u8], acknowledged: u64) {
         let news = match direction {
             Direction::Client => {
-                let Handshake { client, facts, offer, client_hellos, .. } = self;
-                client.push(bytes, acknowledged, &mut |message, body| {
-                    read_client(facts, offer, client_hellos, message, body)
+                let Handshake { client, facts, offer, client_hellos, unread, .. } = self;
+                client.push(bytes, acknowledged, &mut |incoming| match incoming {
+                    Incoming::Message(message, body) => {
+                        read_client(facts, offer, client_hellos, &mut unread.client, message, body)
+                    }
+                    Incoming::Ssl2Hello(message) => read_ssl2_client(facts, offer, client_hellos, message),
                 })
             }
             Direction::Server => {
-                let Handshake { server, facts, choice, tickets_issued, .. } = self;
-                server.push(bytes, acknowledged, &mut |message, body| {
-                    read_server(facts, choice, tickets_issued, message, body)
+                let Handshake { server, facts, choice, tickets_issued, unread, .. } = self;
+                server.push(bytes, acknowledged, &mut |incoming| match incoming {
+                    Incoming::Message(message, body) => {
+                        read_server(facts, choice, tickets_issued, &mut unread.server, message, body)
+                    }
+                    Incoming::Ssl2Hello(message) => read_ssl2_server(facts, choice, message),
                 })
             }
         };
@@ -128,7 +145,7 @@ impl Handshake {
     pub fn settled(&self) -> bool {
         let client_dead = self.client.broken().is_some();
         let server_dead = self.server.broken().is_some();
-        let classic = self.facts.version.is_some_and(|version| version < Version::Tls13);
+        let classic = self.facts.version.is_some_and(|version| !version.is_modern());
         self.settled
             || self.closed.is_some()
             || (client_dead && server_dead)
@@ -159,7 +176,7 @@ impl Handshake {
     fn conclude(&mut self) {
         // Renegotiation apart, what is settled stays; losses behind it do not matter.
         let was_settled = self.settled;
-        if was_settled && self.facts.version == Some(Version::Tls13) {
+        if was_settled && self.facts.version.is_some_and(Version::is_modern) {
             return;
         }
         let lost = self.client.broken().or(self.server.broken());
@@ -172,7 +189,8 @@ impl Handshake {
                 self.facts.client_authentication = ClientAuthentication::Unknown(reason.into());
             }
         }
-        (self.facts.history, self.facts.alerts) = history::tell(&self.client.outline, &self.server.outline);
+        let TlsFacts { history, alerts, .. } = &mut self.facts;
+        history::tell(&self.client.outline, &self.server.outline, history, alerts);
         if let (Some(offer), Some(choice), None) = (&self.offer, &self.choice, self.facts.session_id) {
             self.facts.session_id = session_id(&offer.random, &choice.random);
         }
@@ -180,7 +198,8 @@ impl Handshake {
             self.client.outline.fatal_alert().is_some() || self.server.outline.fatal_alert().is_some();
         self.waits = alerted && !self.has_fatal_alert();
         self.settled |= match self.facts.version {
-            Some(Version::Tls13) => modern::conclude(self),
+            Some(Version::Ssl2) => ssl2::conclude(self),
+            Some(version) if version.is_modern() => modern::conclude(self),
             Some(_) => classic::conclude(self),
             None => {
                 let fatal = self.has_fatal_alert();
@@ -209,6 +228,7 @@ fn read_client(
     facts: &mut TlsFacts,
     offer: &mut Option<Offer>,
     client_hellos: &mut u8,
+    unread: &mut bool,
     message: u8,
     body: &[u8],
 ) -> Result<What, IncompleteReason> {
@@ -226,14 +246,30 @@ fn read_client(
             // The second ClientHello drops early_data, which the first may have announced (RFC 8446 section 4.1.2).
             facts.early_data_offered |= hello.early_data;
             facts.encrypted_client_hello = hello.encrypted_client_hello;
-            *offer = Some(Offer { random: hello.random, session_id: hello.session_id, ticket: hello.ticket });
+            facts.ja4 = facts.ja4.or(hello.ja4);
+            facts.delegated_credential_offered = hello.delegated_credential;
+            facts.certificate_compression_offered = hello.certificate_compression;
+            facts.raw_public_key_offered = hello.raw_public_key;
+            *offer = Some(Offer {
+                random: hello.random,
+                session_id: hello.session_id,
+                ticket: hello.ticket,
+                certificate_types: hello.client_certificate_types,
+            });
         }
         kind::SERVER_HELLO => return Err(IncompleteReason::Malformed),
-        kind::CERTIFICATE if facts.client_chain.is_empty() => {
-            let chain = message::certificate(body)?;
-            facts.client_chain = chain.certificates;
-            if chain.truncated {
-                facts.incomplete.get_or_insert(IncompleteReason::Truncated);
+        kind::CERTIFICATE if facts.client_chain.is_empty() && facts.client_public_key.is_none() => {
+            // What the server chose may not have been observed yet; what the client may show was.
+            let allowed = offer.as_ref().map(|offer| offer.certificate_types).unwrap_or_default();
+            match message::shown(body, allowed)? {
+                Shown::Chain(chain) => {
+                    facts.client_chain = chain.certificates;
+                    if chain.truncated {
+                        facts.incomplete.get_or_insert(IncompleteReason::Truncated);
+                    }
+                }
+                Shown::RawPublicKey(key) => facts.client_public_key = Some(key),
+                Shown::Unread => *unread = true,
             }
         }
         _ => {}
@@ -241,10 +277,39 @@ fn read_client(
     Ok(What::Message(message))
 }
 
+fn read_ssl2_client(
+    facts: &mut TlsFacts,
+    offer: &mut Option<Offer>,
+    client_hellos: &mut u8,
+    message: &[u8],
+) -> Result<What, IncompleteReason> {
+    let hello = ssl2::client_hello(message)?;
+    *client_hellos = 1;
+    facts.version_offered = hello.version;
+    *offer = Some(Offer { random: hello.random, session_id: hello.session_id, ..Offer::default() });
+    Ok(What::Message(kind::CLIENT_HELLO))
+}
+
+fn read_ssl2_server(
+    facts: &mut TlsFacts,
+    choice: &mut Option<Choice>,
+    message: &[u8],
+) -> Result<What, IncompleteReason> {
+    let hello = ssl2::server_hello(message)?;
+    if choice.is_some() {
+        return Err(IncompleteReason::Malformed);
+    }
+    facts.version = Some(Version::Ssl2);
+    facts.resumption = if hello.resumes { Resumption::SessionId } else { Resumption::No };
+    facts.server_chain = hello.certificate.into_iter().collect();
+    Ok(What::Message(kind::SERVER_HELLO))
+}
+
 fn read_server(
     facts: &mut TlsFacts,
     choice: &mut Option<Choice>,
     tickets_issued: &mut Vec<SessionHandle>,
+    unread: &mut bool,
     message: u8,
     body: &[u8],
 ) -> Result<What, IncompleteReason> {
@@ -262,6 +327,8 @@ fn read_server(
                 return Ok(What::HelloRetryRequest);
             }
             facts.alpn = hello.alpn;
+            facts.client_certificate_type = hello.client_certificate_type;
+            facts.server_certificate_type = hello.server_certificate_type;
             *choice = Some(Choice {
                 random: hello.random,
                 session_id: hello.session_id,
@@ -269,11 +336,29 @@ fn read_server(
             });
         }
         kind::CLIENT_HELLO => return Err(IncompleteReason::Malformed),
-        kind::CERTIFICATE if facts.server_chain.is_empty() => {
-            let chain = message::certificate(body)?;
-            facts.server_chain = chain.certificates;
-            if chain.truncated {
-                facts.incomplete.get_or_insert(IncompleteReason::Truncated);
+        kind::HELLO_RETRY_REQUEST => {
+            if choice.is_some() || facts.hello_retry_request {
+                return Err(IncompleteReason::Malformed);
+            }
+            facts.version = Some(hello_retry_request_of_draft(body)?);
+            facts.hello_retry_request = true;
+            return Ok(What::HelloRetryRequest);
+        }
+        kind::CERTIFICATE if facts.server_chain.is_empty() && facts.server_public_key.is_none() => {
+            let kind = facts.server_certificate_type.unwrap_or(CertificateType::X509);
+            let allowed = OfferedTypes {
+                raw_public_key: kind == CertificateType::RawPublicKey,
+                other: !matches!(kind, CertificateType::X509 | CertificateType::RawPublicKey),
+            };
+            match message::shown(body, allowed)? {
+                Shown::Chain(chain) => {
+                    facts.server_chain = chain.certificates;
+                    if chain.truncated {
+                        facts.incomplete.get_or_insert(IncompleteReason::Truncated);
+                    }
+                }
+                Shown::RawPublicKey(key) => facts.server_public_key = Some(key),
+                Shown::Unread => *unread = true,
             }
         }
         kind::SERVER_KEY_EXCHANGE => match key_exchange(facts.cipher_suite.unwrap_or_default()) {
@@ -284,7 +369,7 @@ fn read_server(
         kind::NEW_SESSION_TICKET if tickets_issued.len() < MAX_TICKETS => {
             tickets_issued.extend(message::session_ticket(body)?);
         }
-        kind::CERTIFICATE_STATUS => facts.ocsp_staple = true,
+        kind::CERTIFICATE_STATUS => facts.ocsp_staple = Some(true),
         _ => {}
     }
     Ok(What::Message(message))

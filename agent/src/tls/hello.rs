@@ -2,29 +2,51 @@
 
 use tls_parser::{parse_tls_handshake_client_hello, parse_tls_handshake_server_hello};
 
+use super::ja4::{Ja4, Ja4Source};
 use super::message::Cursor;
-use super::{IncompleteReason, SessionHandle, Version};
+use super::{
+    CertificateType, EncryptedClientHello, IncompleteReason, MAX_COMPRESSIONS, SessionHandle, Version,
+};
 
 /// Application protocols kept: browsers offer two, the longest known client eleven.
 const MAX_ALPN: usize = 32;
 /// Extensions looked at: the IANA table has about 60.
 const MAX_EXTENSIONS: usize = 256;
+/// The last draft before RFC 8446.
+const LAST_DRAFT: u8 = 28;
+/// The draft since which a ServerHello looks like one of TLS 1.2.
+const FIRST_FINAL_FORM: u8 = 22;
 /// SHA-256 of "HelloRetryRequest" (RFC 8446 section 4.1.3).
 const HELLO_RETRY_REQUEST_RANDOM: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2,
     0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
+/// Certificate types (IANA TLS Certificate Types).
+const X509: u8 = 0;
+const RAW_PUBLIC_KEY: u8 = 2;
+
 /// Extension types (IANA TLS ExtensionType).
 mod extension {
     pub const SERVER_NAME: u16 = 0;
+    /// cert_type (RFC 6091).
+    pub const CERTIFICATE_TYPE: u16 = 9;
+    pub const SIGNATURE_ALGORITHMS: u16 = 13;
     pub const ALPN: u16 = 16;
+    pub const CLIENT_CERTIFICATE_TYPE: u16 = 19;
+    pub const SERVER_CERTIFICATE_TYPE: u16 = 20;
+    pub const COMPRESS_CERTIFICATE: u16 = 27;
+    pub const DELEGATED_CREDENTIAL: u16 = 34;
     pub const SESSION_TICKET: u16 = 35;
+    /// key_share until draft 22.
+    pub const KEY_SHARE_OF_DRAFTS: u16 = 40;
     pub const PRE_SHARED_KEY: u16 = 41;
     pub const EARLY_DATA: u16 = 42;
     pub const SUPPORTED_VERSIONS: u16 = 43;
     pub const KEY_SHARE: u16 = 51;
     pub const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
+    /// draft-ietf-tls-esni-01 to -06.
+    pub const ENCRYPTED_SERVER_NAME: u16 = 0xffce;
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +58,20 @@ pub(super) struct ClientHello {
     pub server_name: Option<String>,
     pub alpn: Vec<String>,
     pub early_data: bool,
-    pub encrypted_client_hello: bool,
+    pub encrypted_client_hello: Option<EncryptedClientHello>,
+    pub ja4: Option<Ja4>,
+    pub delegated_credential: bool,
+    pub certificate_compression: Vec<u16>,
+    pub client_certificate_types: OfferedTypes,
+    /// Raw public keys, for either side.
+    pub raw_public_key: bool,
+}
+
+/// What the client may show in place of a chain of certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct OfferedTypes {
+    pub raw_public_key: bool,
+    pub other: bool,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +84,8 @@ pub(super) struct ServerHello {
     pub group: Option<u16>,
     pub alpn: Option<String>,
     pub pre_shared_key: bool,
+    pub client_certificate_type: Option<CertificateType>,
+    pub server_certificate_type: Option<CertificateType>,
 }
 
 pub(super) fn client_hello(body: &[u8]) -> Result<ClientHello, IncompleteReason> {
@@ -60,27 +97,76 @@ pub(super) fn client_hello(body: &[u8]) -> Result<ClientHello, IncompleteReason>
         version: highest_legacy(contents.version.0),
         ..ClientHello::default()
     };
+    let mut source = Ja4Source {
+        legacy_version: contents.version.0,
+        cipher_suites: contents.ciphers.iter().map(|suite| suite.0).collect(),
+        // Browsers send about 18.
+        extensions: Vec::with_capacity(24),
+        ..Ja4Source::default()
+    };
     for_each_extension(contents.ext, |kind, data| {
+        source.extensions.push(kind);
         let mut cursor = Cursor(data);
         match kind {
             extension::SERVER_NAME => hello.server_name = Some(text(server_name(data)?)),
-            extension::ALPN => hello.alpn = protocols(data)?,
+            extension::ALPN => {
+                hello.alpn = protocols(data)?;
+                source.first_protocol = first_protocol(data).unwrap_or_default();
+            }
+            extension::SIGNATURE_ALGORITHMS => source.signature_algorithms = data,
+            extension::CLIENT_CERTIFICATE_TYPE => {
+                let types = cursor.vector8().unwrap_or_default();
+                let offered = &mut hello.client_certificate_types;
+                offered.raw_public_key = types.contains(&RAW_PUBLIC_KEY);
+                offered.other |= types.iter().any(|&kind| ![X509, RAW_PUBLIC_KEY].contains(&kind));
+                hello.raw_public_key |= offered.raw_public_key;
+            }
+            extension::SERVER_CERTIFICATE_TYPE => {
+                hello.raw_public_key |= cursor.vector8().unwrap_or_default().contains(&RAW_PUBLIC_KEY);
+            }
+            extension::CERTIFICATE_TYPE => {
+                let types = cursor.vector8().unwrap_or_default();
+                hello.client_certificate_types.other |= types.iter().any(|&kind| kind != X509);
+            }
+            extension::COMPRESS_CERTIFICATE => {
+                let algorithms = cursor.vector8().unwrap_or_default().chunks_exact(2).take(MAX_COMPRESSIONS);
+                hello.certificate_compression =
+                    algorithms.map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+            }
+            extension::DELEGATED_CREDENTIAL => hello.delegated_credential = true,
             extension::SESSION_TICKET if !data.is_empty() => hello.ticket = Some(SessionHandle::of(data)),
             extension::EARLY_DATA => hello.early_data = true,
-            extension::ENCRYPTED_CLIENT_HELLO => hello.encrypted_client_hello = true,
+            extension::ENCRYPTED_CLIENT_HELLO => {
+                // ECHClientHelloType (RFC 9849 section 5).
+                hello.encrypted_client_hello = Some(match data.first() {
+                    Some(0) => EncryptedClientHello::OuterOrGrease,
+                    Some(1) => EncryptedClientHello::Inner,
+                    _ => EncryptedClientHello::Unrecognised,
+                });
+            }
+            extension::ENCRYPTED_SERVER_NAME => {
+                hello.encrypted_client_hello.get_or_insert(EncryptedClientHello::ServerName);
+            }
             extension::SUPPORTED_VERSIONS => {
-                let offered =
-                    cursor.vector8()?.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+                let list = cursor.vector8()?;
+                source.supported_versions = Some(list);
+                let offered = list.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
                 hello.version = offered.filter_map(Version::from_wire).max().or(hello.version);
             }
             _ => {}
         }
         Some(())
     })?;
+    hello.ja4 = Some(source.fingerprint());
     Ok(hello)
 }
 
+/// ServerHello of SSLv3 to TLS 1.3, and of its drafts.
 pub(super) fn server_hello(body: &[u8]) -> Result<ServerHello, IncompleteReason> {
+    let version = Cursor(body).u16().and_then(Version::from_wire);
+    if let Some(version) = version.filter(|version| version.is_modern()) {
+        return server_hello_of_draft(version, body);
+    }
     let (_, contents) =
         parse_tls_handshake_server_hello(body).map_err(|_error| IncompleteReason::Malformed)?;
     let random: [u8; 32] = contents.random.try_into().map_err(|_error| IncompleteReason::Malformed)?;
@@ -92,41 +178,92 @@ pub(super) fn server_hello(body: &[u8]) -> Result<ServerHello, IncompleteReason>
         cipher_suite: contents.cipher.0,
         ..ServerHello::default()
     };
-    for_each_extension(contents.ext, |kind, data| {
-        let mut cursor = Cursor(data);
-        match kind {
-            extension::ALPN => hello.alpn = protocols(data)?.into_iter().next(),
-            extension::PRE_SHARED_KEY => hello.pre_shared_key = true,
-            extension::SUPPORTED_VERSIONS => hello.version = Version::from_wire(cursor.u16()?),
-            extension::KEY_SHARE => hello.group = Some(cursor.u16()?),
-            _ => {}
-        }
-        Some(())
-    })?;
+    hello.read_extensions(contents.ext)?;
     if hello.version.is_none() { Err(IncompleteReason::Malformed) } else { Ok(hello) }
 }
 
+/// ServerHello of TLS 1.3 before draft 22: without session ID and compression, the version in its own place.
+fn server_hello_of_draft(version: Version, body: &[u8]) -> Result<ServerHello, IncompleteReason> {
+    let mut cursor = Cursor(body);
+    let mut read = || {
+        let _version = cursor.u16()?;
+        let random = *cursor.take(32)?.first_chunk()?;
+        let cipher_suite = cursor.u16()?;
+        Some((random, cipher_suite, cursor.vector16()?))
+    };
+    let (random, cipher_suite, extensions) = read().ok_or(IncompleteReason::Malformed)?;
+    // 0x0304 in this place means nothing (RFC 8446 section 4.1.3).
+    if version.has_final_form() {
+        return Err(IncompleteReason::Malformed);
+    }
+    let mut hello = ServerHello { random, version: Some(version), cipher_suite, ..ServerHello::default() };
+    hello.read_extensions(Some(extensions))?;
+    Ok(hello)
+}
+
+/// HelloRetryRequest as a message of its own (draft 21 and before): its version.
+pub(super) fn hello_retry_request_of_draft(body: &[u8]) -> Result<Version, IncompleteReason> {
+    let version = Cursor(body).u16().and_then(Version::from_wire);
+    version
+        .filter(|version| version.is_modern() && !version.has_final_form())
+        .ok_or(IncompleteReason::Malformed)
+}
+
+impl ServerHello {
+    fn read_extensions(&mut self, list: Option<&[u8]>) -> Result<(), IncompleteReason> {
+        let mut group_of_draft = None;
+        for_each_extension(list, |kind, data| {
+            let mut cursor = Cursor(data);
+            match kind {
+                extension::ALPN => self.alpn = protocols(data)?.into_iter().next(),
+                extension::PRE_SHARED_KEY => self.pre_shared_key = true,
+                extension::SUPPORTED_VERSIONS => self.version = Version::from_wire(cursor.u16()?),
+                extension::KEY_SHARE => self.group = Some(cursor.u16()?),
+                extension::KEY_SHARE_OF_DRAFTS => group_of_draft = cursor.u16(),
+                extension::CLIENT_CERTIFICATE_TYPE => {
+                    self.client_certificate_type = cursor.u8().map(CertificateType::from_wire);
+                }
+                extension::SERVER_CERTIFICATE_TYPE => {
+                    self.server_certificate_type = cursor.u8().map(CertificateType::from_wire);
+                }
+                extension::CERTIFICATE_TYPE => {
+                    let both = cursor.u8().map(CertificateType::from_wire);
+                    self.client_certificate_type = self.client_certificate_type.or(both);
+                    self.server_certificate_type = self.server_certificate_type.or(both);
+                }
+                _ => {}
+            }
+            Some(())
+        })?;
+        if matches!(self.version, Some(Version::Tls13Draft(_) | Version::Tls13Facebook(_))) {
+            self.group = self.group.or(group_of_draft);
+        }
+        Ok(())
+    }
+}
+
 impl Version {
-    /// From a code point; TLS 1.3 drafts 23 to 28 have the record layout of the final version.
+    /// From a code point, except SSLv2's, which is only valid in its own format.
     pub(super) fn from_wire(version: u16) -> Option<Version> {
-        match version {
-            0x0300 => Some(Version::Ssl3),
-            0x0301 => Some(Version::Tls10),
-            0x0302 => Some(Version::Tls11),
-            0x0303 => Some(Version::Tls12),
-            0x0304 | 0x7f17..=0x7f1c => Some(Version::Tls13),
+        let [high, low] = version.to_be_bytes();
+        match (high, low) {
+            (3, 0) => Some(Version::Ssl3),
+            (3, 1) => Some(Version::Tls10),
+            (3, 2) => Some(Version::Tls11),
+            (3, 3) => Some(Version::Tls12),
+            (3, 4) => Some(Version::Tls13),
+            (0x7f, 1..=LAST_DRAFT) => Some(Version::Tls13Draft(low)),
+            (0xfb, 1..=LAST_DRAFT) => Some(Version::Tls13Facebook(low)),
             _ => None,
         }
     }
 
-    /// As the public record names it.
-    pub fn as_str(self) -> &'static str {
+    /// Hellos and record sizes are those of RFC 8446: since draft 22 (ServerHello in the form of TLS 1.2).
+    pub(super) fn has_final_form(self) -> bool {
         match self {
-            Version::Ssl3 => "SSLv3",
-            Version::Tls10 => "1.0",
-            Version::Tls11 => "1.1",
-            Version::Tls12 => "1.2",
-            Version::Tls13 => "1.3",
+            Version::Tls13 => true,
+            Version::Tls13Draft(draft) | Version::Tls13Facebook(draft) => draft >= FIRST_FINAL_FORM,
+            _ => false,
         }
     }
 }
@@ -138,9 +275,9 @@ fn highest_legacy(version: u16) -> Option<Version> {
 
 /// Calls `each` with type and body until it refuses one. A list that is cut is malformed; bytes after it are not
 /// looked at.
-fn for_each_extension(
-    list: Option<&[u8]>,
-    mut each: impl FnMut(u16, &[u8]) -> Option<()>,
+fn for_each_extension<'a>(
+    list: Option<&'a [u8]>,
+    mut each: impl FnMut(u16, &'a [u8]) -> Option<()>,
 ) -> Result<(), IncompleteReason> {
     let mut cursor = Cursor(list.unwrap_or_default());
     for _ in 0..MAX_EXTENSIONS {
@@ -169,6 +306,11 @@ fn protocols(data: &[u8]) -> Option<Vec<String>> {
         protocols.push(text(list.vector8()?));
     }
     Some(protocols)
+}
+
+/// The first value of an ALPN extension, which need not be UTF-8.
+fn first_protocol(data: &[u8]) -> Option<&[u8]> {
+    Cursor(Cursor(data).vector16()?).vector8()
 }
 
 fn text(bytes: &[u8]) -> String {

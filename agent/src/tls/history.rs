@@ -19,10 +19,12 @@ use super::outline::{Entry, Outline, What};
 use super::stream::{ALERT, APPLICATION_DATA, HANDSHAKE};
 use super::{Alert, MAX_ALERTS, MAX_HISTORY};
 
-/// History and alerts in the order in which they must have been sent.
-pub(super) fn tell(client: &Outline, server: &Outline) -> (String, Vec<Alert>) {
-    let mut history = String::new();
-    let mut alerts = Vec::new();
+/// Writes history and alerts anew, in the order in which they must have been sent.
+pub(super) fn tell(client: &Outline, server: &Outline, history: &mut String, alerts: &mut Vec<Alert>) {
+    history.clear();
+    alerts.clear();
+    // Most handshakes have fewer letters.
+    history.reserve(24);
     let (mut client_told, mut server_told) = (Told::default(), Told::default());
     for (from_client, entry) in in_order(client.entries(), server.entries()) {
         if let What::Alert { level, description } = entry.what
@@ -37,7 +39,6 @@ pub(super) fn tell(client: &Outline, server: &Outline) -> (String, Vec<Alert>) {
             history.push(if from_client { letter } else { letter.to_ascii_lowercase() });
         }
     }
-    (history, alerts)
 }
 
 /// Merges the directions by causality: what a sender had acknowledged came before what it sent. Where neither had

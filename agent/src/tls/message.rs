@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::hello::OfferedTypes;
 use super::{IncompleteReason, SessionHandle};
 
 /// Handshake message types (IANA TLS HandshakeType).
@@ -11,6 +12,8 @@ pub(super) mod kind {
     pub const CLIENT_HELLO: u8 = 1;
     pub const SERVER_HELLO: u8 = 2;
     pub const NEW_SESSION_TICKET: u8 = 4;
+    /// A message of its own until draft 21 of TLS 1.3.
+    pub const HELLO_RETRY_REQUEST: u8 = 6;
     pub const CERTIFICATE: u8 = 11;
     pub const SERVER_KEY_EXCHANGE: u8 = 12;
     pub const CERTIFICATE_REQUEST: u8 = 13;
@@ -67,6 +70,34 @@ pub(super) struct Chain {
     pub certificates: Vec<Bytes>,
     /// It had more than [`MAX_CHAIN`].
     pub truncated: bool,
+}
+
+/// What a Certificate message shows.
+#[derive(Debug)]
+pub(super) enum Shown {
+    Chain(Chain),
+    /// SHA-256 of a SubjectPublicKeyInfo (RFC 7250 section 3).
+    RawPublicKey([u8; 32]),
+    /// Something of another type.
+    Unread,
+}
+
+/// Reads a Certificate message by the types that are allowed in it. A chain and a key cannot be taken for each other:
+/// a chain that began with the tag of a key would be three megabytes long.
+pub(super) fn shown(body: &[u8], allowed: OfferedTypes) -> Result<Shown, IncompleteReason> {
+    const SEQUENCE: u8 = 0x30;
+    let mut cursor = Cursor(body);
+    if allowed.raw_public_key
+        && let Some(key) = cursor.vector24()
+        && key.first() == Some(&SEQUENCE)
+        && cursor.0.is_empty()
+    {
+        return Ok(Shown::RawPublicKey(Sha256::digest(key).into()));
+    }
+    match certificate(body) {
+        Err(_) if allowed.other => Ok(Shown::Unread),
+        chain => chain.map(Shown::Chain),
+    }
 }
 
 /// Certificate (RFC 5246 section 7.4.2).

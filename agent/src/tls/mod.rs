@@ -10,8 +10,9 @@
 //!
 //! ```text
 //! bytes ─► stream (records, messages) ─► entries ─┬─► classic  (≤ 1.2) ─┐
-//!                    └─► hello, message ─► facts ─┴─► modern (1.3) ─────┴─► facts
-//!                                                       └ inference (geometry)
+//!                    └─► hello, message ─► facts ─┼─► modern (1.3) ─────┼─► facts
+//!                                                 └─► ssl2 ─────────────┘
+//!                           modern asks inference (geometry); hello makes ja4 (fingerprint)
 //! ```
 
 mod classic;
@@ -23,10 +24,12 @@ mod handshake;
 mod hello;
 mod history;
 mod inference;
+mod ja4;
 mod message;
 mod modern;
 mod names;
 mod outline;
+mod ssl2;
 mod stream;
 mod suite;
 #[cfg(test)]
@@ -34,5 +37,6 @@ mod tests;
 
 pub use conversation::{Conversation, Direction, Outlook, PEEK, Reading};
 pub use facts::*;
-pub use names::{alert_name, group_name};
+pub use ja4::Ja4;
+pub use names::{alert_name, compression_name, group_name};
 pub use suite::{cipher_suite_name, suite_is_anonymous, suite_is_integrity_only};

@@ -7,6 +7,7 @@ use super::outline::{Entry, What};
 use super::stream::APPLICATION_DATA;
 use super::{
     ClientAuthentication, ClientOutcome, HandshakeState, Resumption, ServerAuthentication, UnknownReason,
+    Version,
 };
 
 /// Records among which the end of early data is looked for, counted from the client's first that follows the
@@ -23,6 +24,14 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
     let behind =
         flight.first().is_some_and(|first| !handshake.has_seen(&handshake.server, first.acknowledged));
     handshake.waits |= behind;
+    if !handshake.facts.version.is_some_and(Version::has_final_form) {
+        let suite = handshake.facts.cipher_suite.unwrap_or_default();
+        let went_on = flight.first().is_some_and(|first| {
+            let mut answers = handshake.server.outline.encrypted(APPLICATION_DATA);
+            answers.any(|entry| entry.acknowledged >= first.end && !is_alert_sized(suite, length(entry)))
+        });
+        return unread(handshake, went_on) || fail_by_alert(handshake);
+    }
     let pre_shared_key = handshake.choice.as_ref().is_some_and(|choice| choice.pre_shared_key);
     let decided = if pre_shared_key {
         handshake.facts.resumption = Resumption::Psk;
@@ -32,6 +41,17 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
         authenticated(handshake, &flight)
     };
     decided || fail_by_alert(handshake)
+}
+
+/// Drafts before 22: what they encrypt differs, and a pre-shared key did not yet rule out certificates.
+fn unread(handshake: &mut Handshake, went_on: bool) -> bool {
+    let reason = UnknownReason::VersionNotEvaluated;
+    handshake.facts.server_authentication = ServerAuthentication::Unknown(reason);
+    handshake.facts.client_authentication = ClientAuthentication::Unknown(reason);
+    if went_on {
+        handshake.facts.handshake = HandshakeState::Complete;
+    }
+    went_on
 }
 
 fn fail_by_alert(handshake: &mut Handshake) -> bool {

@@ -44,6 +44,16 @@ pub fn alert_name(description: u8) -> Option<&'static str> {
     })
 }
 
+/// Name of a certificate compression algorithm (RFC 8879 section 7.3).
+pub fn compression_name(algorithm: u16) -> Option<&'static str> {
+    Some(match algorithm {
+        1 => "zlib",
+        2 => "brotli",
+        3 => "zstd",
+        _ => return None,
+    })
+}
+
 /// Name of a group (IANA TLS Supported Groups, 2025-01).
 pub fn group_name(group: u16) -> Option<&'static str> {
     Some(match group {

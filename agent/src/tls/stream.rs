@@ -3,6 +3,7 @@
 use super::IncompleteReason;
 use super::message::kind;
 use super::outline::{Entry, Outline, What};
+use super::ssl2;
 
 /// Content types (RFC 8446 section 5.1).
 pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -22,8 +23,17 @@ pub(super) const MAX_HANDSHAKE_MESSAGE: usize = 128 << 10;
 /// Bytes that tell a second ClientHello from an encrypted record: type, length, legacy_version.
 const PROBE: usize = 6;
 
-/// Takes each complete handshake message (type, body); says what it was.
-pub(super) type OnMessage<'a> = dyn FnMut(u8, &[u8]) -> Result<What, IncompleteReason> + 'a;
+/// A complete handshake message.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Incoming<'a> {
+    /// Type and body.
+    Message(u8, &'a [u8]),
+    /// A hello in SSLv2's format, from its type on.
+    Ssl2Hello(&'a [u8]),
+}
+
+/// Takes each handshake message; says what it was.
+pub(super) type OnMessage<'a> = dyn FnMut(Incoming<'_>) -> Result<What, IncompleteReason> + 'a;
 
 /// One direction.
 #[derive(Debug, Default)]
@@ -46,6 +56,20 @@ pub(super) struct Stream {
     message_acknowledged: u64,
     /// Keys are in use as TLS ≤ 1.2 does it: after ChangeCipherSpec every record is encrypted.
     pub encrypts: Encrypts,
+    ssl2: Ssl2,
+    last_acknowledged: u64,
+}
+
+/// Whether the direction is in SSLv2's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Ssl2 {
+    /// It is not, or its first record has not come.
+    #[default]
+    No,
+    /// Its hello was; what follows shows which protocol was chosen.
+    Hello,
+    /// All of it is: nothing further is read.
+    Entirely,
 }
 
 /// What ChangeCipherSpec means in this direction.
@@ -65,6 +89,7 @@ enum Body {
     #[default]
     Skipped,
     Handshake,
+    Ssl2Hello,
     Probed,
     Alert,
 }
@@ -73,6 +98,11 @@ impl Stream {
     /// Stream offset up to which the outline is known: it may be ahead of the bytes, by an encrypted body.
     pub fn seen_to(&self) -> u64 {
         self.outline.entries().last().map_or(0, |entry| entry.end).max(self.position)
+    }
+
+    /// Bytes of the other direction that the sender is known to have had.
+    pub fn last_acknowledged(&self) -> u64 {
+        self.last_acknowledged
     }
 
     pub fn broken(&self) -> Option<IncompleteReason> {
@@ -115,6 +145,9 @@ impl Stream {
     /// Reads on. Returns whether there is a new entry in the outline. After a failure the direction is broken.
     pub fn push(&mut self, bytes: &[u8], acknowledged: u64, on_message: &mut OnMessage<'_>) -> bool {
         let before = self.outline.pushed();
+        if !bytes.is_empty() {
+            self.last_acknowledged = self.last_acknowledged.max(acknowledged);
+        }
         if self.broken.is_none()
             && let Err(reason) = self.read(bytes, acknowledged, on_message)
         {
@@ -131,7 +164,9 @@ impl Stream {
         on_message: &mut OnMessage<'_>,
     ) -> Result<(), IncompleteReason> {
         while !bytes.is_empty() {
-            let taken = if self.remaining == 0 {
+            let taken = if self.ssl2 == Ssl2::Entirely {
+                bytes.len()
+            } else if self.remaining == 0 {
                 self.read_header(bytes, acknowledged)?
             } else {
                 let count = bytes.len().min(usize::from(self.remaining));
@@ -139,6 +174,7 @@ impl Stream {
                     Body::Skipped => count,
                     Body::Alert => self.read_alert(bytes[0]),
                     Body::Probed => self.read_probe(&bytes[..count], on_message)?,
+                    Body::Ssl2Hello => self.read_ssl2_hello(&bytes[..count], on_message)?,
                     Body::Handshake => {
                         self.assemble(&bytes[..count], self.position, acknowledged, on_message)?;
                         count
@@ -173,6 +209,9 @@ impl Stream {
 
     fn begin_record(&mut self, body_start: u64) -> Result<(), IncompleteReason> {
         let [content, major, minor, high, low] = self.header;
+        if let Some(length) = ssl2::record_length([content, major]) {
+            return self.begin_ssl2_record(length);
+        }
         let length = u16::from_be_bytes([high, low]);
         if major != 3
             || minor > 4
@@ -209,6 +248,49 @@ impl Stream {
             (_, _) => Body::Handshake,
         };
         Ok(())
+    }
+
+    /// A record in SSLv2's format: a hello at the very beginning, or what follows one. `minor` of the TLS header is its
+    /// message type.
+    fn begin_ssl2_record(&mut self, length: u16) -> Result<(), IncompleteReason> {
+        let [_, _, message, ..] = self.header;
+        let rest = HEADER - ssl2::HEADER;
+        match (self.ssl2, message) {
+            (Ssl2::No, ssl2::CLIENT_HELLO | ssl2::SERVER_HELLO)
+                if self.record_start == 0 && usize::from(length) > rest =>
+            {
+                self.message_acknowledged = self.record_acknowledged;
+                self.message.extend_from_slice(&self.header[ssl2::HEADER..]);
+                self.body = Body::Ssl2Hello;
+                // More than `rest`, which is 3.
+                self.remaining = length - rest as u16;
+            }
+            (Ssl2::Hello, ssl2::CLIENT_MASTER_KEY) => {
+                let end = self.record_start + ssl2::HEADER as u64 + u64::from(length);
+                let what = What::Message(kind::CLIENT_KEY_EXCHANGE);
+                self.log(what, self.record_start, end, self.record_acknowledged);
+                self.ssl2 = Ssl2::Entirely;
+            }
+            _ => return Err(IncompleteReason::Malformed),
+        }
+        Ok(())
+    }
+
+    fn read_ssl2_hello(
+        &mut self,
+        bytes: &[u8],
+        on_message: &mut OnMessage<'_>,
+    ) -> Result<usize, IncompleteReason> {
+        self.message.extend_from_slice(bytes);
+        if bytes.len() == usize::from(self.remaining) {
+            let message = std::mem::take(&mut self.message);
+            let what = on_message(Incoming::Ssl2Hello(&message))?;
+            let end = self.position + bytes.len() as u64;
+            self.log(what, self.record_start, end, self.message_acknowledged);
+            let goes_on = what == What::Message(kind::SERVER_HELLO);
+            self.ssl2 = if goes_on { Ssl2::Entirely } else { Ssl2::Hello };
+        }
+        Ok(bytes.len())
     }
 
     fn encrypted(&mut self, content: u8, length: u16, body_start: u64) -> Body {
@@ -300,7 +382,7 @@ impl Stream {
         end: u64,
         on_message: &mut OnMessage<'_>,
     ) -> Result<(), IncompleteReason> {
-        let what = on_message(message[0], &message[4..])?;
+        let what = on_message(Incoming::Message(message[0], &message[4..]))?;
         self.log(what, self.message_start, end, self.message_acknowledged);
         self.encrypts = match (self.encrypts, what) {
             (Encrypts::Unknown, What::Message(kind::SERVER_HELLO | kind::CLIENT_HELLO)) => Encrypts::Unknown,

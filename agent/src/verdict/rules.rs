@@ -82,7 +82,9 @@ fn requested_not_sent(connection: &ConnectionRecord, add: &mut Add<'_>) {
 
 fn deprecated_version(connection: &ConnectionRecord, add: &mut Add<'_>) {
     let Some(tls) = &connection.tls else { return };
-    if tls.handshake != "complete" || !matches!(tls.version.as_deref(), Some("SSLv3" | "1.0" | "1.1")) {
+    if tls.handshake != "complete"
+        || !matches!(tls.version.as_deref(), Some("SSLv2" | "SSLv3" | "1.0" | "1.1"))
+    {
         return;
     }
     let offered = tls.version_offered.as_deref().unwrap_or("unknown");

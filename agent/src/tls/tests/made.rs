@@ -2,91 +2,91 @@
 
 use super::*;
 
-const SHA384: u16 = 0x1302;
+pub(super) const SHA384: u16 = 0x1302;
 
 /// A conversation whose chunks acknowledge all that was sent before.
 #[derive(Default)]
-struct Script {
-    chunks: Vec<Chunk>,
+pub(super) struct Script {
+    pub(super) chunks: Vec<Chunk>,
     sent: [u64; 2],
 }
 
 impl Script {
-    fn say(mut self, direction: Direction, bytes: Vec<u8>) -> Script {
+    pub(super) fn say(mut self, direction: Direction, bytes: Vec<u8>) -> Script {
         let side = usize::from(direction == Direction::Server);
         self.chunks.push(Chunk { direction, acknowledged: self.sent[1 - side], bytes });
         self.sent[side] += self.chunks.last().map_or(0, |chunk| chunk.bytes.len() as u64);
         self
     }
 
-    fn client(self, bytes: Vec<u8>) -> Script {
+    pub(super) fn client(self, bytes: Vec<u8>) -> Script {
         self.say(Direction::Client, bytes)
     }
 
-    fn server(self, bytes: Vec<u8>) -> Script {
+    pub(super) fn server(self, bytes: Vec<u8>) -> Script {
         self.say(Direction::Server, bytes)
     }
 
-    fn facts(&self) -> TlsFacts {
+    pub(super) fn facts(&self) -> TlsFacts {
         facts(&self.chunks)
     }
 
-    fn decided(&self) -> bool {
+    pub(super) fn decided(&self) -> bool {
         replay(&self.chunks).outlook() == Outlook::Decided
     }
 }
 
-fn record(content: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn record(content: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len()).unwrap().to_be_bytes();
     [&[content, 3, 3], &length[..], body].concat()
 }
 
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap().to_be_bytes();
     [&[kind], &length[1..], body].concat()
 }
 
-fn handshake(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn handshake(kind: u8, body: &[u8]) -> Vec<u8> {
     record(22, &message(kind, body))
 }
 
-fn encrypted(lengths: &[usize]) -> Vec<u8> {
+pub(super) fn encrypted(lengths: &[usize]) -> Vec<u8> {
     lengths.iter().flat_map(|&length| record(23, &vec![0xee; length])).collect()
 }
 
-fn hello(version: u16, suites: &[u8], rest: &[u8], extensions: &[u8]) -> Vec<u8> {
+pub(super) fn hello(version: u16, suites: &[u8], rest: &[u8], extensions: &[u8]) -> Vec<u8> {
     let list = u16::try_from(extensions.len()).unwrap().to_be_bytes();
     [&version.to_be_bytes(), &[0x5a; 32][..], &[0], suites, rest, &list, extensions].concat()
 }
 
 /// A ClientHello of TLS 1.3 with further extensions.
-fn client_hello(extensions: &[u8]) -> Vec<u8> {
+pub(super) fn client_hello(extensions: &[u8]) -> Vec<u8> {
     let all = [&[0, 43, 0, 3, 2, 3, 4], extensions].concat();
     handshake(1, &hello(0x0303, &[0, 2, 0x13, 2], &[1, 0], &all))
 }
 
-fn server_hello(suite: u16, extensions: &[u8]) -> Vec<u8> {
+pub(super) fn server_hello(suite: u16, extensions: &[u8]) -> Vec<u8> {
     let all = [&[0, 43, 0, 2, 3, 4], extensions].concat();
     handshake(2, &hello(0x0303, &suite.to_be_bytes(), &[0], &all))
 }
 
 /// TLS 1.3 up to the server's flight.
-fn modern(flight: &[usize]) -> Script {
+pub(super) fn modern(flight: &[usize]) -> Script {
     let server = [server_hello(SHA384, &[]), encrypted(flight)].concat();
     Script::default().client(client_hello(&[])).server(server)
 }
 
-const ONE_RECORD: &[usize] = &[1200];
+pub(super) const ONE_RECORD: &[usize] = &[1200];
 
 /// TLS ≤ 1.2 up to the ServerHello.
-fn classic(version: u16, suite: u16) -> Script {
+pub(super) fn classic(version: u16, suite: u16) -> Script {
     let suites = [&[0, 2], &suite.to_be_bytes()[..]].concat();
     Script::default()
         .client(handshake(1, &hello(version, &suites, &[1, 0], &[])))
         .server(handshake(2, &hello(version, &suite.to_be_bytes(), &[0], &[])))
 }
 
-fn finish() -> Vec<u8> {
+pub(super) fn finish() -> Vec<u8> {
     [record(20, &[1]), record(22, &[0xee; 40])].concat()
 }
 
@@ -159,7 +159,7 @@ fn a_status_and_tickets_in_clear_are_noted() {
         .client([handshake(16, &[1, 0]), finish()].concat())
         .server([handshake(4, &ticket), finish()].concat());
     let facts = script.facts();
-    assert!(facts.ocsp_staple);
+    assert_eq!(facts.ocsp_staple, Some(true));
     assert_eq!(facts.session_issued, [SessionHandle::of(&[1, 2, 3])]);
     // The same ticket, offered and taken.
     let extension = [0, 35, 0, 3, 1, 2, 3];
@@ -294,7 +294,7 @@ fn an_encrypted_client_hello_and_odd_extensions_are_read() {
         0xfe, 0x0d, 0, 1, 0, 0x0a, 0x0a, 0, 0, 0, 0, 0, 9, 0, 7, 0, 0, 4, b'a', 0xff, b'.', b'x',
     ]);
     let facts = Script::default().client(hello).facts();
-    assert!(facts.encrypted_client_hello);
+    assert_eq!(facts.encrypted_client_hello, Some(EncryptedClientHello::OuterOrGrease));
     assert_eq!(facts.server_name.as_deref(), Some("a\u{fffd}.x"));
     assert_eq!(facts.version_offered, Some(Version::Tls13));
     let cut = Script::default().client(client_hello(&[0, 16, 0, 9, 0])).facts();

@@ -6,6 +6,9 @@ mod conversations;
 mod damage;
 mod geometry;
 mod made;
+mod offers;
+mod raw_keys;
+mod versions;
 
 /// What one peer sent at a time, and what it had of the other.
 #[derive(Clone)]

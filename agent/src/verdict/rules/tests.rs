@@ -95,7 +95,7 @@ fn a_certificate_that_was_asked_for_in_vain_is_found() {
 
 #[test]
 fn versions_before_1_2_are_found_once_they_were_agreed_on() {
-    for version in ["SSLv3", "1.0", "1.1"] {
+    for version in ["SSLv2", "SSLv3", "1.0", "1.1"] {
         let mut record = over_tls(Authentication::Mutual, version, "presented");
         assert_eq!(codes(&record, &Policy::default()), ["deprecated_tls_version"]);
         record.tls.as_mut().unwrap().handshake = "failed".to_owned();

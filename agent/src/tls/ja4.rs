@@ -1,0 +1,254 @@
+//! JA4, the fingerprint of a TLS client: what its ClientHello offers, whoever it is.
+//!
+//! Only JA4 (TLS client); the other methods of that family have another licence and are not implemented. Written
+//! from the public specification (FoxIO, "technical_details/JA4.md"), whose licence asks for this notice:
+//!
+//! JA4 TLS Client Fingerprinting, Copyright (c) 2023 FoxIO. All rights reserved. BSD 3-Clause: redistribution and use
+//! in source and binary forms, with or without modification, are permitted provided that this notice, the list of
+//! conditions and the disclaimer are retained; they stand in full in the file NOTICE at the top of this project.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use super::message::Cursor;
+
+/// Characters of a fingerprint: 10, `_`, 12, `_`, 12.
+const LENGTH: usize = 36;
+/// Characters of each hash that are kept.
+const HASH: usize = 12;
+/// Counts have two digits; more is said as 99.
+const MAX_COUNT: usize = 99;
+const SERVER_NAME: u16 = 0;
+const ALPN: u16 = 16;
+
+/// A fingerprint, such as `t13d1516h2_8daaf6152771_e5627efa2ab1`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ja4([u8; LENGTH]);
+
+impl Ja4 {
+    /// As it is printed: ASCII.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Ja4 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ja4({})", self.as_str())
+    }
+}
+
+/// What of a ClientHello goes into the fingerprint, as it was sent; GREASE included.
+#[derive(Debug, Default)]
+pub(super) struct Ja4Source<'a> {
+    /// legacy_version.
+    pub legacy_version: u16,
+    /// The list of supported_versions, if there is that extension.
+    pub supported_versions: Option<&'a [u8]>,
+    pub cipher_suites: Vec<u16>,
+    pub extensions: Vec<u16>,
+    /// The first value of ALPN; empty if there is none.
+    pub first_protocol: &'a [u8],
+    /// The body of signature_algorithms.
+    pub signature_algorithms: &'a [u8],
+}
+
+impl Ja4Source<'_> {
+    /// The fingerprint of a client over TCP.
+    pub fn fingerprint(mut self) -> Ja4 {
+        self.cipher_suites.retain(|&suite| !is_grease(suite));
+        self.extensions.retain(|&extension| !is_grease(extension));
+        self.cipher_suites.sort_unstable();
+        self.extensions.sort_unstable();
+        let extension_count = self.extensions.len();
+        let has_name = self.extensions.first() == Some(&SERVER_NAME);
+        self.extensions.retain(|extension| ![SERVER_NAME, ALPN].contains(extension));
+
+        let version = version(self.supported_versions, self.legacy_version);
+        let suites = two_digits(self.cipher_suites.len());
+        let extensions = two_digits(extension_count);
+        let protocol = protocol(self.first_protocol);
+        let mut text = Vec::with_capacity(5 * self.cipher_suites.len().max(self.extensions.len() + 32));
+        list(&mut text, self.cipher_suites.iter().copied());
+        let suite_hash = hash(&text);
+        text.clear();
+        list(&mut text, self.extensions.iter().copied());
+        if !text.is_empty() {
+            let mut algorithms = words(Cursor(self.signature_algorithms).vector16().unwrap_or_default())
+                .filter(|&algorithm| !is_grease(algorithm))
+                .peekable();
+            if algorithms.peek().is_some() {
+                text.push(b'_');
+                list(&mut text, algorithms);
+            }
+        }
+        let extension_hash = hash(&text);
+
+        let mut fingerprint = [b'_'; LENGTH];
+        let name = [if has_name { b'd' } else { b'i' }];
+        let parts: [&[u8]; 9] =
+            [b"t", version, &name, &suites, &extensions, &protocol, b"_", &suite_hash, b"_"];
+        let written = parts.into_iter().flatten().chain(&extension_hash);
+        for (place, byte) in fingerprint.iter_mut().zip(written) {
+            *place = *byte;
+        }
+        Ja4(fingerprint)
+    }
+}
+
+/// Values that mean nothing, to keep others from relying on the list (RFC 8701 section 2).
+pub(super) fn is_grease(value: u16) -> bool {
+    value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+}
+
+/// The highest number offered decides, whatever it is: drafts of TLS 1.3 are above it, and have no name here.
+fn version(supported: Option<&[u8]>, legacy: u16) -> &'static [u8] {
+    let highest = match supported {
+        Some(list) => words(list).filter(|&version| !is_grease(version)).max().unwrap_or(0),
+        None => legacy,
+    };
+    match highest {
+        0x0304 => b"13",
+        0x0303 => b"12",
+        0x0302 => b"11",
+        0x0301 => b"10",
+        0x0300 => b"s3",
+        0x0002 => b"s2",
+        _ => b"00",
+    }
+}
+
+fn two_digits(count: usize) -> [u8; 2] {
+    // At most 99.
+    let count = count.min(MAX_COUNT) as u8;
+    [b'0' + count / 10, b'0' + count % 10]
+}
+
+/// First and last character, or of the bytes as hex if one of them is no ASCII letter or digit.
+fn protocol(value: &[u8]) -> [u8; 2] {
+    let (Some(&first), Some(&last)) = (value.first(), value.last()) else { return *b"00" };
+    if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
+        [first, last]
+    } else {
+        [digit(first >> 4), digit(last & 0xf)]
+    }
+}
+
+fn digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+}
+
+/// Four hex digits each, with commas between them.
+fn list(text: &mut Vec<u8>, values: impl Iterator<Item = u16>) {
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        let [high, low] = value.to_be_bytes();
+        text.extend([digit(high >> 4), digit(high & 0xf), digit(low >> 4), digit(low & 0xf)]);
+    }
+}
+
+/// The first digits of SHA-256; zeros for nothing.
+fn hash(text: &[u8]) -> [u8; HASH] {
+    let mut digits = [b'0'; HASH];
+    if !text.is_empty() {
+        let digest = Sha256::digest(text);
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(digest.iter()) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+        }
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUITES: [u16; 15] = [
+        0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c,
+        0x009d, 0x002f, 0x0035,
+    ];
+    const EXTENSIONS: [u16; 16] = [
+        0x001b, 0x0000, 0x0033, 0x0010, 0x4469, 0x0017, 0x002d, 0x000d, 0x0005, 0x0023, 0x0012, 0x002b,
+        0xff01, 0x000b, 0x000a, 0x0015,
+    ];
+    const ALGORITHMS: &[u8] = &[0, 16, 4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1, 8, 6, 6, 1];
+
+    fn example() -> Ja4Source<'static> {
+        Ja4Source {
+            legacy_version: 0x0303,
+            supported_versions: Some(&[3, 4, 3, 3]),
+            cipher_suites: SUITES.to_vec(),
+            extensions: EXTENSIONS.to_vec(),
+            first_protocol: b"h2",
+            signature_algorithms: ALGORITHMS,
+        }
+    }
+
+    #[test]
+    fn the_example_of_the_specification_has_its_fingerprint() {
+        assert_eq!(example().fingerprint().as_str(), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        let unsigned = Ja4Source { signature_algorithms: &[], ..example() };
+        assert_eq!(unsigned.fingerprint().as_str(), "t13d1516h2_8daaf6152771_6d807ffa2a79");
+    }
+
+    #[test]
+    fn grease_changes_nothing() {
+        let mut greased = example();
+        greased.cipher_suites.insert(0, 0x0a0a);
+        greased.extensions.insert(0, 0xdada);
+        greased.extensions.push(0x1a1a);
+        greased.supported_versions = Some(&[0xfa, 0xfa, 3, 4, 3, 3]);
+        greased.signature_algorithms = &[0, 18, 0x6a, 0x6a, 4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1, 8, 6, 6, 1];
+        assert_eq!(greased.fingerprint(), example().fingerprint());
+        // Looks like it, is not.
+        assert!(!is_grease(0x0a1a) && !is_grease(0x0b0b));
+    }
+
+    #[test]
+    fn a_client_that_offers_nothing_has_zeros() {
+        let empty = Ja4Source { legacy_version: 0x0300, ..Ja4Source::default() };
+        assert_eq!(empty.fingerprint().as_str(), "ts3i000000_000000000000_000000000000");
+        // Only what is left out of the list.
+        let named = Ja4Source { extensions: vec![16, 0], legacy_version: 0x0301, ..Ja4Source::default() };
+        assert_eq!(named.fingerprint().as_str(), "t10d000200_000000000000_000000000000");
+    }
+
+    #[test]
+    fn counts_stop_at_99() {
+        let many = Ja4Source { cipher_suites: (0..300).collect(), ..example() };
+        assert!(many.fingerprint().as_str().starts_with("t13d9916h2_"));
+    }
+
+    #[test]
+    fn protocols_are_named_by_their_ends_or_in_hex() {
+        for (value, expected) in [
+            (&b""[..], b"00"),
+            (b"h2", b"h2"),
+            (b"http/1.1", b"h1"),
+            (b"x", b"xx"),
+            // From the specification.
+            (&[0xab], b"ab"),
+            (&[0xab, 0xcd], b"ad"),
+            (&[0x30, 0xab], b"3b"),
+            (&[0x30, 0x31, 0xab, 0xcd], b"3d"),
+            (&[0x30, 0xab, 0xcd, 0x31], b"01"),
+        ] {
+            assert_eq!(&protocol(value), expected, "{value:x?}");
+        }
+    }
+
+    #[test]
+    fn versions_without_a_name_are_zeros() {
+        assert_eq!(version(Some(&[0x7f, 0x1c, 3, 4]), 0x0303), b"00");
+        assert_eq!(version(Some(&[]), 0x0303), b"00");
+        assert_eq!(version(None, 0x0302), b"11");
+        assert_eq!(version(None, 0x0505), b"00");
+    }
+}
