@@ -259,3 +259,57 @@ fn encryption(facts: &TlsFacts) -> Encryption {
         None => Encryption::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete(server: ServerAuthentication, client: ClientAuthentication) -> TlsFacts {
+        TlsFacts {
+            version: Some(tls::Version::Tls12),
+            cipher_suite: Some(0xc02b),
+            server_authentication: server,
+            client_authentication: client,
+            client_outcome: ClientOutcome::Accepted,
+            handshake: HandshakeState::Complete,
+            ..TlsFacts::default()
+        }
+    }
+
+    #[test]
+    fn raw_keys_on_both_sides_are_mutual_without_a_certificate_as_evidence() {
+        let facts = TlsFacts {
+            client_public_key: Some([1; 32]),
+            ..complete(ServerAuthentication::RawPublicKey, ClientAuthentication::Presented(Sight::Clear))
+        };
+        let conclusion = Conclusion::of_tls(&facts, None);
+        assert_eq!(conclusion.authentication, Authentication::Mutual);
+        assert_eq!(conclusion.server, Evidence::sure(EvidenceName::Handshake));
+        assert_eq!(conclusion.client, Evidence::sure(EvidenceName::Handshake));
+    }
+
+    #[test]
+    fn sslv2_is_encrypted_and_its_client_is_unknown() {
+        let reason = UnknownReason::VersionNotEvaluated;
+        let facts = TlsFacts {
+            version: Some(tls::Version::Ssl2),
+            cipher_suite: None,
+            ..complete(ServerAuthentication::Certificate, ClientAuthentication::Unknown(reason))
+        };
+        let conclusion = Conclusion::of_tls(&facts, None);
+        assert_eq!(
+            (conclusion.encryption, conclusion.authentication),
+            (Encryption::Tls, Authentication::Unknown)
+        );
+        assert_eq!(conclusion.reason, Some(reason));
+    }
+
+    #[test]
+    fn a_draft_that_is_not_read_is_never_called_server_only() {
+        let reason = UnknownReason::VersionNotEvaluated;
+        let unread = (ServerAuthentication::Unknown(reason), ClientAuthentication::Unknown(reason));
+        let facts = TlsFacts { version: Some(tls::Version::Tls13Draft(18)), ..complete(unread.0, unread.1) };
+        let conclusion = Conclusion::of_tls(&facts, None);
+        assert_eq!((conclusion.authentication, conclusion.reason), (Authentication::Unknown, Some(reason)));
+    }
+}

@@ -74,6 +74,8 @@ const UNKNOWN_REASONS: &[&str] = &[
     "contradiction",
     "early_data",
     "unknown_suite",
+    "version_not_evaluated",
+    "certificate_type",
     "renegotiation",
     "outcome_not_visible",
     "bypassed",

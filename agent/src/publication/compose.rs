@@ -376,3 +376,35 @@ fn incomplete(reason: IncompleteReason) -> &'static str {
         IncompleteReason::Conflicting => "conflicting",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{CertificateType, EncryptedClientHello, Version};
+
+    #[test]
+    fn what_a_client_offered_is_printed_by_name() {
+        let facts = TlsFacts {
+            version: Some(Version::Tls13Draft(28)),
+            encrypted_client_hello: Some(EncryptedClientHello::OuterOrGrease),
+            certificate_compression_offered: vec![2, 9],
+            server_certificate_type: Some(CertificateType::RawPublicKey),
+            server_public_key: Some([0xab; 32]),
+            ..TlsFacts::default()
+        };
+        let record = tls_record(&facts);
+        assert_eq!(record.version.as_deref(), Some("1.3-draft-28"));
+        assert!(record.encrypted_client_hello && record.ocsp_staple.is_none());
+        assert_eq!(record.encrypted_client_hello_form.as_deref(), Some("outer_or_grease"));
+        assert_eq!(record.certificate_compression_offered, ["brotli", "0x0009"]);
+        assert_eq!(record.server_certificate_type.as_deref(), Some("raw_public_key"));
+        assert_eq!(record.server_public_key_sha256, Some("ab".repeat(32)));
+    }
+
+    #[test]
+    fn nothing_is_offered_by_a_client_that_was_not_seen() {
+        let record = tls_record(&TlsFacts::default());
+        assert!(!record.encrypted_client_hello && record.encrypted_client_hello_form.is_none());
+        assert_eq!((record.ja4, record.client_certificate_type), (None, None));
+    }
+}

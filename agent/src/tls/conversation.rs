@@ -12,6 +12,9 @@ pub const PEEK: usize = 256;
 /// Bytes that tell a hello: record header and message type.
 const HELLO_PREFIX: usize = 6;
 
+/// Bytes of an alert in clear, with its header.
+const ALERT_RECORD: usize = 7;
+
 /// Who sent the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -232,32 +235,43 @@ impl Opening {
         self.prefix.len() == PEEK || self.broken.is_some()
     }
 
+    /// A server may warn before its hello (RFC 6066 section 3).
     fn shape(&self) -> Shape {
-        let prefix = &self.prefix;
-        if !prefix.is_empty() {
-            match ssl2::is_hello(prefix) {
-                Some(true) => return Shape::Hello,
-                None => return Shape::Incomplete,
-                Some(false) => {}
+        match shape(&self.prefix) {
+            Shape::Alert
+                if self.prefix.get(ALERT_RECORD..).is_some_and(|rest| shape(rest) == Shape::Hello) =>
+            {
+                Shape::Hello
             }
+            shape => shape,
         }
-        // Each byte that is there must fit.
-        let fits = |index: usize, test: fn(u8) -> bool| prefix.get(index).is_none_or(|&byte| test(byte));
-        let version = fits(1, |major| major == 3) && fits(2, |minor| minor <= 4);
-        let first = match prefix.first() {
-            None => return Shape::Empty,
-            Some(&first) => first,
-        };
-        let hello = first == HANDSHAKE
-            && version
-            && fits(3, |high| high <= 0x40)
-            && fits(5, |message| matches!(message, kind::CLIENT_HELLO | kind::SERVER_HELLO));
-        let alert = first == ALERT && version && fits(3, |high| high == 0) && fits(4, |low| low == 2);
-        match (hello, alert) {
-            (true, _) if prefix.len() >= HELLO_PREFIX => Shape::Hello,
-            (_, true) if prefix.len() >= HELLO_PREFIX - 1 => Shape::Alert,
-            (false, false) => Shape::Other,
-            _ => Shape::Incomplete,
+    }
+}
+
+fn shape(prefix: &[u8]) -> Shape {
+    if !prefix.is_empty() {
+        match ssl2::is_hello(prefix) {
+            Some(true) => return Shape::Hello,
+            None => return Shape::Incomplete,
+            Some(false) => {}
         }
+    }
+    // Each byte that is there must fit.
+    let fits = |index: usize, test: fn(u8) -> bool| prefix.get(index).is_none_or(|&byte| test(byte));
+    let version = fits(1, |major| major == 3) && fits(2, |minor| minor <= 4);
+    let first = match prefix.first() {
+        None => return Shape::Empty,
+        Some(&first) => first,
+    };
+    let hello = first == HANDSHAKE
+        && version
+        && fits(3, |high| high <= 0x40)
+        && fits(5, |message| matches!(message, kind::CLIENT_HELLO | kind::SERVER_HELLO));
+    let alert = first == ALERT && version && fits(3, |high| high == 0) && fits(4, |low| low == 2);
+    match (hello, alert) {
+        (true, _) if prefix.len() >= HELLO_PREFIX => Shape::Hello,
+        (_, true) if prefix.len() >= HELLO_PREFIX - 1 => Shape::Alert,
+        (false, false) => Shape::Other,
+        _ => Shape::Incomplete,
     }
 }

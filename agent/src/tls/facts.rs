@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::ja4::Ja4;
+use super::{Ja4, Version};
 
 /// Everything seen of one TLS connection so far.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -152,48 +152,6 @@ impl CertificateType {
             CertificateType::OpenPgp => "openpgp".into(),
             CertificateType::RawPublicKey => "raw_public_key".into(),
             CertificateType::Other(other) => other.to_string().into(),
-        }
-    }
-}
-
-/// Protocol version (RFC 8446 section 4.2.1 and before), in the order in which a client prefers them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Version {
-    /// 0x0002; only in messages of that version's own format.
-    Ssl2,
-    /// 0x0300
-    Ssl3,
-    /// 0x0301
-    Tls10,
-    /// 0x0302
-    Tls11,
-    /// 0x0303
-    Tls12,
-    /// 0xfb00 and the number of a draft: Facebook's variants, which differ in what protects a record, not in its size.
-    Tls13Facebook(u8),
-    /// 0x7f00 and the number of a draft of TLS 1.3.
-    Tls13Draft(u8),
-    /// 0x0304
-    Tls13,
-}
-
-impl Version {
-    /// TLS 1.3 in any form: what follows the ServerHello is encrypted.
-    pub fn is_modern(self) -> bool {
-        matches!(self, Version::Tls13 | Version::Tls13Draft(_) | Version::Tls13Facebook(_))
-    }
-
-    /// As the public record names it.
-    pub fn name(self) -> Cow<'static, str> {
-        match self {
-            Version::Ssl2 => "SSLv2".into(),
-            Version::Ssl3 => "SSLv3".into(),
-            Version::Tls10 => "1.0".into(),
-            Version::Tls11 => "1.1".into(),
-            Version::Tls12 => "1.2".into(),
-            Version::Tls13 => "1.3".into(),
-            Version::Tls13Draft(draft) => format!("1.3-draft-{draft}").into(),
-            Version::Tls13Facebook(draft) => format!("1.3-fb-{draft}").into(),
         }
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Handshake {
     pub flight_end: Option<u64>,
     /// The rules wait for bytes that a sender had seen, and that were not observed yet.
     pub waits: bool,
+    /// [`TlsFacts::incomplete`] is there because bytes are missing, not because a chain was too long.
+    lossy: bool,
     settled: bool,
 }
 
@@ -181,6 +183,7 @@ impl Handshake {
         }
         let lost = self.client.broken().or(self.server.broken());
         if !was_settled && let Some(reason) = lost {
+            self.lossy |= self.facts.incomplete.is_none();
             self.facts.incomplete.get_or_insert(reason);
             if self.facts.server_authentication == ServerAuthentication::Unknown(UnknownReason::Incomplete) {
                 self.facts.server_authentication = ServerAuthentication::Unknown(reason.into());
@@ -212,6 +215,12 @@ impl Handshake {
                 fatal || refused
             }
         };
+        let classic = self.facts.version.is_some_and(|version| !version.is_modern());
+        if self.lossy && classic && self.facts.handshake == HandshakeState::Complete {
+            // Both Finished were seen, and so was all before them: what is missing is behind.
+            self.facts.incomplete = None;
+            self.lossy = false;
+        }
         if self.facts.handshake == HandshakeState::Incomplete && lost == Some(IncompleteReason::MidStream) {
             self.facts.handshake = HandshakeState::MidStream;
         }

@@ -12,10 +12,6 @@ use super::{
 const MAX_ALPN: usize = 32;
 /// Extensions looked at: the IANA table has about 60.
 const MAX_EXTENSIONS: usize = 256;
-/// The last draft before RFC 8446.
-const LAST_DRAFT: u8 = 28;
-/// The draft since which a ServerHello looks like one of TLS 1.2.
-const FIRST_FINAL_FORM: u8 = 22;
 /// SHA-256 of "HelloRetryRequest" (RFC 8446 section 4.1.3).
 const HELLO_RETRY_REQUEST_RANDOM: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2,
@@ -192,10 +188,13 @@ fn server_hello_of_draft(version: Version, body: &[u8]) -> Result<ServerHello, I
         Some((random, cipher_suite, cursor.vector16()?))
     };
     let (random, cipher_suite, extensions) = read().ok_or(IncompleteReason::Malformed)?;
-    // 0x0304 in this place means nothing (RFC 8446 section 4.1.3).
-    if version.has_final_form() {
-        return Err(IncompleteReason::Malformed);
-    }
+    let version = match version {
+        // Drafts before 16 called themselves final, and said which they were in an extension of their own.
+        Version::Tls13 => Version::Tls13Draft(0),
+        // In that place such a version means nothing.
+        version if version.has_final_form() => return Err(IncompleteReason::Malformed),
+        version => version,
+    };
     let mut hello = ServerHello { random, version: Some(version), cipher_suite, ..ServerHello::default() };
     hello.read_extensions(Some(extensions))?;
     Ok(hello)
@@ -235,36 +234,10 @@ impl ServerHello {
             }
             Some(())
         })?;
-        if matches!(self.version, Some(Version::Tls13Draft(_) | Version::Tls13Facebook(_))) {
+        if self.version != Some(Version::Tls13) {
             self.group = self.group.or(group_of_draft);
         }
         Ok(())
-    }
-}
-
-impl Version {
-    /// From a code point, except SSLv2's, which is only valid in its own format.
-    pub(super) fn from_wire(version: u16) -> Option<Version> {
-        let [high, low] = version.to_be_bytes();
-        match (high, low) {
-            (3, 0) => Some(Version::Ssl3),
-            (3, 1) => Some(Version::Tls10),
-            (3, 2) => Some(Version::Tls11),
-            (3, 3) => Some(Version::Tls12),
-            (3, 4) => Some(Version::Tls13),
-            (0x7f, 1..=LAST_DRAFT) => Some(Version::Tls13Draft(low)),
-            (0xfb, 1..=LAST_DRAFT) => Some(Version::Tls13Facebook(low)),
-            _ => None,
-        }
-    }
-
-    /// Hellos and record sizes are those of RFC 8446: since draft 22 (ServerHello in the form of TLS 1.2).
-    pub(super) fn has_final_form(self) -> bool {
-        match self {
-            Version::Tls13 => true,
-            Version::Tls13Draft(draft) | Version::Tls13Facebook(draft) => draft >= FIRST_FINAL_FORM,
-            _ => false,
-        }
     }
 }
 

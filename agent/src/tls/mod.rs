@@ -34,9 +34,11 @@ mod stream;
 mod suite;
 #[cfg(test)]
 mod tests;
+mod version;
 
 pub use conversation::{Conversation, Direction, Outlook, PEEK, Reading};
 pub use facts::*;
 pub use ja4::Ja4;
 pub use names::{alert_name, compression_name, group_name};
 pub use suite::{cipher_suite_name, suite_is_anonymous, suite_is_integrity_only};
+pub use version::Version;

@@ -175,7 +175,8 @@ fn look(handshake: &Handshake, suite: u16, flight: &[Entry]) -> Inference {
         .filter(|entry| entry.end <= first.acknowledged && entry.acknowledged <= first.start)
         .map(length)
         .collect();
-    let server_flight = (server_complete && !server.outline.overflowed()).then_some(&server_records[..]);
+    let whole = server_complete && server.outline.is_whole_to(first.acknowledged);
+    let server_flight = whole.then_some(&server_records[..]);
     let geometry = Geometry { suite, client: &client, server_flight, rest, early_data };
     match infer(geometry) {
         Inference::Wait => match answered(handshake, flight) {

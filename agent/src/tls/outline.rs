@@ -42,7 +42,7 @@ pub(super) struct Outline {
 }
 
 impl Outline {
-    /// Past [`MAX_ENTRIES`] the last one is replaced, and [`Outline::overflowed`] says so.
+    /// Past [`MAX_ENTRIES`] the last one is replaced, see [`Outline::is_whole_to`].
     pub fn push(&mut self, entry: Entry) {
         if self.entries.len() == MAX_ENTRIES {
             self.entries.pop();
@@ -60,8 +60,10 @@ impl Outline {
         self.pushed
     }
 
-    pub fn overflowed(&self) -> bool {
-        self.pushed > MAX_ENTRIES as u64
+    /// Whether no entry up to that stream offset was replaced.
+    pub fn is_whole_to(&self, offset: u64) -> bool {
+        let last_kept = self.entries.get(MAX_ENTRIES - 2);
+        self.pushed <= MAX_ENTRIES as u64 || last_kept.is_some_and(|entry| entry.end >= offset)
     }
 
     pub fn contains(&self, message: u8) -> bool {

@@ -92,3 +92,45 @@ fn a_staple_is_missing_only_once_the_servers_flight_ended() {
     // A resumed handshake shows no certificate.
     assert_eq!(facts(&load("12_resumed")).ocsp_staple, None);
 }
+
+#[test]
+fn a_warning_before_the_hello_is_read_in_either_order() {
+    // unrecognized_name, then a flight larger than what is kept of a direction that is not known yet.
+    let chain = [&[0, 8, 3, 0, 8, 0][..], &[0x30; 2048]].concat();
+    let flight = [
+        record(21, &[1, 112]),
+        handshake(2, &hello(0x0303, &[0xc0, 0x2f], &[0], &[])),
+        handshake(11, &chain),
+        handshake(14, &[]),
+    ]
+    .concat();
+    let opening = handshake(1, &hello(0x0303, &[0, 2, 0xc0, 0x2f], &[1, 0], &[]));
+    let script = Script::default().client(opening).server(flight);
+    let facts = script.facts();
+    assert_eq!((facts.server_chain.len(), facts.alerts.len(), facts.incomplete), (1, 1, None));
+    let reversed: Vec<_> = script.chunks.iter().rev().cloned().collect();
+    assert_eq!(super::facts(&reversed), facts);
+}
+
+#[test]
+fn a_long_answer_observed_first_does_not_lower_the_confidence() {
+    let script = modern(&[23, 900, 96, 69]).client(encrypted(&[69])).server(encrypted(&[400; 200]));
+    let facts = script.facts();
+    assert_eq!(facts.client_authentication, ClientAuthentication::NotRequested(Sight::InferredHigh));
+    let (server, client): (Vec<_>, Vec<_>) =
+        script.chunks.iter().cloned().partition(|chunk| chunk.direction == Direction::Server);
+    assert_eq!(super::facts(&[server, client].concat()), facts);
+}
+
+#[test]
+fn what_is_broken_behind_the_handshake_is_not_missing_in_either_order() {
+    let script = classic(0x0303, 0xc02f)
+        .server([handshake(11, &[0, 0, 7, 0, 0, 4, 0x30, 2, 5, 0]), handshake(14, &[])].concat())
+        .client([handshake(16, &[1, 0]), finish()].concat())
+        .server([finish(), b"no record at all".to_vec()].concat());
+    let facts = script.facts();
+    assert_eq!((facts.handshake, facts.incomplete), (HandshakeState::Complete, None));
+    let (server, client): (Vec<_>, Vec<_>) =
+        script.chunks.iter().cloned().partition(|chunk| chunk.direction == Direction::Server);
+    assert_eq!(super::facts(&[server, client].concat()), facts);
+}

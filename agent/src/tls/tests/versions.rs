@@ -135,14 +135,28 @@ fn the_old_format_survives_damage() {
 
 #[test]
 fn versions_are_ordered_by_preference_and_named() {
-    let names = ["SSLv2", "SSLv3", "1.0", "1.1", "1.2", "1.3-fb-26", "1.3-draft-18", "1.3-draft-28", "1.3"];
+    let names = [
+        "SSLv2",
+        "SSLv3",
+        "1.0",
+        "1.1",
+        "1.2",
+        "1.3-experiment-2",
+        "1.3-fb-26",
+        "1.3-draft",
+        "1.3-draft-18",
+        "1.3-draft-28",
+        "1.3",
+    ];
     let versions = [
         Version::Ssl2,
         Version::Ssl3,
         Version::Tls10,
         Version::Tls11,
         Version::Tls12,
+        Version::Tls13Experiment(2),
         Version::Tls13Facebook(26),
+        Version::Tls13Draft(0),
         Version::Tls13Draft(18),
         Version::Tls13Draft(28),
         Version::Tls13,
@@ -233,8 +247,25 @@ fn a_draft_can_ask_for_another_hello_by_a_message_of_its_own() {
 }
 
 #[test]
-fn the_final_version_in_the_place_of_a_draft_is_malformed() {
+fn the_first_drafts_called_themselves_final() {
     let script = Script::default().client(offering(0x0304)).server(early_server_hello(0x0304));
     let facts = script.facts();
-    assert_eq!((facts.version, facts.incomplete), (None, Some(IncompleteReason::Malformed)));
+    assert_eq!((facts.version.unwrap().name(), facts.incomplete), ("1.3-draft".into(), None));
+    assert_eq!(facts.cipher_suite, Some(0x1302));
+    let later = Script::default().client(offering(0x7f1c)).server(early_server_hello(0x7f1c)).facts();
+    assert_eq!((later.version, later.incomplete), (None, Some(IncompleteReason::Malformed)));
+}
+
+#[test]
+fn an_experiment_is_named_and_not_guessed_at() {
+    let extensions = [0, 40, 0, 4, 0, 29, 0, 0, 0, 43, 0, 2, 0x7e, 1];
+    let hello = handshake(2, &hello(0x0303, &[0x13, 1], &[0], &extensions));
+    let facts = Script::default()
+        .client(offering(0x7e01))
+        .server([hello, encrypted(&[38, 900])].concat())
+        .client(encrypted(&[53]))
+        .facts();
+    assert_eq!((facts.version.unwrap().name(), facts.group), ("1.3-experiment-1".into(), Some(29)));
+    let reason = UnknownReason::VersionNotEvaluated;
+    assert_eq!(facts.client_authentication, ClientAuthentication::Unknown(reason));
 }
