@@ -1,5 +1,6 @@
 //! What a replay amounts to, in numbers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::connection::Connection;
@@ -7,16 +8,16 @@ use crate::record::ConnectionRecord;
 
 /// How often each name of a fixed set occurred.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts(BTreeMap<&'static str, u64>);
+pub struct Counts(BTreeMap<Cow<'static, str>, u64>);
 
 impl Counts {
-    fn add(&mut self, name: &'static str) {
-        *self.0.entry(name).or_default() += 1;
+    fn add(&mut self, name: impl Into<Cow<'static, str>>) {
+        *self.0.entry(name.into()).or_default() += 1;
     }
 
     /// The most frequent first, equal ones by name.
-    pub fn descending(&self) -> Vec<(&'static str, u64)> {
-        let mut all: Vec<_> = self.0.iter().map(|(name, count)| (*name, *count)).collect();
+    pub fn descending(&self) -> Vec<(&str, u64)> {
+        let mut all: Vec<_> = self.0.iter().map(|(name, count)| (&**name, *count)).collect();
         all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         all
     }
@@ -74,7 +75,7 @@ impl Totals {
         }
         self.protocol.add(connection.conclusion.protocol.as_str());
         if let Some(version) = connection.tls().and_then(|facts| facts.version) {
-            self.version.add(version.as_str());
+            self.version.add(version.name());
         }
         self.scope.add(record.scope.as_str());
     }

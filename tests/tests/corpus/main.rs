@@ -52,8 +52,7 @@ fn every_capture_is_read_to_its_end() -> Result<()> {
         if let Some(fault) = replay.fault() {
             faults.push(format!("{file}: {fault}\n{}", replay.errors));
         }
-        let damaged = !matches!(replay.ending, Ending::Code(0));
-        if damaged {
+        if replay.ending != Ending::Code(0) {
             println!("{file}: {}: {}", replay.ending, replay.errors.lines().last().unwrap_or_default());
         }
     }

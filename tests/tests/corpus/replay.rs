@@ -22,6 +22,8 @@ const PATIENCE_SECONDS: &str = "60";
 const MEMORY_LIMIT_KIB: u64 = 64 * 1024;
 /// Beside what the promise is about: the program's own pages, which an unoptimised build has many of.
 const MEMORY_MARGIN_KIB: u64 = 16 * 1024;
+/// How a replay may end: everything was read, nothing could be read, or a part; `--help` documents them.
+const DOCUMENTED: [i32; 3] = [0, 1, 4];
 /// The exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
 
@@ -120,8 +122,8 @@ impl Replay {
     pub fn fault(&self) -> Option<String> {
         match self.ending {
             Ending::Code(PANICKED) => return Some("panicked".to_owned()),
-            Ending::Code(_) => {}
-            Ending::Signal(_) | Ending::Hung => return Some(self.ending.to_string()),
+            Ending::Code(code) if DOCUMENTED.contains(&code) => {}
+            _ => return Some(self.ending.to_string()),
         }
         if self.peak_kib > MEMORY_LIMIT_KIB + MEMORY_MARGIN_KIB {
             return Some(format!("{} KiB resident, allowed are {MEMORY_LIMIT_KIB}", self.peak_kib));
