@@ -111,6 +111,24 @@ impl Protocol {
         }
     }
 
+    /// It can make room for TLS or for what it carries.
+    pub fn may_switch(self) -> bool {
+        matches!(
+            self,
+            Protocol::Smtp
+                | Protocol::Imap
+                | Protocol::Pop3
+                | Protocol::Ftp
+                | Protocol::Ldap
+                | Protocol::Xmpp
+                | Protocol::Postgresql
+                | Protocol::Mysql
+                | Protocol::Socks
+                | Protocol::Rdp
+                | Protocol::Tds
+        )
+    }
+
     /// It encrypts and authenticates in its own way after its opening in clear.
     pub fn protects_itself(self) -> bool {
         matches!(self, Protocol::Ssh)

@@ -29,10 +29,10 @@ fn other_bytes_are_unknown_and_few_bytes_incomplete() {
 #[test]
 fn a_target_longer_than_the_prefix_is_still_http() {
     let long = [b"GET /".as_slice(), &[b'a'; 300]].concat();
-    assert_eq!(name(&long[..crate::tls::PEEK], b""), Name::Found(Protocol::Http1));
+    assert_eq!(name(&long[..PEEK], b""), Name::Found(Protocol::Http1));
     assert_eq!(name(&long[..40], b""), Name::Incomplete);
     let text = [b"some ".as_slice(), &[b'a'; 300]].concat();
-    assert_eq!(name(&text[..crate::tls::PEEK], b""), Name::Unknown);
+    assert_eq!(name(&text[..PEEK], b""), Name::Unknown);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::sessions::{Origin, Sessions};
 use super::settled::{Settled, Shared};
 use super::{Conclusion, Connection, ConnectionKey, Connections, Fingerprint, Protocol, Sink, Stage};
 use crate::certificate;
-use crate::cleartext::{self, Name};
+use crate::cleartext::{LOOK, Name};
 use crate::event::{CloseReason, Decision, Role, Timestamp, Travel};
 use crate::record::Authentication;
 use crate::tls::{self, Outlook, TlsFacts, UnknownReason};
@@ -20,19 +20,38 @@ impl Connections {
     pub(super) fn consider(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let Some(reading) = connection.reading.as_mut() else { return };
-        if !is_settled(reading) {
-            if let Some(granted) = further_budget(reading, self.limits.max_budget) {
-                reading.granted = granted;
-                for side in connection.client.iter().chain(&connection.server) {
-                    sink.decide(side.socket, Decision::Budget { sent: granted, received: granted });
-                }
+        if reading.is_settled() {
+            return self.settle(key, now, sink);
+        }
+        if let Some(granted) = further_budget(reading, self.limits.max_budget) {
+            reading.granted = granted;
+            for side in connection.client.iter().chain(&connection.server) {
+                sink.decide(side.socket, Decision::Budget { sent: granted, received: granted });
             }
+        }
+        if connection.decided.is_some() || !reading.is_plainly_named() {
             return;
         }
-        if let Some(reading) = connection.reading.take() {
-            conclude(connection, *reading, &mut self.sessions, &mut self.shared, sink);
-        }
+        // Its verdict is known; what it says at its beginning is still looked at.
         connection.decided = Some(now);
+        if let Some(reading) = connection.reading.take() {
+            conclude_plain(connection, &reading);
+            connection.reading = Some(reading);
+        }
+        let look = LOOK as u32;
+        for side in connection.client.iter().chain(&connection.server) {
+            sink.decide(side.socket, Decision::Budget { sent: look, received: look });
+        }
+        self.name_listener(key, sink);
+        self.publish(key, Stage::Open, sink);
+    }
+
+    /// Nothing further is wanted of a connection's bytes: the last conclusion of them.
+    pub(super) fn settle(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        let Some(reading) = connection.reading.take() else { return };
+        conclude(connection, *reading, &mut self.sessions, &mut self.shared, sink);
+        connection.decided.get_or_insert(now);
         for side in connection.client.iter().chain(&connection.server) {
             if side.closed.is_none() {
                 sink.decide(side.socket, Decision::Stop);
@@ -87,7 +106,7 @@ impl Connections {
         connection.bytes = byte_counts(&connection);
         let graceful = connection.close_reason == Some(CloseReason::Fin);
         if let Some(mut reading) = connection.reading.take() {
-            reading.conversation.closed(graceful);
+            reading.closed(graceful);
             if self.lost_since(connection.key.opened) {
                 reading.give_up_holes(tls::IncompleteReason::Lost);
             }
@@ -115,25 +134,15 @@ impl Connections {
     }
 }
 
-/// No further byte can change what is known.
-fn is_settled(reading: &Reading) -> bool {
-    if reading.is_conflicting() {
-        return true;
-    }
-    match reading.conversation.reading() {
-        tls::Reading::NotTls => {
-            let (client, server) = reading.conversation.cleartext();
-            cleartext::name(client, server) != Name::Incomplete || reading.is_decided()
-        }
-        _ => reading.is_decided(),
-    }
-}
-
 /// The budget to ask for, if what is needed exceeds what was granted and may be granted at all.
 fn further_budget(reading: &Reading, max_budget: u32) -> Option<u32> {
     let Outlook::Undecided { wanted_client, wanted_server } = reading.conversation.outlook() else {
         return None;
     };
+    // Counted from the last switch.
+    let before = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    let wanted_client = wanted_client.saturating_add(before(reading.before.client));
+    let wanted_server = wanted_server.saturating_add(before(reading.before.server));
     let wanted = wanted_client.max(wanted_server);
     let granted = wanted.saturating_add(BUDGET_STEP).min(max_budget);
     (wanted > reading.granted && granted > reading.granted).then_some(granted)
@@ -157,6 +166,9 @@ pub(super) fn conclude(
 /// Concludes if it is not TLS.
 fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
     connection.incomplete = reading.incomplete;
+    connection.upgraded_from = reading.before.switched;
+    connection.credential = reading.credential();
+    connection.examined = reading.examined();
     let read = reading.read();
     if reading.is_conflicting() {
         connection.incomplete = Some(tls::IncompleteReason::Conflicting);
@@ -169,14 +181,23 @@ fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
     }
     match reading.conversation.reading() {
         tls::Reading::Undetermined if read == (0, 0) => connection.conclusion = Conclusion::silent(),
+        // It made room for something that did not come.
+        tls::Reading::Undetermined if reading.is_silent_since_switch() => {
+            connection.upgraded_from = None;
+            connection.conclusion = Conclusion::of_cleartext(reading.before.name.unwrap_or(Name::Unknown));
+        }
         tls::Reading::Undetermined => {
             let reason = reading.incomplete.map_or(UnknownReason::Incomplete, UnknownReason::from);
             connection.conclusion = Conclusion::unknown(Protocol::Unknown, reason);
         }
         tls::Reading::NotTls => {
-            let (client, server) = reading.conversation.cleartext();
-            connection.examined = (client.len() as u64, server.len() as u64);
-            connection.conclusion = Conclusion::of_cleartext(cleartext::name(client, server));
+            connection.upgraded_from = None;
+            connection.conclusion = match (reading.name(), reading.before.name) {
+                (Name::Unknown | Name::Incomplete, Some(Name::Found(outer))) => {
+                    Conclusion::unknown(Protocol::Named(outer), UnknownReason::ProtocolNotRecognised)
+                }
+                (name, _) => Conclusion::of_cleartext(name),
+            };
         }
         tls::Reading::Tls(_) => {
             let (client, server) = reading.conversation.handshake_bytes();

@@ -44,7 +44,7 @@ impl Connections {
         self.join(event.socket, key, event.role, sink);
         let Some(connection) = self.connections.get_mut(&key) else { return };
         *connection.side_mut(event.role) = Some(Box::new(side));
-        let decided = connection.decided.is_some();
+        let decided = connection.decided.is_some() && connection.reading.is_none();
         if event.role == Role::Server {
             self.accepting.insert((event.netns, event.pair), key);
             for segment in self.early.take_segments(event.pair, event.netns) {

@@ -11,6 +11,7 @@
 //!  Segment ─┘             └─ Side server ─┘
 //! ```
 
+mod clear;
 mod conclusion;
 mod decide;
 mod early;
@@ -31,6 +32,7 @@ pub use table::{Connections, Limits, TableSizes};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::cleartext::{Credential, Upgrade};
 use crate::event::{CloseReason, Decision, Role, SocketCookie, Timestamp};
 use crate::tls::{IncompleteReason, TlsFacts};
 
@@ -76,6 +78,10 @@ pub struct Connection {
     pub inherited_from: Option<ConnectionKey>,
     /// Payload bytes that were looked at in clear: client's, server's.
     pub examined: (u64, u64),
+    /// The first credential that crossed in clear within them.
+    pub credential: Option<Credential>,
+    /// What made room for TLS.
+    pub upgraded_from: Option<Upgrade>,
     /// Why bytes of the beginning are missing, if they are.
     pub incomplete: Option<IncompleteReason>,
     /// Payload bytes in all at close: client's, server's.
@@ -137,11 +143,6 @@ impl Connection {
     /// Of each of its sockets of this host a holder is known.
     fn is_owned(&self) -> bool {
         self.client.iter().chain(&self.server).all(|side| !side.holders.is_empty())
-    }
-
-    /// Bytes are still looked at.
-    pub fn is_undecided(&self) -> bool {
-        self.reading.is_some()
     }
 }
 

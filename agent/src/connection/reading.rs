@@ -1,20 +1,47 @@
 //! The bytes of a connection that is still looked at: two streams that feed one conversation.
 
+use super::clear::Clear;
+use crate::cleartext::{Credential, Examination, Name, Switch, Upgrade};
 use crate::event::{Role, Segment, Travel};
 use crate::reassembly::Stream;
-use crate::tls::{Conversation, Direction, IncompleteReason, Outlook};
+use crate::tls::{self, Conversation, Direction, IncompleteReason, Outlook};
 
-/// Both directions in the making. Exists only until the connection is decided.
+/// Protocols that make room for another, within one connection: TLS inside STARTTLS inside a proxy.
+const MAX_SWITCHES: usize = 3;
+
+/// Both directions in the making. Exists only as long as further bytes can matter.
 #[derive(Debug)]
 pub struct Reading {
     client: Stream,
     server: Stream,
-    /// What the bytes say.
+    /// What the bytes say, since the last switch.
     pub conversation: Conversation,
+    /// The same bytes as long as they are no TLS.
+    clear: Option<Box<Clear>>,
+    /// What was before the conversation.
+    pub before: Before,
     /// Payload bytes of each direction that the source was told to deliver.
     pub granted: u32,
     /// Why bytes are missing, the first reason.
     pub incomplete: Option<IncompleteReason>,
+    /// A direction ended early, by a hole or by the budget.
+    cut: bool,
+}
+
+/// What was said in clear before the last switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Before {
+    /// Payload bytes of the client.
+    pub client: usize,
+    /// Payload bytes of the server.
+    pub server: usize,
+    /// What switched last.
+    pub switched: Option<Upgrade>,
+    /// What it is called.
+    pub name: Option<Name>,
+    /// The first credential.
+    pub credential: Option<Credential>,
+    switches: usize,
 }
 
 impl Reading {
@@ -24,8 +51,11 @@ impl Reading {
             client: Stream::starting_at(client_sequence),
             server: Stream::starting_at(server_sequence),
             conversation: Conversation::new(),
+            clear: None,
+            before: Before::default(),
             granted,
             incomplete: None,
+            cut: false,
         }
     }
 
@@ -49,13 +79,13 @@ impl Reading {
 
     /// Reads on as far as the bytes reach, passing over holes where nobody needs the bytes.
     fn advance(&mut self, direction: Direction, acknowledged: u64) {
-        let stream = match direction {
-            Direction::Client => &mut self.client,
-            Direction::Server => &mut self.server,
-        };
         loop {
+            let stream = match direction {
+                Direction::Client => &mut self.client,
+                Direction::Server => &mut self.server,
+            };
             if let Some(chunk) = stream.read() {
-                self.conversation.push(direction, &chunk.bytes, chunk.acknowledged);
+                self.push(direction, &chunk.bytes, chunk.acknowledged);
                 continue;
             }
             let passable = stream.missing().min(self.conversation.skippable(direction));
@@ -65,11 +95,68 @@ impl Reading {
                 continue;
             }
             if stream.is_withheld() {
-                self.incomplete.get_or_insert(IncompleteReason::Budget);
-                self.conversation.broken(direction, IncompleteReason::Budget);
+                self.break_off(direction, IncompleteReason::Budget);
             }
             return;
         }
+    }
+
+    /// Hands in-order bytes on: to the conversation, and to those who look for names in clear.
+    fn push(&mut self, direction: Direction, bytes: &[u8], acknowledged: u64) {
+        let opposite = match direction {
+            Direction::Client => self.before.server,
+            Direction::Server => self.before.client,
+        };
+        let since_switch = acknowledged.saturating_sub(opposite as u64);
+        self.conversation.push(direction, bytes, since_switch);
+        if matches!(self.conversation.reading(), tls::Reading::Tls(_)) {
+            self.clear = None;
+            return;
+        }
+        let clear = self.clear.get_or_insert_default();
+        clear.hold(direction, bytes, acknowledged);
+        self.follow_switch();
+    }
+
+    /// Begins anew behind a switch.
+    fn follow_switch(&mut self) {
+        let Some(clear) = &self.clear else { return };
+        let Examination { name, dialogue } = clear.examination();
+        let Some(Switch { from, client, server }) = dialogue.switch else { return };
+        if self.before.switches == MAX_SWITCHES {
+            return;
+        }
+        let Some(clear) = self.clear.take() else { return };
+        self.before = Before {
+            client: self.before.client + client,
+            server: self.before.server + server,
+            switched: Some(from),
+            name: Some(name),
+            credential: self.before.credential.or(dialogue.credential),
+            switches: self.before.switches + 1,
+        };
+        self.conversation = Conversation::new();
+        for (direction, begin) in [(Direction::Client, client), (Direction::Server, server)] {
+            let mut runs = Vec::new();
+            let whole = clear.release(direction, begin, |bytes, acknowledged| {
+                runs.push((bytes.to_vec(), acknowledged));
+            });
+            for (bytes, acknowledged) in runs {
+                self.push(direction, &bytes, acknowledged);
+            }
+            if !whole {
+                self.break_off(direction, IncompleteReason::Truncated);
+            }
+        }
+    }
+
+    fn break_off(&mut self, direction: Direction, reason: IncompleteReason) {
+        self.cut = true;
+        // In clear nobody needs more than was looked at.
+        if !self.is_named() {
+            self.incomplete.get_or_insert(reason);
+        }
+        self.conversation.broken(direction, reason);
     }
 
     /// No more bytes will fill the holes there are.
@@ -80,10 +167,18 @@ impl Reading {
                 Direction::Server => &self.server,
             };
             if stream.missing() > 0 {
-                self.incomplete.get_or_insert(reason);
-                self.conversation.broken(direction, reason);
+                self.break_off(direction, reason);
             }
         }
+    }
+
+    /// The connection ended, gracefully or not.
+    pub fn closed(&mut self, graceful: bool) {
+        if let Some(clear) = &mut self.clear {
+            clear.look();
+        }
+        self.follow_switch();
+        self.conversation.closed(graceful);
     }
 
     /// Whether copies of the same bytes differed: nothing that was read can be believed.
@@ -96,9 +191,67 @@ impl Reading {
         (self.client.position(), self.server.position())
     }
 
+    /// There was a switch, and nothing came after it.
+    pub fn is_silent_since_switch(&self) -> bool {
+        self.before.switched.is_some()
+            && self.read() == (self.before.client as u64, self.before.server as u64)
+    }
+
+    /// The protocol in clear, since the last switch.
+    pub fn name(&self) -> Name {
+        match self.conversation.reading() {
+            tls::Reading::NotTls => {
+                self.clear.as_ref().map_or(Name::Unknown, |clear| clear.examination().name)
+            }
+            _ => Name::Incomplete,
+        }
+    }
+
+    /// Whether it has a name in clear.
+    pub fn is_named(&self) -> bool {
+        matches!(self.name(), Name::Found(_))
+    }
+
+    /// Its protocol can make room for another.
+    pub fn may_switch(&self) -> bool {
+        matches!(self.name(), Name::Found(protocol) if protocol.may_switch())
+    }
+
+    /// The name is the last word on it unless a credential is still to come: nothing else can follow in this protocol, and the
+    /// other side has answered.
+    pub fn is_plainly_named(&self) -> bool {
+        let answered = self.clear.as_ref().is_some_and(|clear| clear.is_answered());
+        answered && self.is_named() && !self.may_switch()
+    }
+
+    /// The first credential in clear.
+    pub fn credential(&self) -> Option<Credential> {
+        let now = self.clear.as_ref().and_then(|clear| clear.examination().dialogue.credential);
+        self.before.credential.or(now)
+    }
+
+    /// Payload bytes of client and server that were looked at in clear.
+    pub fn examined(&self) -> (u64, u64) {
+        let (client, server) = self.clear.as_ref().map_or((0, 0), |clear| clear.examined());
+        ((self.before.client + client) as u64, (self.before.server + server) as u64)
+    }
+
     /// Whether nothing further can change what is known.
-    pub fn is_decided(&self) -> bool {
-        matches!(self.conversation.outlook(), Outlook::Decided)
+    pub fn is_settled(&self) -> bool {
+        let decided = matches!(self.conversation.outlook(), Outlook::Decided);
+        if self.is_conflicting() {
+            return true;
+        }
+        match (self.conversation.reading(), &self.clear) {
+            (tls::Reading::NotTls, Some(clear)) => match clear.examination() {
+                Examination { name: Name::Found(_), dialogue } => {
+                    dialogue.over || clear.is_full() || self.cut
+                }
+                Examination { name: Name::Unknown, .. } => true,
+                Examination { name: Name::Incomplete, .. } => decided,
+            },
+            _ => decided,
+        }
     }
 }
 

@@ -211,6 +211,8 @@ impl Connections {
             settled: None,
             inherited_from: None,
             examined: (0, 0),
+            credential: None,
+            upgraded_from: None,
             incomplete: sequences.is_none().then_some(IncompleteReason::MidStream),
             bytes: None,
             shipped: 0,
@@ -239,7 +241,7 @@ impl Connections {
             connection.interface = segment.interface;
         }
         connection.shipped += segment.bytes.len() as u64;
-        if connection.decided.is_some() || connection.subflow {
+        if (connection.decided.is_some() && connection.reading.is_none()) || connection.subflow {
             return;
         }
         let Some((client, server)) = connection.sequences else { return };
@@ -298,13 +300,18 @@ impl Connections {
     fn grown(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
         self.forget_meeting(key);
         let Some(connection) = self.connections.get_mut(&key) else { return };
-        if connection.decided.is_some() {
+        let Some(reading) = connection.reading.as_mut() else {
+            if connection.decided.is_none() {
+                self.report_undecided(key, sink);
+            }
             return;
+        };
+        reading.give_up_holes(IncompleteReason::Lost);
+        // What has a name and can be nothing else is not looked at for ever: credentials come first.
+        if reading.is_named() && !reading.may_switch() {
+            return self.settle(key, now, sink);
         }
-        if let Some(reading) = connection.reading.as_mut() {
-            reading.give_up_holes(IncompleteReason::Lost);
-            self.consider(key, now, sink);
-        }
+        self.consider(key, now, sink);
         self.report_undecided(key, sink);
     }
 

@@ -313,6 +313,7 @@ fn digest(record: &ConnectionRecord) -> u64 {
                 .hash(&mut hash);
         }
     }
+    (&record.credential_in_clear, &record.upgraded_from).hash(&mut hash);
     record.findings.hash(&mut hash);
     hash.finish()
 }

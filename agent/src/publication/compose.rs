@@ -163,7 +163,7 @@ pub fn compose(
             .filter_map(|(here, side)| here.then_some(side))
             .collect(),
         protocol: conclusion.protocol.as_str().to_owned(),
-        upgraded_from: None,
+        upgraded_from: connection.upgraded_from.map(|from| from.as_str().to_owned()),
         encryption: conclusion.encryption,
         authentication: conclusion.authentication,
         evidence: EvidenceRecord {
@@ -176,7 +176,7 @@ pub fn compose(
             server: conclusion.server.confidence,
             client: conclusion.client.confidence,
         },
-        credential_in_clear: None,
+        credential_in_clear: connection.credential.map(|kind| kind.as_str().to_owned()),
         cleartext_examined: DirectionBytes { client: connection.examined.0, server: connection.examined.1 },
         capture_complete: connection.incomplete.is_none(),
         capture_reason: connection.incomplete.map(|reason| incomplete(reason).to_owned()),

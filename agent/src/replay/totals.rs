@@ -17,7 +17,7 @@ impl Counts {
 
     /// The most frequent first, equal ones by name.
     pub fn descending(&self) -> Vec<(&str, u64)> {
-        let mut all: Vec<_> = self.0.iter().map(|(name, count)| (&**name, *count)).collect();
+        let mut all: Vec<_> = self.0.iter().map(|(name, count)| (name.as_ref(), *count)).collect();
         all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         all
     }

@@ -17,25 +17,28 @@ pub enum Code {
     ExpiredCertificateAccepted,
     /// A certificate before its notBefore was accepted.
     NotYetValidCertificateAccepted,
+    /// A credential that whoever listens can use crossed the network unencrypted.
+    CredentialInClear,
     /// An exception of the configuration has expired and something still matches it.
     ExceptionExpired,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Code; 7] = [
+    pub const ALL: [Code; 8] = [
         Code::UnauthenticatedEastWest,
         Code::ServerOnlyTlsEastWest,
         Code::ClientCertificateRequestedNotSent,
         Code::DeprecatedTlsVersion,
         Code::ExpiredCertificateAccepted,
         Code::NotYetValidCertificateAccepted,
+        Code::CredentialInClear,
         Code::ExceptionExpired,
     ];
 
     /// All names, in the same order.
-    pub const NAMES: [&str; 7] = {
-        let mut names = [""; 7];
+    pub const NAMES: [&str; 8] = {
+        let mut names = [""; 8];
         let mut index = 0;
         while index < names.len() {
             names[index] = Code::ALL[index].as_str();
@@ -53,6 +56,7 @@ impl Code {
             Code::DeprecatedTlsVersion => "deprecated_tls_version",
             Code::ExpiredCertificateAccepted => "expired_certificate_accepted",
             Code::NotYetValidCertificateAccepted => "not_yet_valid_certificate_accepted",
+            Code::CredentialInClear => "credential_in_clear",
             Code::ExceptionExpired => "exception_expired",
         }
     }
@@ -65,7 +69,9 @@ impl Code {
     /// How bad it is.
     pub fn severity(self) -> Severity {
         match self {
-            Code::UnauthenticatedEastWest | Code::ExpiredCertificateAccepted => Severity::High,
+            Code::UnauthenticatedEastWest | Code::ExpiredCertificateAccepted | Code::CredentialInClear => {
+                Severity::High
+            }
             Code::ServerOnlyTlsEastWest
             | Code::ClientCertificateRequestedNotSent
             | Code::DeprecatedTlsVersion
@@ -95,6 +101,9 @@ impl Code {
             Code::NotYetValidCertificateAccepted => {
                 "Check the clocks of issuer and hosts, and turn on verification at the peer that accepted it."
             }
+            Code::CredentialInClear => {
+                "Replace the credential, for it is known to whoever listened, and allow it only inside TLS."
+            }
             Code::ExceptionExpired => {
                 "Fix what the exception covers, or have its owner renew it with a new date."
             }
@@ -111,6 +120,9 @@ impl Code {
             Code::DeprecatedTlsVersion => &["NIST CSF 2.0 PR.DS-02", "RFC 8996"],
             Code::ExpiredCertificateAccepted | Code::NotYetValidCertificateAccepted => {
                 &["NIST CSF 2.0 PR.AA-01", "NIST CSF 2.0 PR.AA-03", "RFC 5280 section 4.1.2.5"]
+            }
+            Code::CredentialInClear => {
+                &["NIST CSF 2.0 PR.AA-01", "NIST CSF 2.0 PR.DS-02", "OWASP NHI2:2025", "OWASP NHI4:2025"]
             }
             Code::ExceptionExpired => &["NIST CSF 2.0 GV.RM-04"],
         }

@@ -32,6 +32,7 @@ pub fn judge(subject: Subject<'_>, policy: &Policy, now: WallTime) -> Vec<Findin
     requested_not_sent(subject.connection, &mut add);
     deprecated_version(subject.connection, &mut add);
     validity(subject, &mut add);
+    credential_in_clear(subject.connection, &mut add);
     except(findings, subject.connection, policy, today(now))
 }
 
@@ -138,6 +139,20 @@ fn validity(subject: Subject<'_>, add: &mut Add<'_>) {
             }
         }
     }
+}
+
+/// Over loopback nobody else listens.
+fn credential_in_clear(connection: &ConnectionRecord, add: &mut Add<'_>) {
+    let Some(kind) = &connection.credential_in_clear else { return };
+    if connection.scope == Scope::Loopback {
+        return;
+    }
+    let summary = format!(
+        "{} sent a credential ({kind}) to {} unencrypted",
+        name(&connection.client),
+        service(&connection.server),
+    );
+    add(Code::CredentialInClear, None, summary);
 }
 
 /// Sets apart what exceptions cover; one that has expired covers nothing and is itself reported.

@@ -86,6 +86,7 @@ pub const SUITES: &[Suite] = &[
     live!("corpus", "replayed captures that nobody here made, against tshark, Zeek and nDPI, and damaged"),
     live!("live_matrix", "the whole record for every server, client, mode and version"),
     live!("pitfalls", "NAT, MPTCP, passed sockets, fork servers, older connections, namespaces"),
+    live!("openings", "TLS behind STARTTLS and proxies, credentials in clear"),
     live!("replay", "a capture of real peers says the same as the live agent"),
     live!("adversity", "loss, odd segments, hostile clients, floods, a full ring buffer"),
     live!("daemon", "kill -9, reload, a second daemon, permissions, the metrics page"),

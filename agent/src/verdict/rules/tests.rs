@@ -122,6 +122,17 @@ fn certificates_outside_their_validity_are_found_only_if_they_were_accepted() {
 }
 
 #[test]
+fn a_credential_in_clear_is_found_where_somebody_else_can_listen() {
+    let mut record = connection(Authentication::None);
+    record.credential_in_clear = Some("redis_auth".to_owned());
+    assert_eq!(codes(&record, &Policy::default()), ["unauthenticated_east_west", "credential_in_clear"]);
+    record.scope = Scope::NorthSouth;
+    assert_eq!(codes(&record, &Policy::default()), ["credential_in_clear"]);
+    record.scope = Scope::Loopback;
+    assert!(codes(&record, &Policy::default()).is_empty());
+}
+
+#[test]
 fn an_exception_sets_a_finding_apart_but_leaves_it_visible() {
     let record = connection(Authentication::None);
     let exception = Arc::new(exception(Code::UnauthenticatedEastWest, "2999-12-31"));
