@@ -8,6 +8,7 @@
 //! and a namespace lives exactly as long as its descriptor, so an aborted run leaves nothing behind.
 
 mod agent;
+mod capture;
 mod clients;
 mod exchange;
 mod expectation;
@@ -23,6 +24,7 @@ mod testbed;
 mod wait;
 
 pub use agent::{Agent, AgentOptions, agent_binary, peers_only};
+pub use capture::Damage;
 pub use clients::{ClientKind, ClientOptions, ClientRun};
 pub use exchange::{odd_client, odd_server, pair_across, request_over, request_to_self};
 pub use expectation::{Expectation, Matcher, Outcome, expected, findings_are};

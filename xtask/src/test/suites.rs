@@ -83,6 +83,7 @@ pub const SUITES: &[Suite] = &[
         purpose: "the agent as it is shipped",
         arguments: &["build", "--release", "--package", "countersign"],
     },
+    live!("corpus", "replayed captures that nobody here made, against tshark, Zeek and nDPI, and damaged"),
     live!("live_matrix", "the whole record for every server, client, mode and version"),
     live!("pitfalls", "NAT, MPTCP, passed sockets, fork servers, older connections, namespaces"),
     live!("openings", "TLS behind STARTTLS and proxies, credentials in clear"),
