@@ -1,7 +1,7 @@
 //! Events: the vocabulary that every source speaks and every later room understands.
 //!
 //! Enters: nothing. Leaves: the types below. The `kernel` room decodes ring-buffer records into
-//! them; a capture file is to give the same ones. No kernel layout, file format or policy here.
+//! them; the `capture_file` room gives the same ones. No kernel layout, file format or policy here.
 //!
 //! Directions are seen from the socket: `Sent` by its owner, `Received` by its owner. Sequence
 //! numbers are TCP's own, modulo 2^32 (RFC 9293 section 3.4).
@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-/// A moment in nanoseconds since boot (`CLOCK_BOOTTIME`), the one clock of all events of a source.
+/// A moment in nanoseconds on the one clock of all events of a source: since boot (`CLOCK_BOOTTIME`) for the kernel, since
+/// the Unix epoch for a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub u64);
 
@@ -221,6 +222,16 @@ pub struct Released {
     pub multipath: bool,
 }
 
+/// Whether the first bytes of a connection can have been seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Beginning {
+    /// The handshake of TCP was seen, or reported by the kernel.
+    Seen,
+    /// It was not: the capture begins in the middle. The sequence numbers are those of the first bytes that were seen,
+    /// and who opened is concluded from them.
+    Missed,
+}
+
 /// See [`Event::Established`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Established {
@@ -238,6 +249,8 @@ pub struct Established {
     pub first_sent: u32,
     /// Sequence number of the first byte that its peer will send.
     pub first_received: u32,
+    /// Whether these are the first bytes there were.
+    pub beginning: Beginning,
 }
 
 /// Which connection a segment belongs to.

@@ -11,6 +11,8 @@ pub mod record;
 
 pub mod kernel;
 
+pub mod capture_file;
+
 pub mod reassembly;
 
 pub mod tls;
@@ -28,6 +30,8 @@ pub mod scope;
 pub mod verdict;
 
 pub mod config;
+
+pub mod publication;
 
 pub mod logging;
 

@@ -148,7 +148,7 @@ fn further_budget(reading: &Reading, max_budget: u32) -> Option<u32> {
 }
 
 /// The last conclusion of a connection's bytes.
-fn conclude(
+pub(super) fn conclude(
     connection: &mut Connection,
     reading: Reading,
     sessions: &mut Sessions,

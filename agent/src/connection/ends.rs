@@ -32,7 +32,7 @@ impl Connections {
                 key
             }
             None => {
-                let Some(key) = self.create(event.at, Some(sequences)) else {
+                let Some(key) = self.create(event.at, Some(sequences), event.pair) else {
                     sink.decide(event.socket, Decision::Stop);
                     return;
                 };
@@ -97,7 +97,7 @@ impl Connections {
         let key = match met.filter(|_| other != Some(role)) {
             Some(key) => key,
             None => {
-                let Some(key) = self.create(event.at, None) else { return };
+                let Some(key) = self.create(event.at, None, event.pair) else { return };
                 self.unmet_existing.insert(event.pair, key);
                 self.young.push_back((event.at, key));
                 key
@@ -142,7 +142,7 @@ impl Connections {
         connection.closed = Some(at);
         // The end that was closed first says how: the other one only answers.
         connection.close_reason.get_or_insert(reason);
-        match (connection.is_over(), connection.is_owned()) {
+        match (connection.is_over(), connection.is_owned() || self.of_capture) {
             (true, true) => self.finish(key, sink),
             (true, false) => self.unowned.push_back((at, key)),
             (false, _) => self.lingering.push_back((at, key)),

@@ -18,6 +18,7 @@ mod early;
 mod ends;
 mod owners;
 mod reading;
+mod remaining;
 mod sessions;
 mod settled;
 mod side;
@@ -40,7 +41,7 @@ use crate::tls::{IncompleteReason, TlsFacts};
 pub struct ConnectionKey {
     /// First event.
     pub opened: Timestamp,
-    /// Counts connections.
+    /// Counts connections; in captures it is made of addresses and initial sequence numbers.
     pub serial: u64,
 }
 

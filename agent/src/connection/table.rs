@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::early::Early;
 use super::reading::Reading;
+use super::remaining::serial;
 use super::sessions::Sessions;
 use super::settled::Shared;
 use super::{Conclusion, Connection, ConnectionKey, Protocol, Sink};
@@ -64,6 +65,8 @@ pub struct TableSizes {
 #[derive(Debug)]
 pub struct Connections {
     pub(super) limits: Limits,
+    /// Events come from a capture, not from a host: nobody will be found to hold a socket.
+    pub(super) of_capture: bool,
     pub(super) serial: u64,
     pub(super) connections: FxHashMap<ConnectionKey, Box<Connection>>,
     pub(super) sockets: FxHashMap<SocketCookie, (ConnectionKey, Role)>,
@@ -92,6 +95,7 @@ impl Connections {
     pub fn new(limits: Limits) -> Self {
         Connections {
             limits,
+            of_capture: false,
             serial: 0,
             connections: FxHashMap::default(),
             sockets: FxHashMap::default(),
@@ -109,6 +113,12 @@ impl Connections {
             refused: 0,
             multipath_ambiguous: 0,
         }
+    }
+
+    /// An empty table for the connections of captures: they have the same serial number in each capture, and those that
+    /// have ended wait for no owner.
+    pub fn of_capture(limits: Limits) -> Self {
+        Connections { of_capture: true, ..Connections::new(limits) }
     }
 
     /// Takes one event.
@@ -167,12 +177,21 @@ impl Connections {
         }
     }
 
-    pub(super) fn create(&mut self, at: Timestamp, sequences: Option<(u32, u32)>) -> Option<ConnectionKey> {
+    pub(super) fn create(
+        &mut self,
+        at: Timestamp,
+        sequences: Option<(u32, u32)>,
+        pair: AddressPair,
+    ) -> Option<ConnectionKey> {
         if self.connections.len() >= self.limits.connections {
             self.refused += 1;
             return None;
         }
-        self.serial += 1;
+        self.serial = if self.of_capture { serial(pair, sequences) } else { self.serial + 1 };
+        // Whoever makes captures can make two that differ in nothing.
+        while self.connections.contains_key(&ConnectionKey { opened: at, serial: self.serial }) {
+            self.serial = self.serial.wrapping_add(1);
+        }
         let key = ConnectionKey { opened: at, serial: self.serial };
         let conclusion = match sequences {
             Some(_) => Conclusion::silent(),
@@ -260,6 +279,11 @@ impl Connections {
     /// Gives back the room that a burst of new connections took in the tables of those that may still meet.
     fn shrink(&mut self) {
         const SPARE: usize = 4096;
+        // Time stands still in a capture without times: what has ended must not wait for it.
+        if self.young.len() > 2 * self.connections.len() + SPARE {
+            let connections = &self.connections;
+            self.young.retain(|(_, key)| connections.contains_key(key));
+        }
         let (unmet, accepting, young) = (self.unmet.len(), self.accepting.len(), self.young.len());
         if self.unmet.capacity() > 4 * unmet + SPARE {
             self.unmet.shrink_to(2 * unmet);

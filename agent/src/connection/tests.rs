@@ -90,6 +90,7 @@ fn established(at: u64, socket: SocketCookie, role: Role, pair: AddressPair) -> 
         netns: NetworkNamespace(5),
         first_sent,
         first_received,
+        beginning: Beginning::Seen,
     })
 }
 

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::findings::MAX_FINDINGS;
 use super::heartbeat::Heartbeat;
 use super::publisher::{Order, Publisher};
 use crate::connection::Connections;
@@ -15,6 +14,7 @@ use crate::event::{Decision, Event, LossCause, SocketCookie, Timestamp};
 use crate::identity::WallClock;
 use crate::kernel::{self, KernelSource, Losses};
 use crate::metrics::Stage as WorkStage;
+use crate::publication::MAX_FINDINGS;
 use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 use crate::scope::Networks;
 use crate::verdict::Policy;
@@ -349,8 +349,8 @@ impl Engine {
             ("connections", sizes.connections, self.connections.bound(), sizes.refused),
             ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),
             ("processes", processes.entries, processes.bound, processes.evicted + processes.refused),
-            ("certificates", certificates.len(), certificates.bound(), certificates.evicted()),
-            ("findings", findings.len(), MAX_FINDINGS, findings.refused()),
+            ("certificates", certificates.entries(), certificates.bound(), certificates.evicted()),
+            ("findings", findings.entries(), MAX_FINDINGS, findings.refused()),
         ] {
             metrics.table(table, entries, bound);
             metrics.table_evictions(table, evicted);

@@ -5,12 +5,8 @@
 //! serves readers and listens to signals. Refuses: starting half: what cannot be had is an error that says what to do,
 //! but a full disk or a slow reader stops nothing.
 
-mod certificates;
-mod compose;
 mod engine;
-mod findings;
 mod heartbeat;
-mod host;
 mod publisher;
 
 use std::io;
@@ -21,7 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest as _, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
@@ -33,14 +28,12 @@ use crate::identity::{ProcessTable, ProcessTableLimits, WallClock};
 use crate::kernel::{self, KernelError, KernelOptions, KernelSource};
 use crate::logging::Logging;
 use crate::metrics::{ConfigReload, Metrics, TEXT_CONTENT_TYPE};
+use crate::publication::{Certificates, Host, Interfaces, policy, policy_version};
 use crate::scope::Networks;
-use crate::verdict::{Code, Policy};
+use crate::verdict::Code;
 
-use certificates::Certificates;
 use engine::{Command, Engine};
-use findings::hex;
 use heartbeat::Heartbeat;
-use host::{Host, Interfaces};
 use publisher::{Parts, Publisher};
 
 /// The engine beats at least this often, else the daemon calls itself unhealthy.
@@ -308,19 +301,6 @@ fn limits(config: &Config) -> Limits {
         start_budget: config.capture.start_budget_bytes,
         max_budget: config.capture.max_budget_bytes,
     }
-}
-
-fn policy(config: &Config) -> Policy {
-    Policy {
-        disabled: config.findings.disabled.clone(),
-        exceptions: config.exceptions.iter().cloned().map(Arc::new).collect(),
-    }
-}
-
-/// Names what judges: the same for the same policy and networks.
-fn policy_version(config: &Config) -> String {
-    let judged = format!("{:?} {:?}", policy(config), config.scope);
-    hex(&Sha256::digest(judged)[..8])
 }
 
 /// Keys that differ and are only read at the start.

@@ -7,15 +7,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHasher};
 
-use super::certificates::Certificates;
-use super::compose::{Chains, Holders, Surroundings, compose};
-use super::findings::FindingBook;
-use super::host::{Host, Interfaces};
 use crate::api::Hub;
 use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, Sink, Stage};
 use crate::event::{Decision, Role, SocketCookie, Timestamp};
 use crate::identity::{KnownProcess, ProcessTable, WallClock};
 use crate::metrics::Metrics;
+use crate::publication::{
+    Certificates, Chains, FindingBook, Holders, Host, Interfaces, Source, Surroundings, compose,
+};
 use crate::record::{ConnectionRecord, GapRecord, Record};
 use crate::scope::Networks;
 use crate::verdict::{self, Policy, Subject};
@@ -146,10 +145,9 @@ impl Publisher {
 
     fn compose(&self, connection: &Connection, holders: &Holders) -> ConnectionRecord {
         let around = Surroundings {
-            host: &self.parts.host,
+            source: Source::Live { host: &self.parts.host, interfaces: &self.parts.interfaces },
             clock: self.parts.clock,
             networks: &self.parts.networks,
-            interfaces: &self.parts.interfaces,
         };
         compose(connection, holders, &self.chains(connection), &around)
     }

@@ -9,8 +9,8 @@ use countersign_common::{
 };
 
 use crate::event::{
-    AddressPair, CloseReason, Closed, Connect, Established, Event, Existing, NetworkNamespace, PeerAsked,
-    ProcessKey, Released, Role, Segment, SegmentOwner, SocketCookie, Task, Timestamp, Travel,
+    AddressPair, Beginning, CloseReason, Closed, Connect, Established, Event, Existing, NetworkNamespace,
+    PeerAsked, ProcessKey, Released, Role, Segment, SegmentOwner, SocketCookie, Task, Timestamp, Travel,
 };
 
 /// Decodes one record; `None` if it is malformed.
@@ -44,7 +44,17 @@ pub(super) fn event(bytes: &[u8]) -> Option<Event> {
             };
             let pair = pair_of(&record.pair)?;
             let EstablishedRecord { first_sent, first_received, .. } = record;
-            Event::Established(Established { at, socket, role, pair, netns, first_sent, first_received })
+            let beginning = Beginning::Seen;
+            Event::Established(Established {
+                at,
+                socket,
+                role,
+                pair,
+                netns,
+                first_sent,
+                first_received,
+                beginning,
+            })
         }
         kind::SEGMENT => Event::Segment(segment_of(bytes)?),
         kind::CLOSED => {

@@ -1,7 +1,7 @@
 //! The public record, version 1: what users, scripts and other systems read.
 //!
 //! Enters: nothing. Leaves: serialisable types with the names of the contract. They are filled by
-//! the `daemon` room from facts and findings; no kernel layout and no internal type shows through.
+//! the `publication` room from facts and findings; no kernel layout and no internal type shows through.
 //! Fields are added, never renamed; a field that is `null` was not evaluated or does not apply.
 
 use std::sync::Arc;

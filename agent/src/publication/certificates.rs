@@ -68,7 +68,7 @@ impl Certificates {
     }
 
     /// How many are known.
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.known.len()
     }
 

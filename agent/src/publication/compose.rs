@@ -21,14 +21,38 @@ use crate::tls::{
 /// What is needed beside the facts.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
-    /// The host.
-    pub host: &'a Host,
-    /// Its clock.
+    /// Where it was seen.
+    pub source: Source<'a>,
+    /// The clock of the events.
     pub clock: WallClock,
     /// What is internal.
     pub networks: &'a Networks,
-    /// Names of interfaces.
-    pub interfaces: &'a Interfaces,
+}
+
+/// Where connections were seen.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// On this host.
+    Live {
+        /// Its names.
+        host: &'a Host,
+        /// Names of its interfaces.
+        interfaces: &'a Interfaces,
+    },
+    /// In a capture, which knows no host and no process.
+    Replay {
+        /// Its name, as it was given.
+        file: Option<&'a str>,
+    },
+}
+
+impl Source<'_> {
+    fn host(&self) -> Option<&Host> {
+        match self {
+            Source::Live { host, .. } => Some(host),
+            Source::Replay { .. } => None,
+        }
+    }
 }
 
 /// Who held the sockets, in the order of [`Side::holders`].
@@ -50,17 +74,29 @@ pub struct Chains {
 }
 
 /// The id of a connection: UUIDv7 (RFC 9562) of the time at which it was opened, with the boot and its serial number
-/// in place of chance: unique on this host, and the same for every revision.
+/// in place of chance: unique on this host, and the same for every revision. In replay there is no boot, and the serial number
+/// is made of addresses and initial sequence numbers.
 pub fn id(key: ConnectionKey, around: &Surroundings<'_>) -> String {
-    let mut hash = Sha256::new();
-    hash.update(around.host.boot_id.as_deref().unwrap_or_default());
-    hash.update(key.opened.0.to_le_bytes());
-    hash.update(key.serial.to_le_bytes());
-    let digest = hash.finalize();
+    let nanoseconds = u64::try_from(around.clock.wall(key.opened).0).unwrap_or(0);
     let mut chance = [0; 10];
-    chance.copy_from_slice(&digest[..10]);
-    let milliseconds = u64::try_from(around.clock.wall(key.opened).0 / 1_000_000).unwrap_or(0);
-    Builder::from_unix_timestamp_millis(milliseconds, &chance).into_uuid().to_string()
+    match around.source.host() {
+        Some(host) => {
+            let mut hash = Sha256::new();
+            hash.update(host.boot_id.as_deref().unwrap_or_default());
+            hash.update(key.opened.0.to_le_bytes());
+            hash.update(key.serial.to_le_bytes());
+            chance.copy_from_slice(&hash.finalize()[..10]);
+        }
+        None => {
+            // Twelve bits of the fraction of the millisecond (section 6.2, method 3): ids sort as connections were opened.
+            let fraction = (nanoseconds % 1_000_000 * 4096 / 1_000_000) as u16;
+            chance[..2].copy_from_slice(&fraction.to_be_bytes());
+            chance[2..].copy_from_slice(&key.serial.to_be_bytes());
+        }
+    }
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    let id = Builder::from_unix_timestamp_millis(nanoseconds / 1_000_000, &chance).into_uuid();
+    id.hyphenated().encode_lower(&mut text).to_owned()
 }
 
 /// The record, without revision, findings and policy.
@@ -71,12 +107,21 @@ pub fn compose(
     around: &Surroundings<'_>,
 ) -> ConnectionRecord {
     let (client_address, server_address) = addresses(connection);
-    let local = (connection.client.is_some(), connection.server.is_some());
+    // The side that a capture has is no socket of this host.
+    let local = match around.source {
+        Source::Live { .. } => (connection.client.is_some(), connection.server.is_some()),
+        Source::Replay { .. } => (false, false),
+    };
     let scope = around.networks.scope(client_address.ip(), server_address.ip(), local);
     let conclusion = connection.conclusion;
     let inherited = connection.inherited_from.map(|key| id(key, around));
-    let mut client = endpoint(client_address, connection.client.as_deref(), &holders.client);
-    let mut server = endpoint(server_address, connection.server.as_deref(), &holders.server);
+    let (mut client, mut server) = match around.source {
+        Source::Live { .. } => (
+            endpoint(client_address, connection.client.as_deref(), &holders.client),
+            endpoint(server_address, connection.server.as_deref(), &holders.server),
+        ),
+        Source::Replay { .. } => (captured(client_address), captured(server_address)),
+    };
     dialled(connection, &mut server);
     if let (Some(own), Some(peer)) = (&connection.client, &connection.server)
         && peer.pair.remote != own.pair.local
@@ -86,24 +131,31 @@ pub fn compose(
     certify(&mut client, connection.chain(Role::Client), &chains.client, inherited.as_ref());
     certify(&mut server, connection.chain(Role::Server), &chains.server, inherited.as_ref());
     let wall = |at| around.clock.wall(at);
+    let host = around.source.host();
     ConnectionRecord {
         schema: CONNECTION_SCHEMA.to_owned(),
         id: id(connection.key, around),
         revision: 0,
         r#final: false,
         session_id: connection.session_id.map(|id| hex(&id)),
-        host: around.host.name.clone(),
-        host_id: around.host.id.clone(),
-        boot_id: around.host.boot_id.clone(),
-        agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        source: "live".to_owned(),
-        file: None,
+        host: host.and_then(|host| host.name.clone()),
+        host_id: host.and_then(|host| host.id.clone()),
+        boot_id: host.and_then(|host| host.boot_id.clone()),
+        agent_version: host.map(|_| env!("CARGO_PKG_VERSION").to_owned()),
+        source: if host.is_some() { "live" } else { "replay" }.to_owned(),
+        file: match around.source {
+            Source::Replay { file } => file.map(str::to_owned),
+            Source::Live { .. } => None,
+        },
         opened: wall(connection.key.opened),
         decided: connection.decided.map(wall),
         closed: connection.closed.map(wall),
         close_reason: connection.closed.and(connection.close_reason).map(close_reason),
         scope,
-        interface: around.interfaces.name(connection),
+        interface: match around.source {
+            Source::Live { interfaces, .. } => interfaces.name(connection),
+            Source::Replay { .. } => None,
+        },
         client,
         server,
         observed_from: [(local.0, SideName::Client), (local.1, SideName::Server)]
@@ -183,6 +235,16 @@ fn endpoint(address: SocketAddr, side: Option<&Side>, holders: &[Arc<KnownProces
         None => record.process_unknown = Some(side.owner_unknown.as_str().to_owned()),
     }
     record
+}
+
+/// An end of a connection in a capture: no process is known to it.
+fn captured(address: SocketAddr) -> EndpointRecord {
+    EndpointRecord {
+        address: address.ip().to_string(),
+        port: address.port(),
+        process_unknown: Some("replay".to_owned()),
+        ..EndpointRecord::default()
+    }
 }
 
 /// What the client asked for, where the server is something else; and the addresses in between.

@@ -60,8 +60,15 @@ impl FindingBook {
         Some(Arc::new(record))
     }
 
+    /// All that are remembered, with how often and when last, in the order in which they were first seen.
+    pub fn all(&self) -> Vec<&FindingRecord> {
+        let mut all: Vec<&FindingRecord> = self.known.values().collect();
+        all.sort_by(|one, other| (one.first_seen, &one.id).cmp(&(other.first_seen, &other.id)));
+        all
+    }
+
     /// How many subjects are remembered.
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.known.len()
     }
 

@@ -1,0 +1,403 @@
+//! TCP packets → events: who opened, what was said, how it ended.
+//!
+//! There is one observer, and it takes the client's part: `Sent` is from client to server.
+
+use bytes::Bytes;
+
+use super::flow::{EarlyData, Flow, Half, Key};
+use super::packet::TcpPacket;
+use super::summary::Summary;
+use super::table::{FLOWS_MAX, Slot, Stage, Table};
+use crate::event::{
+    Beginning, CloseReason, Closed, Decision, Established, Event, NetworkNamespace, Role, Segment,
+    SegmentOwner, SocketCookie, Timestamp, Travel,
+};
+
+const SECOND: u64 = 1_000_000_000;
+/// How long a SYN waits for its answer: Linux gives up after 127 s (net.ipv4.tcp_syn_retries = 6).
+const OPENING_AGE: u64 = 130 * SECOND;
+/// After both FINs so much silence means that the last acknowledgement is not in the capture.
+const FINISHING_AGE: u64 = 5 * SECOND;
+/// How long late packets are expected: TIME_WAIT on Linux.
+const CLOSED_AGE: u64 = 60 * SECOND;
+/// Most bytes with a SYN that are kept: one full packet.
+const EARLY_DATA_MAX: usize = 1500;
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It was taken.
+    Done,
+    /// Its flow's budget is spent and nobody had a chance to raise it: it is to be offered again.
+    Held,
+}
+
+/// All TCP connections.
+#[derive(Default)]
+pub struct Flows {
+    table: Table,
+}
+
+/// Where events go.
+type Each<'a> = &'a mut dyn FnMut(Event);
+
+impl Flows {
+    /// Takes a packet. `may_hold`: someone may want to raise a budget before.
+    pub fn take(
+        &mut self,
+        packet: &TcpPacket<'_>,
+        (at, input): (Timestamp, usize),
+        may_hold: bool,
+        summary: &mut Summary,
+        each: Each<'_>,
+    ) -> Taken {
+        let Some((key, sender)) = Key::of(packet) else { return Taken::Done };
+        let slot = match self.table.find(&key) {
+            Some(slot) if self.is_superseded(slot, packet, sender, at) => {
+                self.end(slot, at, CloseReason::Unknown, summary, each);
+                self.table.remove(slot);
+                self.begin(key, packet, (at, input), summary, each)
+            }
+            Some(slot) => Some(slot),
+            None => self.begin(key, packet, (at, input), summary, each),
+        };
+        let Some(slot) = slot else { return Taken::Done };
+        if may_hold && packet.repeatable && self.exceeds_budget(slot, packet, sender) {
+            return Taken::Held;
+        }
+        self.table.heard(slot, at);
+        match self.table.stage(slot) {
+            Stage::Opening => self.open(slot, packet, sender, at, summary, each),
+            Stage::Open | Stage::Finishing => self.follow(slot, packet, sender, at, summary, each),
+            Stage::Closed => summary.late_packets += 1,
+        }
+        Taken::Done
+    }
+
+    /// Ends what silence ends. To be called with every packet, whatever it is.
+    pub fn sweep(&mut self, at: Timestamp, summary: &mut Summary, each: Each<'_>) {
+        for (stage, age) in
+            [(Stage::Opening, OPENING_AGE), (Stage::Finishing, FINISHING_AGE), (Stage::Closed, CLOSED_AGE)]
+        {
+            while let Some(slot) = self.table.oldest(stage)
+                && at.0.abs_diff(self.table.flow(slot).heard.0) > age
+            {
+                self.end(slot, at, CloseReason::Fin, summary, each);
+                if stage != Stage::Finishing {
+                    self.table.remove(slot);
+                }
+            }
+        }
+    }
+
+    /// Nothing more will come: ends the connections that said so.
+    pub fn finish(&mut self, at: Timestamp, summary: &mut Summary, each: Each<'_>) {
+        for stage in [Stage::Finishing, Stage::Opening] {
+            while let Some(slot) = self.table.oldest(stage) {
+                self.end(slot, at, CloseReason::Fin, summary, each);
+            }
+        }
+    }
+
+    /// Notes what is wanted of a flow.
+    pub fn decide(&mut self, socket: SocketCookie, decision: Decision) {
+        let Some(slot) = self.table.named(socket) else { return };
+        let flow = self.table.flow_mut(slot);
+        match decision {
+            Decision::Stop => flow.stopped = true,
+            Decision::Budget { sent, received } => {
+                let client = flow.client();
+                for (half, budget) in [(client, sent), (client.other(), received)] {
+                    let direction = flow.sent_mut(half);
+                    direction.told &= budget <= direction.budget;
+                    direction.budget = budget;
+                }
+            }
+        }
+    }
+
+    /// Index of the input in which a flow was first met.
+    pub fn input_of(&self, socket: SocketCookie) -> Option<usize> {
+        self.table.named(socket).map(|slot| self.table.flow(slot).input)
+    }
+
+    /// A packet that shows that another connection uses the same addresses now.
+    fn is_superseded(&self, slot: Slot, packet: &TcpPacket<'_>, sender: Half, at: Timestamp) -> bool {
+        let (flow, stage) = (self.table.flow(slot), self.table.stage(slot));
+        if stage == Stage::Closed && at.0.abs_diff(flow.heard.0) > CLOSED_AGE {
+            return true;
+        }
+        if !packet.flags.syn || packet.flags.reset {
+            return false;
+        }
+        let first = packet.sequence.wrapping_add(1);
+        match (packet.flags.ack, stage) {
+            // A stray answer says nothing while a connection is open.
+            (true, Stage::Open | Stage::Finishing) => false,
+            (_, Stage::Opening) => flow.sent(sender).first.is_some_and(|known| known != first),
+            _ => flow.sent(sender).first != Some(first),
+        }
+    }
+
+    /// A packet of addresses that are not known.
+    fn begin(
+        &mut self,
+        key: Key,
+        packet: &TcpPacket<'_>,
+        (at, input): (Timestamp, usize),
+        summary: &mut Summary,
+        each: Each<'_>,
+    ) -> Option<Slot> {
+        // Every packet but the first has an acknowledgement (RFC 9293 section 3.10.7.4).
+        if packet.flags.reset || !(packet.flags.syn || packet.flags.ack) {
+            return None;
+        }
+        while self.table.is_full() {
+            let slot = self.table.most_dispensable()?;
+            let stage = self.table.stage(slot);
+            summary.flows_evicted += u64::from(stage == Stage::Open);
+            let reason = if stage == Stage::Finishing { CloseReason::Fin } else { CloseReason::Unknown };
+            self.end(slot, at, reason, summary, each);
+            self.table.remove(slot);
+        }
+        Some(self.table.insert(Flow::new(key, input, at)))
+    }
+
+    /// A packet of a flow that is not reported yet.
+    fn open(
+        &mut self,
+        slot: Slot,
+        packet: &TcpPacket<'_>,
+        sender: Half,
+        at: Timestamp,
+        summary: &mut Summary,
+        each: Each<'_>,
+    ) {
+        let flow = self.table.flow_mut(slot);
+        let first = packet.sequence.wrapping_add(1);
+        if packet.flags.reset {
+            self.end(slot, at, CloseReason::Reset, summary, each);
+        } else if packet.flags.syn
+            && (flow.client == Some(sender) || (flow.client.is_none() && !packet.flags.ack))
+        {
+            if !packet.flags.ack && !flow.asked && !flow.answered {
+                summary.attempts_without_answer += 1;
+                flow.attempt = true;
+            }
+            flow.asked |= !packet.flags.ack;
+            flow.client = Some(sender);
+            flow.sent_mut(sender).first = Some(first);
+            if !packet.payload.is_empty() && flow.early.is_none() {
+                let bytes = packet.payload.get(..EARLY_DATA_MAX).unwrap_or(packet.payload).to_vec();
+                let behind = (packet.payload.len() - bytes.len()) as u32;
+                let missing = packet.missing.saturating_add(behind);
+                flow.early = Some(Box::new(EarlyData { bytes, missing }));
+            }
+            if flow.asked && flow.answered {
+                self.establish(slot, Beginning::Seen, at, summary, each);
+            }
+        } else if packet.flags.syn {
+            let client = sender.other();
+            let asked = flow.sent(client).first;
+            let plausible = asked.is_none_or(|first| {
+                packet.acknowledged.wrapping_sub(first) <= EARLY_DATA_MAX as u32 || !packet.flags.ack
+            });
+            if !plausible {
+                return;
+            }
+            flow.client = Some(client);
+            flow.answered = true;
+            flow.sent_mut(sender).first = Some(first);
+            flow.sent_mut(client).first.get_or_insert(packet.acknowledged);
+            if flow.asked {
+                self.establish(slot, Beginning::Seen, at, summary, each);
+                self.follow(slot, packet, sender, at, summary, each);
+            }
+        } else if packet.flags.ack && (!packet.payload.is_empty() || packet.missing > 0) {
+            let client = flow.client.unwrap_or_else(|| match opening(packet.payload) {
+                Some(Role::Client) => sender,
+                Some(Role::Server) => sender.other(),
+                None => flow.key.higher_port(sender),
+            });
+            flow.client = Some(client);
+            flow.sent_mut(sender).first.get_or_insert(packet.sequence);
+            flow.sent_mut(sender.other()).first.get_or_insert(packet.acknowledged);
+            self.establish(slot, Beginning::Missed, at, summary, each);
+            self.follow(slot, packet, sender, at, summary, each);
+        }
+    }
+
+    fn establish(
+        &mut self,
+        slot: Slot,
+        beginning: Beginning,
+        at: Timestamp,
+        summary: &mut Summary,
+        each: Each<'_>,
+    ) {
+        let socket = self.table.cookie(slot);
+        let flow = self.table.flow_mut(slot);
+        let client = flow.client();
+        summary.flows += 1;
+        summary.midstream_flows += u64::from(beginning == Beginning::Missed);
+        if std::mem::take(&mut flow.attempt) {
+            summary.attempts_without_answer -= 1;
+        }
+        let first_sent = flow.sent(client).first.unwrap_or_default();
+        let first_received = flow.sent(client.other()).first.unwrap_or_default();
+        each(Event::Established(Established {
+            at,
+            socket,
+            role: Role::Client,
+            pair: flow.pair(),
+            netns: NetworkNamespace::default(),
+            first_sent,
+            first_received,
+            beginning,
+        }));
+        if let Some(early) = flow.early.take() {
+            let place =
+                Place { at, socket, half: client, sequence: first_sent, acknowledged: first_received };
+            deliver(flow, place, &early.bytes, early.missing, each);
+        }
+        self.table.enter(slot, Stage::Open, at);
+    }
+
+    /// A packet of a flow that was reported.
+    fn follow(
+        &mut self,
+        slot: Slot,
+        packet: &TcpPacket<'_>,
+        sender: Half,
+        at: Timestamp,
+        summary: &mut Summary,
+        each: Each<'_>,
+    ) {
+        let socket = self.table.cookie(slot);
+        let flow = self.table.flow_mut(slot);
+        if packet.flags.reset {
+            if !flow.sent(sender).takes_reset(packet.sequence) {
+                summary.resets_ignored += 1;
+                return;
+            }
+            let reason = if flow.is_finishing() { CloseReason::Fin } else { CloseReason::Reset };
+            return self.end(slot, at, reason, summary, each);
+        }
+        let sequence = packet.sequence.wrapping_add(u32::from(packet.flags.syn));
+        let Some(offset) = flow.sent(sender).offset(sequence) else { return };
+        if !flow.sent(sender).is_plausible(offset) {
+            summary.late_packets += 1;
+            return;
+        }
+        let other = flow.sent_mut(sender.other());
+        if packet.flags.ack
+            && let Some(acknowledged) = other.offset(packet.acknowledged)
+        {
+            other.finished |= other.total.is_some_and(|total| acknowledged > total.cast_signed());
+            other.reach(acknowledged);
+        }
+        let length = packet.payload.len() as i64 + i64::from(packet.missing);
+        if length > 0 {
+            flow.sent_mut(sender).reach(offset + length);
+            if !flow.stopped {
+                let first = flow.sent(sender.other()).first.unwrap_or_default();
+                let acknowledged = if packet.flags.ack { packet.acknowledged } else { first };
+                let place = Place { at, socket, half: sender, sequence, acknowledged };
+                deliver(flow, place, packet.payload, packet.missing, each);
+            }
+        }
+        if packet.flags.fin && flow.sent(sender).total.is_none() {
+            flow.sent_mut(sender).total = u64::try_from(offset + length).ok();
+            if flow.is_finishing() {
+                self.table.enter(slot, Stage::Finishing, at);
+            }
+        }
+        if self.table.flow(slot).is_finished() {
+            self.end(slot, at, CloseReason::Fin, summary, each);
+        }
+    }
+
+    /// Whether a packet lies behind what may be handed out, but the budget could still be raised.
+    fn exceeds_budget(&self, slot: Slot, packet: &TcpPacket<'_>, sender: Half) -> bool {
+        let flow = self.table.flow(slot);
+        let sent = flow.sent(sender);
+        let wanted = !flow.stopped && !sent.told && !packet.payload.is_empty();
+        wanted
+            && matches!(self.table.stage(slot), Stage::Open | Stage::Finishing)
+            && sent.offset(packet.sequence).is_some_and(|offset| {
+                offset + packet.payload.len() as i64 > i64::from(sent.budget) && sent.is_plausible(offset)
+            })
+    }
+
+    /// A flow is over; what is left of it only recognises late packets.
+    fn end(&mut self, slot: Slot, at: Timestamp, reason: CloseReason, summary: &mut Summary, each: Each<'_>) {
+        let flow = self.table.flow(slot);
+        match self.table.stage(slot) {
+            Stage::Closed => return,
+            Stage::Opening => summary.empty_flows += u64::from(!flow.asked),
+            Stage::Open | Stage::Finishing => {
+                let client = flow.client();
+                let reason = if flow.is_finishing() { CloseReason::Fin } else { reason };
+                each(Event::Closed(Closed {
+                    at,
+                    socket: self.table.cookie(slot),
+                    sent: flow.sent(client).count(),
+                    received: flow.sent(client.other()).count(),
+                    reason,
+                }));
+            }
+        }
+        self.table.enter(slot, Stage::Closed, at);
+    }
+}
+
+/// Where a run of payload belongs.
+struct Place {
+    at: Timestamp,
+    socket: SocketCookie,
+    half: Half,
+    sequence: u32,
+    acknowledged: u32,
+}
+
+/// Hands out what is wanted of a packet's payload, and says what was left out.
+fn deliver(flow: &mut Flow, place: Place, payload: &[u8], missing: u32, each: Each<'_>) {
+    let client = flow.client();
+    let sent = flow.sent_mut(place.half);
+    let Some(offset) = sent.offset(place.sequence) else { return };
+    // What lies before the first byte is a keep-alive probe, or was missed.
+    let before = usize::try_from(-offset.min(0)).unwrap_or(usize::MAX);
+    let Some(payload) = payload.get(before..) else { return };
+    let offset = u64::try_from(offset).unwrap_or(0);
+    let length = (payload.len() as u64)
+        .min(u64::from(sent.budget).saturating_sub(offset))
+        // Repetitions are handed out too, but not without end.
+        .min((2 * u64::from(sent.budget)).saturating_sub(sent.shipped)) as usize;
+    let withheld = (payload.len() - length) as u64 + u64::from(missing);
+    if length == 0 && (withheld == 0 || sent.told) {
+        return;
+    }
+    sent.told |= length < payload.len();
+    sent.shipped += length as u64;
+    each(Event::Segment(Segment {
+        at: place.at,
+        owner: SegmentOwner::Socket(place.socket),
+        travel: if place.half == client { Travel::Sent } else { Travel::Received },
+        sequence: place.sequence.wrapping_add(before as u32),
+        acknowledged: place.acknowledged,
+        withheld: u32::try_from(withheld).unwrap_or(u32::MAX),
+        interface: 0,
+        bytes: Bytes::copy_from_slice(payload.get(..length).unwrap_or_default()),
+    }));
+}
+
+/// Who sends a first payload that begins with a TLS hello (RFC 8446 sections 4 and 5.1).
+fn opening(payload: &[u8]) -> Option<Role> {
+    match payload {
+        [0x16, 3, 0..=4, _, _, 1, ..] => Some(Role::Client),
+        [0x16, 3, 0..=4, _, _, 2, ..] => Some(Role::Server),
+        _ => None,
+    }
+}
+
+const _: () = assert!(FLOWS_MAX < u32::MAX as usize);

@@ -1,0 +1,194 @@
+//! The table of flows: found by key or number, kept in the order in which they were last heard of.
+//!
+//! Every flow stands in exactly one list, by stage. When there is no room, the oldest flow goes: of those that are over
+//! first, then of those that never began, then of the others.
+
+use std::collections::HashMap;
+
+use super::flow::{Flow, Key};
+use crate::event::{SocketCookie, Timestamp};
+
+/// Most flows at a time: with their index they take about 13 MiB, the greater part of what this room may hold.
+pub const FLOWS_MAX: usize = 32_768;
+/// A flow is moved to the end of its list at most once in this time (nanoseconds): moving costs more than a look-up.
+const HEARD_RESOLUTION: u64 = 1_000_000_000;
+const NOBODY: u32 = u32::MAX;
+
+/// Where a flow is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Not reported: no answer, or no payload of a connection whose beginning is missing.
+    Opening,
+    /// Reported.
+    Open,
+    /// Both FINs were seen.
+    Finishing,
+    /// Over; kept so that late packets are known for what they are.
+    Closed,
+}
+
+/// The place of a flow in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot(u32);
+
+struct Entry {
+    flow: Flow,
+    stage: Stage,
+    older: u32,
+    newer: u32,
+}
+
+#[derive(Clone, Copy)]
+struct List {
+    oldest: u32,
+    newest: u32,
+}
+
+/// The table.
+pub struct Table {
+    /// Keyed with a random hash: the addresses of a capture are an adversary's to choose.
+    index: HashMap<Key, u32>,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    lists: [List; 4],
+    serial: u64,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Table {
+            index: HashMap::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            lists: [List { oldest: NOBODY, newest: NOBODY }; 4],
+            serial: 0,
+        }
+    }
+}
+
+impl Table {
+    pub fn find(&self, key: &Key) -> Option<Slot> {
+        self.index.get(key).copied().map(Slot)
+    }
+
+    /// The flow that a cookie names, if it is still there.
+    pub fn named(&self, socket: SocketCookie) -> Option<Slot> {
+        let slot = u32::try_from(socket.0 % FLOWS_MAX as u64).ok()?;
+        let entry = self.entries.get(slot as usize)?;
+        (entry.flow.serial == socket.0 / FLOWS_MAX as u64).then_some(Slot(slot))
+    }
+
+    /// The name of a flow: its number and its place, so that it is found without another index.
+    pub fn cookie(&self, slot: Slot) -> SocketCookie {
+        SocketCookie(self.flow(slot).serial * FLOWS_MAX as u64 + u64::from(slot.0))
+    }
+
+    pub fn flow(&self, slot: Slot) -> &Flow {
+        &self.entries[slot.0 as usize].flow
+    }
+
+    pub fn flow_mut(&mut self, slot: Slot) -> &mut Flow {
+        &mut self.entries[slot.0 as usize].flow
+    }
+
+    pub fn stage(&self, slot: Slot) -> Stage {
+        self.entries[slot.0 as usize].stage
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.index.len() >= FLOWS_MAX
+    }
+
+    /// The flow that is to go when there is no room.
+    pub fn most_dispensable(&self) -> Option<Slot> {
+        [Stage::Closed, Stage::Opening, Stage::Finishing, Stage::Open]
+            .into_iter()
+            .find_map(|stage| self.oldest(stage))
+    }
+
+    /// The flow of a stage that was not heard of for the longest time.
+    pub fn oldest(&self, stage: Stage) -> Option<Slot> {
+        let oldest = self.lists[stage as usize].oldest;
+        (oldest != NOBODY).then_some(Slot(oldest))
+    }
+
+    /// Adds a flow; the table must have room.
+    pub fn insert(&mut self, mut flow: Flow) -> Slot {
+        self.serial += 1;
+        flow.serial = self.serial;
+        let key = flow.key;
+        let entry = Entry { flow, stage: Stage::Opening, older: NOBODY, newer: NOBODY };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.entries[slot as usize] = entry;
+                slot
+            }
+            None => {
+                self.entries.push(entry);
+                self.entries.len() as u32 - 1
+            }
+        };
+        self.index.insert(key, slot);
+        self.append(slot);
+        Slot(slot)
+    }
+
+    pub fn remove(&mut self, slot: Slot) {
+        self.unlink(slot.0);
+        let flow = &mut self.entries[slot.0 as usize].flow;
+        // Its number must not be found any more.
+        flow.serial = 0;
+        flow.early = None;
+        let key = flow.key;
+        self.index.remove(&key);
+        self.free.push(slot.0);
+    }
+
+    /// Notes a packet of a flow.
+    pub fn heard(&mut self, slot: Slot, at: Timestamp) {
+        let entry = &mut self.entries[slot.0 as usize];
+        if entry.stage != Stage::Closed && at.0.abs_diff(entry.flow.heard.0) >= HEARD_RESOLUTION {
+            entry.flow.heard = at;
+            self.unlink(slot.0);
+            self.append(slot.0);
+        }
+    }
+
+    /// Moves a flow on in its life.
+    pub fn enter(&mut self, slot: Slot, stage: Stage, at: Timestamp) {
+        self.unlink(slot.0);
+        let entry = &mut self.entries[slot.0 as usize];
+        entry.stage = stage;
+        entry.flow.heard = at;
+        self.append(slot.0);
+    }
+
+    fn append(&mut self, slot: u32) {
+        let list = &mut self.lists[self.entries[slot as usize].stage as usize];
+        let before = std::mem::replace(&mut list.newest, slot);
+        if before == NOBODY {
+            list.oldest = slot;
+        } else {
+            self.entries[before as usize].newer = slot;
+        }
+        let entry = &mut self.entries[slot as usize];
+        (entry.older, entry.newer) = (before, NOBODY);
+    }
+
+    fn unlink(&mut self, slot: u32) {
+        let Entry { stage, older, newer, .. } = self.entries[slot as usize];
+        let list = &mut self.lists[stage as usize];
+        if older == NOBODY {
+            list.oldest = newer;
+        }
+        if newer == NOBODY {
+            list.newest = older;
+        }
+        if older != NOBODY {
+            self.entries[older as usize].newer = newer;
+        }
+        if newer != NOBODY {
+            self.entries[newer as usize].older = older;
+        }
+    }
+}

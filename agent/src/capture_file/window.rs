@@ -1,0 +1,104 @@
+//! A sliding window over the bytes of an input, so that whole packets lie in one piece.
+
+use std::io::{self, Read};
+
+/// First size of a window: many captures can be open of which few are being read.
+const SIZE_FIRST: usize = 4 * 1024;
+/// Usual size of a window in use: some dozens of full packets per read.
+const SIZE_USUAL: usize = 64 * 1024;
+/// Largest piece that is ever held: four times the largest snap length of tcpdump (262,144), so that a packet with all its
+/// options fits. Longer blocks are passed over, they hold no packets.
+pub const PIECE_MAX: usize = 1024 * 1024;
+
+/// The window.
+pub struct Window {
+    source: Box<dyn Read + Send>,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Bytes that lie before `start`.
+    passed: u64,
+    ended: bool,
+    /// Why reading ended, if not at the end.
+    failed: Option<io::Error>,
+}
+
+impl Window {
+    pub fn new(source: Box<dyn Read + Send>) -> Self {
+        Window { source, buffer: Vec::new(), start: 0, end: 0, passed: 0, ended: false, failed: None }
+    }
+
+    /// What is at hand.
+    pub fn data(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// How many bytes of the input lie before [`Window::data`].
+    pub fn offset(&self) -> u64 {
+        self.passed
+    }
+
+    /// Takes the error that ended reading.
+    pub fn take_failure(&mut self) -> Option<io::Error> {
+        self.failed.take()
+    }
+
+    /// Reads until `count` bytes, at most [`PIECE_MAX`], are at hand; `false` if the input ends before.
+    pub fn need(&mut self, count: usize) -> bool {
+        while self.end - self.start < count {
+            if self.ended || count > PIECE_MAX {
+                return false;
+            }
+            self.make_room(count);
+            let Some(room) = self.buffer.get_mut(self.end..) else { return false };
+            match self.source.read(room) {
+                Ok(0) => self.end_reading(None),
+                Ok(read) => self.end += read.min(room.len()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.end_reading(Some(error)),
+            }
+        }
+        true
+    }
+
+    /// Passes over bytes at hand.
+    pub fn consume(&mut self, count: usize) {
+        let count = count.min(self.end - self.start);
+        self.start += count;
+        self.passed += count as u64;
+    }
+
+    /// Passes over bytes that need not be at hand; `false` if the input ends before.
+    pub fn skip(&mut self, mut count: u64) -> bool {
+        loop {
+            let held = (self.end - self.start) as u64;
+            self.consume(usize::try_from(count.min(held)).unwrap_or(usize::MAX));
+            count -= count.min(held);
+            if count == 0 {
+                return true;
+            }
+            if !self.need(1) {
+                return false;
+            }
+        }
+    }
+
+    fn make_room(&mut self, count: usize) {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let wanted = if self.passed == 0 { count.max(SIZE_FIRST) } else { count.max(SIZE_USUAL) };
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+    }
+
+    /// The source and the buffer are not needed any more: what is at hand stays.
+    fn end_reading(&mut self, failed: Option<io::Error>) {
+        self.ended = true;
+        self.failed = failed;
+        self.source = Box::new(io::empty());
+    }
+}

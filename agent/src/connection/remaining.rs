@@ -1,0 +1,57 @@
+//! The end of a capture: the last word on connections of which no end was seen; and what names connections of captures.
+
+use std::net::IpAddr;
+
+use sha2::{Digest as _, Sha256};
+
+use super::decide::conclude;
+use super::{Conclusion, ConnectionKey, Connections, Protocol, Sink, Stage};
+use crate::event::{AddressPair, Timestamp};
+use crate::tls::{IncompleteReason, UnknownReason};
+
+impl Connections {
+    /// The source has ended at `now`, and nothing more will come: every connection is reported for the last time as it stands,
+    /// in the order in which they were opened. Those without an end have none in the report.
+    pub fn finish_all(&mut self, now: Timestamp, sink: &mut dyn Sink) {
+        let mut keys: Vec<ConnectionKey> = self.connections.keys().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            let ended = self.connections.get(&key).is_some_and(|connection| connection.closed.is_some());
+            if ended { self.finish(key, sink) } else { self.cut_off(key, now, sink) }
+        }
+    }
+
+    /// Unlike [`Connections::finish`] it takes silence for nothing: the next byte might have come after the last packet.
+    fn cut_off(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
+        self.forget_meeting(key);
+        let Some(mut connection) = self.connections.remove(&key) else { return };
+        self.forget_sockets(&connection, sink);
+        if let Some(mut reading) = connection.reading.take() {
+            reading.give_up_holes(IncompleteReason::Truncated);
+            conclude(&mut connection, *reading, &mut self.sessions, &mut self.shared, sink);
+        }
+        if connection.conclusion == Conclusion::silent() {
+            connection.conclusion = Conclusion::unknown(Protocol::Silent, UnknownReason::Incomplete);
+        }
+        connection.decided.get_or_insert(now);
+        if !connection.subflow {
+            sink.connection(&connection, Stage::Final);
+        }
+    }
+}
+
+/// A serial number that the same connection has in every capture of it: of its addresses and initial sequence numbers.
+pub(super) fn serial(pair: AddressPair, sequences: Option<(u32, u32)>) -> u64 {
+    let mut hash = Sha256::new();
+    for end in [pair.local, pair.remote] {
+        match end.ip() {
+            IpAddr::V4(four) => hash.update(four.to_ipv6_mapped().octets()),
+            IpAddr::V6(six) => hash.update(six.octets()),
+        }
+        hash.update(end.port().to_be_bytes());
+    }
+    let (client, server) = sequences.unwrap_or_default();
+    hash.update(client.to_be_bytes());
+    hash.update(server.to_be_bytes());
+    hash.finalize().iter().take(8).fold(0, |serial, byte| serial << 8 | u64::from(*byte))
+}

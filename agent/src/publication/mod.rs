@@ -1,0 +1,18 @@
+//! Publication: what leaves the connection room becomes records.
+//!
+//! Enters: connections, certificates that were seen, findings, and what is needed beside them: who held the sockets,
+//! the host's names, what is internal, the policy. Leaves: public records, each certificate parsed once and each finding of
+//! the same subject folded into one. Refuses: handing records to anybody, and deciding when: the live agent and the replay
+//! of captures do that, each in its own room.
+
+mod certificates;
+mod compose;
+mod findings;
+mod host;
+mod policy;
+
+pub use certificates::Certificates;
+pub use compose::{Chains, Holders, Source, Surroundings, compose};
+pub use findings::{FindingBook, MAX_FINDINGS};
+pub use host::{Host, Interfaces};
+pub use policy::{policy, policy_version};
