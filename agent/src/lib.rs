@@ -41,4 +41,6 @@ pub mod api;
 
 pub mod daemon;
 
+pub mod replay;
+
 pub mod cli;

@@ -7,22 +7,26 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
+use super::Failure;
 use crate::api::WatchFilter;
 use crate::config::Overrides;
 use crate::record::{Authentication, Scope};
+use crate::verdict::Code;
 
 const PROGRAM_EXAMPLES: &str = "\
 EXAMPLES:
   countersign check                            what works on this host, and why the rest does not
   countersign run                              the daemon, on its embedded defaults
   countersign watch --scope east_west          connections between internal addresses, live
+  countersign replay incident.pcapng.gz        the same answers from a capture, without rights
   countersign config default                   the configuration with every key explained
 
 EXIT STATUS:
   0  done; the answer is yes
-  1  done; the answer is no: something that is needed is missing (check)
+  1  done; the answer is no: something that is needed is missing (check), nothing could be read (replay)
   2  the arguments or the configuration are wrong
-  3  it cannot be done here: no rights, no daemon, no support in the kernel";
+  3  it cannot be done here: no rights, no daemon, no support in the kernel
+  4  done in part: a capture is damaged or truncated (replay)";
 
 const CHECK_EXAMPLES: &str = "\
 EXAMPLES:
@@ -56,6 +60,29 @@ COLUMNS:
   EVIDENCE is how the client's side of the answer is known; /high and /medium say how surely.
   Filters of one kind are alternatives, different kinds must all match. Certificates, findings and gaps are
   printed with --json only, save that a gap always has its line.";
+
+const REPLAY_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign replay incident.pcapng
+  countersign replay monday.pcap.gz tuesday.pcap.zst --scope east_west
+  countersign replay incident.pcap --findings
+  countersign replay incident.pcap --port 443 --certificates seen --json
+  tcpdump -i eth0 -w - tcp | countersign replay -
+
+INPUT:
+  pcap and pcapng, plain, gzip or zstd; - is standard input, which is also read if no FILE is named. Several captures
+  are one timeline. Connections are printed when they end, those without an end when the capture does.
+
+COLUMNS:
+  As in watch. TIME is when the connection ended, else when it was decided; a line names each new day.
+
+EXIT STATUS:
+  0  all was read
+  1  nothing could be read: a file cannot be opened or is no capture
+  2  the arguments or the configuration are wrong
+  3  the output cannot be written
+  4  a capture is damaged or truncated, or held more than there was room for: what could be read is printed, and the
+     rest is said on standard error";
 
 const CONFIG_EXAMPLES: &str = "\
 EXAMPLES:
@@ -93,6 +120,9 @@ pub enum Command {
     /// Show connections live, as the daemon sees them
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(Box<WatchArguments>),
+    /// Answer from captures what the daemon answers live
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(Box<ReplayArguments>),
     /// Print the default configuration, or check one
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigArguments),
@@ -143,9 +173,9 @@ impl RunArguments {
     }
 }
 
-/// `watch`
+/// Filters that hold for live connections and captures.
 #[derive(Debug, Args)]
-pub struct WatchArguments {
+pub struct FilterArguments {
     /// Only connections where this was established
     #[arg(long, value_name = "ANSWER", value_delimiter = ',', value_parser = authentication())]
     pub authentication: Vec<Authentication>,
@@ -155,15 +185,47 @@ pub struct WatchArguments {
     /// Only connections with such a finding
     #[arg(long, value_name = "CODE", value_delimiter = ',')]
     pub finding: Vec<String>,
+    /// Only connections to this port of the server, as it has it or as it was dialled
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    pub port: Vec<u16>,
+}
+
+impl FilterArguments {
+    /// Refuses findings that there are not.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match self.finding.iter().find(|code| !Code::NAMES.contains(&code.as_str())) {
+            None => Ok(()),
+            Some(code) => {
+                let known = Code::NAMES.join(", ");
+                Err(Failure::Usage(format!("--finding: `{code}` is not a finding code: they are {known}")))
+            }
+        }
+    }
+
+    /// What is wanted.
+    pub(super) fn filter(&self) -> WatchFilter {
+        WatchFilter {
+            authentication: self.authentication.clone(),
+            scope: self.scope.clone(),
+            finding: self.finding.clone(),
+            port: self.port.clone(),
+            ..WatchFilter::default()
+        }
+    }
+}
+
+/// `watch`
+#[derive(Debug, Args)]
+pub struct WatchArguments {
+    /// Which connections.
+    #[command(flatten)]
+    pub filters: FilterArguments,
     /// Only connections that this process held, on either end
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pub pid: Vec<u32>,
     /// Only connections of this systemd unit, on either end
     #[arg(long, value_name = "UNIT")]
     pub unit: Vec<String>,
-    /// Only connections to this port of the server, as it has it or as it was dialled
-    #[arg(long, value_name = "PORT", value_delimiter = ',')]
-    pub port: Vec<u16>,
     /// Only the last word on each connection, when it has ended
     #[arg(long)]
     pub closed: bool,
@@ -189,16 +251,36 @@ impl WatchArguments {
     /// What is wanted from the daemon.
     pub(super) fn filter(&self) -> WatchFilter {
         WatchFilter {
-            authentication: self.authentication.clone(),
-            scope: self.scope.clone(),
-            finding: self.finding.clone(),
             pid: self.pid.clone(),
             unit: self.unit.clone(),
-            port: self.port.clone(),
             closed: self.closed,
             open: self.open,
+            ..self.filters.filter()
         }
     }
+}
+
+/// `replay`
+#[derive(Debug, Args)]
+pub struct ReplayArguments {
+    /// Captures; - is standard input
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Which connections.
+    #[command(flatten)]
+    pub filters: FilterArguments,
+    /// Only what was found, with how often
+    #[arg(long)]
+    pub findings: bool,
+    /// Write each certificate once to DIR/SHA256.pem; DIR is made if it is missing, other files there stay
+    #[arg(long, value_name = "DIR")]
+    pub certificates: Option<PathBuf>,
+    /// One JSON object per line, with all fields
+    #[arg(long)]
+    pub json: bool,
+    /// Configuration with policy and internal networks [default: /etc/countersign/countersign.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `config`

@@ -22,7 +22,11 @@ mod configuration;
 mod manual;
 mod outcome;
 mod output;
+mod pem_folder;
+mod replay;
+mod replay_output;
 mod run;
+mod summary;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -81,6 +85,7 @@ fn execute(command: Command, program: &Program) -> Result<Exit, Failure> {
         Command::Check(arguments) => check::check(&arguments, program),
         Command::Run(arguments) => run::run(arguments, program),
         Command::Watch(arguments) => watch::watch(&arguments),
+        Command::Replay(arguments) => replay::replay(&arguments),
         Command::Config(arguments) => configuration::configuration(&arguments.command),
         Command::Completion(arguments) => manual::completion(arguments.shell),
         Command::Man => manual::manual(),

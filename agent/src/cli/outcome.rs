@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::api::ClientError;
+use crate::capture_file::CaptureError;
 use crate::config::ConfigError;
 
 /// Exit codes; the help of the program lists them.
@@ -12,12 +13,14 @@ use crate::config::ConfigError;
 pub enum Exit {
     /// Done, and the answer is yes.
     Success = 0,
-    /// Done, and the answer is no: something that is needed is missing.
+    /// Done, and the answer is no: something that is needed is missing, or no capture could be read.
     Negative = 1,
     /// The arguments or the configuration are wrong.
     Usage = 2,
     /// It cannot be done here: no rights, no daemon, no support in the kernel.
     Unable = 3,
+    /// Done in part: a capture is damaged or truncated, or held more than there was room for.
+    Partial = 4,
 }
 
 impl From<Exit> for ExitCode {
@@ -38,6 +41,9 @@ pub enum Failure {
     /// The daemon does not answer.
     #[error("{}", chain(.0))]
     Client(#[from] ClientError),
+    /// An input is no capture, or cannot be opened.
+    #[error("{0}")]
+    Capture(#[from] CaptureError),
     /// The daemon could not start or go on.
     #[error("{0:#}")]
     Daemon(anyhow::Error),
@@ -54,6 +60,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Failure::Config(_) | Failure::Usage(_) => Exit::Usage,
+            Failure::Capture(_) => Exit::Negative,
             Failure::BrokenPipe => Exit::Success,
             Failure::Client(_) | Failure::Daemon(_) | Failure::Io(_) => Exit::Unable,
         }

@@ -11,13 +11,9 @@ use crate::api::WatchClient;
 use crate::config::{Config, ConfigError};
 use crate::display::json_safe;
 use crate::record::{CONNECTION_SCHEMA, ConnectionRecord, GAP_SCHEMA, GapRecord};
-use crate::verdict::Code;
 
 pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
-    if let Some(code) = arguments.finding.iter().find(|code| !Code::NAMES.contains(&code.as_str())) {
-        let known = Code::NAMES.join(", ");
-        return Err(Failure::Usage(format!("--finding: `{code}` is not a finding code: they are {known}")));
-    }
+    arguments.filters.check()?;
     let socket = socket(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -117,11 +117,12 @@ impl Connections {
         }
         if connection.conclusion.protocol == Protocol::Silent && connection.bytes != Some((0, 0)) {
             // Bytes went by that no hook saw, or may have.
-            let reason = if connection.bytes.is_none() || self.lost_since(connection.key.opened) {
-                UnknownReason::Lost
-            } else {
-                UnknownReason::Bypassed
-            };
+            let reason =
+                if connection.bytes.is_none() || self.of_capture || self.lost_since(connection.key.opened) {
+                    UnknownReason::Lost
+                } else {
+                    UnknownReason::Bypassed
+                };
             connection.conclusion = Conclusion::unknown(Protocol::Unknown, reason);
         }
         if connection.decided.is_none() {

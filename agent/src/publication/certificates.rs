@@ -14,9 +14,15 @@ use crate::record::{CertificateRecord, SideName, WallTime};
 #[derive(Debug)]
 pub struct Certificates {
     bound: usize,
-    known: FxHashMap<Fingerprint, Arc<CertificateRecord>>,
+    known: FxHashMap<Fingerprint, Known>,
     order: VecDeque<Fingerprint>,
     evicted: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    record: Arc<CertificateRecord>,
+    published: bool,
 }
 
 impl Certificates {
@@ -38,13 +44,13 @@ impl Certificates {
             Role::Server => SideName::Server.as_str(),
         };
         if let Some(known) = self.known.get_mut(&fingerprint) {
-            if known.roles.iter().any(|known| known == role) {
+            if known.record.roles.iter().any(|known| known == role) {
                 return None;
             }
-            let record = Arc::make_mut(known);
+            let record = Arc::make_mut(&mut known.record);
             record.roles.push(role.to_owned());
             record.last_seen = Some(now);
-            return Some(Arc::clone(known));
+            return Some(Arc::clone(&known.record));
         }
         let mut record = certificate::describe(der);
         record.first_seen = Some(now);
@@ -58,13 +64,26 @@ impl Certificates {
         }
         let record = Arc::new(record);
         self.order.push_back(fingerprint);
-        self.known.insert(fingerprint, Arc::clone(&record));
+        self.known.insert(fingerprint, Known { record: Arc::clone(&record), published: false });
         Some(record)
     }
 
     /// The records of a chain; certificates that were forgotten are left out.
     pub fn chain(&self, fingerprints: &[Fingerprint]) -> Vec<Arc<CertificateRecord>> {
-        fingerprints.iter().filter_map(|fingerprint| self.known.get(fingerprint).cloned()).collect()
+        let known = fingerprints.iter().filter_map(|fingerprint| self.known.get(fingerprint));
+        known.map(|known| Arc::clone(&known.record)).collect()
+    }
+
+    /// Whether it was met and is remembered.
+    pub fn knows(&self, fingerprint: &Fingerprint) -> bool {
+        self.known.contains_key(fingerprint)
+    }
+
+    /// The record of a certificate, the first time it is asked for.
+    pub fn publish(&mut self, fingerprint: &Fingerprint) -> Option<Arc<CertificateRecord>> {
+        let known = self.known.get_mut(fingerprint).filter(|known| !known.published)?;
+        known.published = true;
+        Some(Arc::clone(&known.record))
     }
 
     /// How many are known.

@@ -30,7 +30,8 @@ impl FindingBook {
         let id = subject_id(finding, &edge);
         if let Some(known) = self.known.get_mut(&id) {
             known.count += 1;
-            known.last_seen = now;
+            known.first_seen = known.first_seen.min(now);
+            known.last_seen = known.last_seen.max(now);
             return None;
         }
         let record = FindingRecord {

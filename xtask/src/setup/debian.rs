@@ -44,6 +44,7 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("libnss3-tools", "certutil"),
     Package::program("iproute2", "ip"),
     Package::program("nftables", "nft"),
+    Package::program("tcpdump", "tcpdump"),
     Package::program("mptcpize", "mptcpize"),
     Package::program("bpftool", "bpftool"),
     Package::program("prometheus", "promtool"),

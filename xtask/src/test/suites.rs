@@ -85,6 +85,7 @@ pub const SUITES: &[Suite] = &[
     },
     live!("live_matrix", "the whole record for every server, client, mode and version"),
     live!("pitfalls", "NAT, MPTCP, passed sockets, fork servers, older connections, namespaces"),
+    live!("replay", "a capture of real peers says the same as the live agent"),
     live!("adversity", "loss, odd segments, hostile clients, floods, a full ring buffer"),
     live!("daemon", "kill -9, reload, a second daemon, permissions, the metrics page"),
     live!("kernels", "Debian's 6.1 and 6.12 kernels give the right records"),

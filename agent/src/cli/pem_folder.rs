@@ -1,0 +1,72 @@
+//! A folder of certificates: each once, under its fingerprint, and nothing that is there already is touched.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use pem::{EncodeConfig, LineEnding, Pem};
+
+/// Where certificates go.
+#[derive(Debug)]
+pub(super) struct PemFolder(PathBuf);
+
+impl PemFolder {
+    /// Makes the folder if it is missing.
+    pub fn new(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder).map_err(|error| at(folder, &error.to_string()))?;
+        Ok(PemFolder(folder.to_owned()))
+    }
+
+    /// Writes one certificate (RFC 7468). The same file from an earlier run is left alone; another one in its place is an error.
+    pub fn write(&self, fingerprint: &[u8; 32], der: &[u8]) -> io::Result<()> {
+        let mut name: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+        name.push_str(".pem");
+        let path = self.0.join(name);
+        let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
+        let text = pem::encode_config(&Pem::new("CERTIFICATE", der), config);
+        match File::create_new(&path) {
+            Ok(mut file) => file.write_all(text.as_bytes()).map_err(|error| {
+                // Half a certificate is worse than none; if it cannot be removed either, the error says where it is.
+                let _ = fs::remove_file(&path);
+                at(&path, &error.to_string())
+            }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => match is_same(&path, &text) {
+                true => Ok(()),
+                false => Err(at(&path, "there is another file of this name, which is left as it is")),
+            },
+            Err(error) => Err(at(&path, &error.to_string())),
+        }
+    }
+}
+
+fn is_same(path: &Path, text: &str) -> bool {
+    let has_length =
+        fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() == text.len() as u64);
+    has_length && fs::read(path).is_ok_and(|there| there == text.as_bytes())
+}
+
+fn at(path: &Path, problem: &str) -> io::Error {
+    io::Error::other(format!("cannot write {}: {problem}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_written_once_and_other_files_stay() {
+        let folder = std::env::temp_dir().join(format!("countersign-pem-{}", std::process::id()));
+        let certificates = PemFolder::new(&folder.join("a/b")).unwrap();
+        certificates.write(&[0xab; 32], &[0x30; 60]).unwrap();
+        let path = folder.join("a/b").join(format!("{}.pem", "ab".repeat(32)));
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("-----BEGIN CERTIFICATE-----\nMDAw"), "{text}");
+        assert_eq!(pem::parse(&text).unwrap().contents(), [0x30; 60]);
+        certificates.write(&[0xab; 32], &[0x30; 60]).unwrap();
+        fs::write(&path, "mine").unwrap();
+        let refusal = certificates.write(&[0xab; 32], &[0x30; 60]).unwrap_err().to_string();
+        assert!(refusal.contains("another file of this name"), "{refusal}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,85 @@
+//! `countersign replay`
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+
+use super::arguments::ReplayArguments;
+use super::output::{colour, stdout};
+use super::pem_folder::PemFolder;
+use super::replay_output::{Form, Printer};
+use super::{Exit, Failure};
+use crate::capture_file::{CaptureOptions, CaptureSource, Input, Summary};
+use crate::config::{Config, ConfigError};
+use crate::display::display_safe;
+use crate::replay::{self, Settings, Totals};
+
+pub(super) fn replay(arguments: &ReplayArguments) -> Result<Exit, Failure> {
+    arguments.filters.check()?;
+    let inputs = inputs(arguments)?;
+    let config = config(arguments.config.as_deref())?;
+    let names = inputs.iter().map(Input::to_string).collect();
+    let settings = Settings::new(&config, names, arguments.filters.filter());
+    // Before anything is written: what cannot be read leaves no trace.
+    let mut source = CaptureSource::open(&inputs, CaptureOptions::default())?;
+    let certificates = arguments.certificates.as_deref().map(PemFolder::new).transpose()?;
+    let form = match (arguments.json, arguments.findings) {
+        (true, false) => Form::Json,
+        (true, true) => Form::JsonFindings,
+        (false, false) => Form::Table { colour: colour() },
+        (false, true) => Form::Findings { colour: colour() },
+    };
+    let mut printer = Printer::new(stdout(), form, certificates, shows_progress(arguments))?;
+    let totals = replay::replay(&mut source, settings, &mut printer)?;
+    printer.finish(&totals, source.summary())?;
+    complain(&totals, source.summary());
+    let whole = source.summary().problems.is_empty() && totals.refused == 0;
+    Ok(if whole { Exit::Success } else { Exit::Partial })
+}
+
+/// Without a name it is standard input, unless somebody sits there.
+fn inputs(arguments: &ReplayArguments) -> Result<Vec<Input>, Failure> {
+    if arguments.files.is_empty() {
+        if std::io::stdin().is_terminal() {
+            let what = "name a capture, or pipe one in: `tcpdump -w - tcp | countersign replay -`";
+            return Err(Failure::Usage(what.to_owned()));
+        }
+        return Ok(vec![Input::Stdin]);
+    }
+    let is_stdin = |path: &&std::path::PathBuf| path.as_os_str() == "-";
+    if arguments.files.iter().filter(is_stdin).count() > 1 {
+        return Err(Failure::Usage("- is standard input, which can be read only once".to_owned()));
+    }
+    let input = |path| if is_stdin(&path) { Input::Stdin } else { Input::File(path.clone()) };
+    Ok(arguments.files.iter().map(input).collect())
+}
+
+/// Whoever has a capture need not be able to read the daemon's configuration.
+fn config(named: Option<&Path>) -> Result<Config, Failure> {
+    match Config::load(named) {
+        Err(ConfigError::Unreadable { .. }) if named.is_none() => Ok(Config::default()),
+        loaded => Ok(loaded?),
+    }
+}
+
+/// A bar is for people, and not between the lines of a table.
+fn shows_progress(arguments: &ReplayArguments) -> bool {
+    let silent_until_the_end = arguments.findings || !std::io::stdout().is_terminal();
+    std::io::stderr().is_terminal() && silent_until_the_end
+}
+
+/// Says what could not be read. The answers have been given, so that a closed standard error loses nothing.
+fn complain(totals: &Totals, summary: &Summary) {
+    let mut complaints: Vec<String> = summary.problems.iter().map(ToString::to_string).collect();
+    if summary.further_problems > 0 {
+        complaints.push(format!("{} further problems", summary.further_problems));
+    }
+    if totals.refused > 0 {
+        complaints.push(format!(
+            "{} connections were left out: too many were open at a time; replay a part of the capture",
+            totals.refused
+        ));
+    }
+    for complaint in complaints {
+        let _ = writeln!(std::io::stderr(), "countersign: {}", display_safe(&complaint));
+    }
+}

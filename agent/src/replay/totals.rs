@@ -1,0 +1,85 @@
+//! What a replay amounts to, in numbers.
+
+use std::collections::BTreeMap;
+
+use crate::connection::Connection;
+use crate::record::ConnectionRecord;
+
+/// How often each name of a fixed set occurred.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<&'static str, u64>);
+
+impl Counts {
+    fn add(&mut self, name: &'static str) {
+        *self.0.entry(name).or_default() += 1;
+    }
+
+    /// The most frequent first, equal ones by name.
+    pub fn descending(&self) -> Vec<(&'static str, u64)> {
+        let mut all: Vec<_> = self.0.iter().map(|(name, count)| (*name, *count)).collect();
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        all
+    }
+
+    /// How often one occurred.
+    pub fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+}
+
+/// What was read, as far as the filter wants it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections that were wanted.
+    pub connections: u64,
+    /// Connections that the filter left out.
+    pub filtered: u64,
+    /// Wanted ones of which the capture shows no end.
+    pub open: u64,
+    /// Wanted ones of which it does not show the whole beginning.
+    pub incomplete: u64,
+    /// Connections that found no room.
+    pub refused: u64,
+    /// By what was established.
+    pub authentication: Counts,
+    /// By how the client's part is known.
+    pub evidence: Counts,
+    /// By why something is unknown.
+    pub unknown: Counts,
+    /// By protocol.
+    pub protocol: Counts,
+    /// By version of TLS.
+    pub version: Counts,
+    /// By where the ends are.
+    pub scope: Counts,
+    /// Different certificates of wanted connections.
+    pub certificates: u64,
+    /// Certificates that were forgotten for room: each of them may be printed again, or its bytes be left out.
+    pub certificates_forgotten: u64,
+    /// Findings by code, counted once per connection and certificate.
+    pub findings: Counts,
+    /// Findings for whose subject there was no room: not printed, but counted.
+    pub findings_refused: u64,
+}
+
+impl Totals {
+    pub(super) fn count(&mut self, connection: &Connection, record: &ConnectionRecord) {
+        self.connections += 1;
+        self.open += u64::from(record.closed.is_none());
+        self.incomplete += u64::from(!record.capture_complete);
+        self.authentication.add(record.authentication.as_str());
+        self.evidence.add(record.evidence.client.as_str());
+        if let Some(reason) = connection.conclusion.reason {
+            self.unknown.add(reason.as_str());
+        }
+        self.protocol.add(connection.conclusion.protocol.as_str());
+        if let Some(version) = connection.tls().and_then(|facts| facts.version) {
+            self.version.add(version.as_str());
+        }
+        self.scope.add(record.scope.as_str());
+    }
+
+    pub(super) fn found(&mut self, code: &'static str) {
+        self.findings.add(code);
+    }
+}
