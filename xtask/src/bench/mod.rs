@@ -3,6 +3,8 @@
 //! Absolute numbers belong to a machine; a ratio of two neighbouring runs on it travels. So runs with
 //! and without the agent take turns, the order within a pair takes turns too, and what counts is the
 //! median of the pairs. Everything is on loopback: both ends of every connection pay.
+//!
+//! The replay of captures has nothing to be compared with, so its numbers are absolute: see `replay`.
 
 mod accounted;
 mod agent;

@@ -147,3 +147,62 @@ impl Answers {
         Verdict { text, within }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::json;
+
+    use super::super::capture::Made;
+    use super::super::segments::addresses;
+    use super::*;
+
+    /// What a faultless replay says of this connection.
+    fn record(number: u64) -> serde_json::Value {
+        let handshake = mix::exchange(number).tls.unwrap();
+        let (client, _) = addresses(number, 0, true);
+        json!({
+            "schema": CONNECTION, "final": true, "protocol": "tls",
+            "client": {"address": client.ip(), "port": client.port()},
+            "tls": {
+                "version": if handshake.version == Version::Tls12 { "1.2" } else { "1.3" },
+                "server_name": server_name(handshake.server),
+                "handshake": "complete",
+                "client_authentication": match handshake.client {
+                    Client::NotRequested => "not_requested",
+                    Client::NoneSent => "requested_none_sent",
+                    Client::Presents(_) => "presented",
+                },
+            },
+        })
+    }
+
+    fn verdict(records: &[serde_json::Value]) -> Verdict {
+        let mut answers = Answers::default();
+        for record in records {
+            answers.add(serde_json::from_value(record.clone()).unwrap());
+        }
+        let made = Made { connections: 2, handshakes: 2, ..Made::default() };
+        answers.verdict(&Capture { file: PathBuf::new(), made })
+    }
+
+    #[test]
+    fn a_missing_connection_and_a_wrong_answer_are_noticed() {
+        assert!(verdict(&[record(0), record(1)]).within);
+        assert!(!verdict(&[record(0)]).within);
+        let mut unknown = record(1);
+        unknown["tls"]["client_authentication"] = "unknown".into();
+        assert!(verdict(&[record(0), unknown.clone()]).within);
+        for (field, value) in [
+            ("client_authentication", "else"),
+            ("version", "1.1"),
+            ("server_name", "x"),
+            ("handshake", "failed"),
+        ] {
+            let mut wrong = record(1);
+            wrong["tls"][field] = value.into();
+            assert!(!verdict(&[record(0), wrong]).within, "{field}");
+        }
+    }
+}
