@@ -31,11 +31,14 @@ enum Command {
     Run(run::Options),
     /// Run every suite, or the named ones, and print what passed
     Test(test::Options),
-    /// Measure what the agent costs, as ratios with the agent off and on
+    /// Measure what the agent costs: as ratios with the agent off and on, and the replay of a capture
     Bench(bench::Options),
     /// A part of `bench memory`
     #[command(hide = true)]
     HoldConnections(bench::HolderOptions),
+    /// A part of `bench replay`
+    #[command(hide = true)]
+    MeasureChild(bench::MeasuredOptions),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::test(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::HoldConnections(options) => bench::hold(&options).map(|()| true),
+        Command::MeasureChild(options) => bench::measure_child(&options).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

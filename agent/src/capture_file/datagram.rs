@@ -69,6 +69,10 @@ fn is_quic(version: u32, rest: &[u8]) -> bool {
         1 | 0x6b33_43cf | 0xff00_0000..=0xff00_00ff | 0xface_b000..=0xface_b00f => {
             rest.first().is_some_and(|length| *length <= CONNECTION_ID_MAX)
         }
+        // Versions that only exist to be refused (RFC 9000 section 15).
+        reserved if reserved & 0x0f0f_0f0f == 0x0a0a_0a0a => {
+            rest.first().is_some_and(|length| *length <= CONNECTION_ID_MAX)
+        }
         // Google's own, before the standard: Q or T, then three digits.
         _ => {
             let [letter, digits @ ..] = version.to_be_bytes();

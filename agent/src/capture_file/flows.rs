@@ -134,7 +134,9 @@ impl Flows {
         match (packet.flags.ack, stage) {
             // A stray answer says nothing while a connection is open.
             (true, Stage::Open | Stage::Finishing) => false,
-            (_, Stage::Opening) => flow.sent(sender).first.is_some_and(|known| known != first),
+            // One server can answer twice: the last answer counts.
+            (true, Stage::Opening) => false,
+            (false, Stage::Opening) => flow.sent(sender).first.is_some_and(|known| known != first),
             _ => flow.sent(sender).first != Some(first),
         }
     }

@@ -116,18 +116,23 @@ impl Read for Counting {
     }
 }
 
+/// A last block without content (RFC 8878 section 3.1.1.2), and room for a checksum.
+const LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
+
 /// All frames of a zstd stream: the library decodes one.
 struct ZstdFrames<R> {
     source: R,
     decoder: FrameDecoder,
     within: bool,
+    /// What ended decoding, to be said once everything before it was handed out.
+    failed: Option<io::Error>,
 }
 
 impl<R: BufRead> ZstdFrames<R> {
     fn new(source: R) -> Self {
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(ZSTD_WINDOW_MAX);
-        ZstdFrames { source, decoder, within: false }
+        ZstdFrames { source, decoder, within: false, failed: None }
     }
 
     /// Begins the next frame; `false` at the end.
@@ -163,13 +168,22 @@ impl<R: BufRead> Read for ZstdFrames<R> {
                 }
             }
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                self.decoder
-                    .decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1))
-                    .map_err(io::Error::other)?;
+                let one = BlockDecodingStrategy::UptoBlocks(1);
+                if let Err(error) = self.decoder.decode_blocks(&mut self.source, one) {
+                    self.failed.get_or_insert(io::Error::other(error));
+                    // The decoder holds back a window's worth of bytes until the frame ends: it is told that it has.
+                    let one = BlockDecodingStrategy::UptoBlocks(1);
+                    if self.decoder.decode_blocks(&mut &LAST_BLOCK[..], one).is_err() {
+                        break;
+                    }
+                }
             }
             let count = self.decoder.read(buffer)?;
             if count > 0 || buffer.is_empty() {
                 return Ok(count);
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
             }
             self.within = false;
         }

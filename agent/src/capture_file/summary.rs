@@ -44,7 +44,7 @@ pub struct Summary {
     pub fragments: u64,
     /// IP fragments that were dropped: the rest never came, they overlapped, or there was no room.
     pub fragments_dropped: u64,
-    /// Packets of which the inner packet was looked at (GRE, VXLAN, GENEVE, IP in IP, PPTP).
+    /// Packets of which the inner packet was looked at (GRE, VXLAN, GENEVE, GTP-U, IP in IP, PPTP).
     pub tunnelled: u64,
     /// Packets in a tunnel inside of a tunnel: not looked at.
     pub tunnelled_deeper: u64,

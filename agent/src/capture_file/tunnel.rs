@@ -7,6 +7,13 @@ const VXLAN_PORT: u16 = 4789;
 /// RFC 8926 section 3.3.
 const GENEVE_PORT: u16 = 6081;
 
+/// GTP-U (3GPP TS 29.281 section 4.4.2).
+const GTP_PORT: u16 = 2152;
+/// A user's packet (section 7.1).
+const GTP_T_PDU: u8 = 0xff;
+/// Most extension headers of GTP-U that are walked over; one is usual (the QoS flow of 5G).
+const GTP_EXTENSIONS_MAX: usize = 4;
+
 /// GRE flags (RFC 2784, RFC 2890, RFC 2637 section 4.1).
 mod gre_flag {
     pub const CHECKSUM: u16 = 0x8000;
@@ -40,8 +47,33 @@ pub fn of_udp(port: u16, payload: &[u8]) -> Option<Carried<'_>> {
             let inner = payload.get(8 + usize::from(options & 0x3f) * 4..)?;
             Some(of_type(u16::from_be_bytes([high, low]), inner))
         }
+        GTP_PORT => gtp(payload).map(Carried::Ip),
         _ => None,
     }
+}
+
+/// The user's packet in one of GTP-U version 1 (3GPP TS 29.281 section 5.1).
+fn gtp(payload: &[u8]) -> Option<&[u8]> {
+    const EXTENSION: u8 = 0x04;
+    const ANY_OPTION: u8 = 0x07;
+    let (&[flags, kind, _, _, _, _, _, _], mut rest) = payload.split_first_chunk()?;
+    if flags >> 4 != 3 || kind != GTP_T_PDU {
+        return None;
+    }
+    if flags & ANY_OPTION != 0 {
+        let (&[_, _, _, mut next], behind) = rest.split_first_chunk()?;
+        rest = behind;
+        for _ in 0..GTP_EXTENSIONS_MAX {
+            if flags & EXTENSION == 0 || next == 0 {
+                break;
+            }
+            // The length is counted in 4 bytes, the last byte names the next one.
+            let length = usize::from(*rest.first()?) * 4;
+            next = *rest.get(length.checked_sub(1)?)?;
+            rest = rest.get(length..)?;
+        }
+    }
+    matches!(rest.first()? >> 4, 4 | 6).then_some(rest)
 }
 
 /// What a GRE packet carries.

@@ -8,14 +8,55 @@
 //! A protocol is one file with one function from prefixes to [`Match`], if its opening matters another to a
 //! [`Dialogue`], and one row in [`PROTOCOLS`].
 
-mod http;
+mod amqp;
+mod bgp;
+mod cassandra;
+mod cursor;
+mod dns;
+mod ftp;
+mod head;
+mod hpack;
+mod http1;
+mod http2;
+mod imap;
+mod irc;
+mod kafka;
+mod ldap;
+mod memcached_binary;
+mod memcached_text;
+mod mongodb;
+mod mqtt;
+mod mysql;
 mod name;
+mod nats;
+mod oracle;
+mod pop3;
+mod postgresql;
+mod rdp;
+mod redis;
+mod reply;
+mod rtsp;
+mod sasl;
+mod sip;
+mod smb;
+mod smtp;
+mod socks;
 mod ssh;
+mod tds;
+mod telnet;
+mod text;
+mod vnc;
+mod xmpp;
+mod zookeeper;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod text_samples;
+#[cfg(test)]
+mod text_tests;
 
 pub use name::{Credential, Protocol, Upgrade};
 
@@ -85,9 +126,45 @@ struct Row {
 
 /// In order of precedence.
 const PROTOCOLS: &[Row] = &[
-    Row { protocol: Protocol::Http2, recognise: http::http2, listen: nothing },
-    Row { protocol: Protocol::Http1, recognise: http::http1, listen: nothing },
+    // Those that begin with the server come first: what it said is not forgotten when the client speaks.
+    Row { protocol: Protocol::Mysql, recognise: mysql::mysql, listen: mysql::listen },
+    Row { protocol: Protocol::Bgp, recognise: bgp::bgp, listen: nothing },
+    Row { protocol: Protocol::Http2, recognise: http2::http2, listen: http2::listen },
+    Row { protocol: Protocol::Grpc, recognise: http2::grpc, listen: http2::listen },
+    Row { protocol: Protocol::Http1, recognise: http1::http1, listen: http1::listen },
     Row { protocol: Protocol::Ssh, recognise: ssh::ssh, listen: nothing },
+    Row { protocol: Protocol::Xmpp, recognise: xmpp::xmpp, listen: xmpp::listen },
+    Row { protocol: Protocol::Redis, recognise: redis::redis, listen: redis::listen },
+    Row { protocol: Protocol::Sip, recognise: sip::sip, listen: nothing },
+    Row { protocol: Protocol::Rtsp, recognise: rtsp::rtsp, listen: rtsp::listen },
+    Row { protocol: Protocol::Smtp, recognise: smtp::smtp, listen: smtp::listen },
+    Row { protocol: Protocol::Ftp, recognise: ftp::ftp, listen: ftp::listen },
+    Row { protocol: Protocol::Pop3, recognise: pop3::pop3, listen: pop3::listen },
+    Row { protocol: Protocol::Imap, recognise: imap::imap, listen: imap::listen },
+    Row { protocol: Protocol::Irc, recognise: irc::irc, listen: irc::listen },
+    Row { protocol: Protocol::Nats, recognise: nats::nats, listen: nats::listen },
+    Row { protocol: Protocol::Vnc, recognise: vnc::vnc, listen: nothing },
+    Row { protocol: Protocol::Telnet, recognise: telnet::telnet, listen: nothing },
+    Row { protocol: Protocol::Memcached, recognise: memcached_text::memcached, listen: nothing },
+    Row { protocol: Protocol::Postgresql, recognise: postgresql::postgresql, listen: postgresql::listen },
+    Row { protocol: Protocol::Amqp, recognise: amqp::amqp, listen: amqp::listen },
+    Row { protocol: Protocol::Mqtt, recognise: mqtt::mqtt, listen: mqtt::listen },
+    Row { protocol: Protocol::Mongodb, recognise: mongodb::mongodb, listen: mongodb::listen },
+    Row { protocol: Protocol::Ldap, recognise: ldap::ldap, listen: ldap::listen },
+    Row { protocol: Protocol::Smb, recognise: smb::smb, listen: nothing },
+    Row { protocol: Protocol::Rdp, recognise: rdp::rdp, listen: rdp::listen },
+    Row { protocol: Protocol::Tds, recognise: tds::tds, listen: tds::listen },
+    Row { protocol: Protocol::Oracle, recognise: oracle::oracle, listen: nothing },
+    Row { protocol: Protocol::Dns, recognise: dns::dns, listen: nothing },
+    Row { protocol: Protocol::Cassandra, recognise: cassandra::cassandra, listen: cassandra::listen },
+    Row {
+        protocol: Protocol::Memcached,
+        recognise: memcached_binary::memcached_binary,
+        listen: memcached_binary::listen,
+    },
+    Row { protocol: Protocol::Zookeeper, recognise: zookeeper::zookeeper, listen: nothing },
+    Row { protocol: Protocol::Socks, recognise: socks::socks, listen: socks::listen },
+    Row { protocol: Protocol::Kafka, recognise: kafka::kafka, listen: kafka::listen },
 ];
 
 /// Of a protocol whose opening holds nothing of interest.

@@ -126,6 +126,8 @@ impl Protocol {
                 | Protocol::Socks
                 | Protocol::Rdp
                 | Protocol::Tds
+                | Protocol::Nats
+                | Protocol::Amqp
         )
     }
 
@@ -133,12 +135,18 @@ impl Protocol {
     pub fn protects_itself(self) -> bool {
         matches!(self, Protocol::Ssh)
     }
+
+    /// It may do so, which its opening does not show: SMB 3 and Oracle encrypt where both sides are configured to, RDP has a
+    /// protection of its own beside TLS.
+    pub fn may_protect_itself(self) -> bool {
+        matches!(self, Protocol::Smb | Protocol::Oracle | Protocol::Rdp)
+    }
 }
 
 /// A kind of credential that can be read off the wire as it is, or with a table (Base64).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Credential {
-    /// HTTP Basic, also towards a proxy (RFC 7617).
+    /// HTTP Basic, also towards a proxy and in RTSP (RFC 7617).
     HttpBasic,
     /// An HTTP bearer token (RFC 6750).
     HttpBearer,
@@ -182,12 +190,16 @@ pub enum Credential {
     MemcachedPlain,
     /// NATS CONNECT with a password or token.
     NatsPassword,
-    /// IRC PASS.
+    /// IRC PASS, OPER or SASL PLAIN.
     IrcPassword,
     /// Cassandra's password authenticator.
     CassandraPassword,
     /// MongoDB with SASL PLAIN.
     MongodbPlain,
+    /// An LDAP bind with SASL PLAIN.
+    LdapPlain,
+    /// A TDS login outside TLS; from version 7.0 on its password is disguised by a fixed table.
+    TdsPassword,
 }
 
 impl Credential {
@@ -219,6 +231,8 @@ impl Credential {
             Credential::IrcPassword => "irc_password",
             Credential::CassandraPassword => "cassandra_password",
             Credential::MongodbPlain => "mongodb_plain",
+            Credential::LdapPlain => "ldap_plain",
+            Credential::TdsPassword => "tds_password",
         }
     }
 }
@@ -244,12 +258,18 @@ pub enum Upgrade {
     Mysql,
     /// HTTP CONNECT (RFC 9110 section 9.3.6).
     HttpConnect,
+    /// HTTP Upgrade to TLS (RFC 2817).
+    HttpUpgrade,
+    /// NATS, whose client may begin with TLS after the server's INFO.
+    Nats,
     /// SOCKS, once the proxy has connected.
     Socks,
     /// Remote Desktop, after its X.224 negotiation.
     Rdp,
     /// Tabular Data Stream, whose TLS handshake travels in its own packets.
     Tds,
+    /// The TLS layer of AMQP 1.0.
+    Amqp,
 }
 
 impl Upgrade {
@@ -265,9 +285,12 @@ impl Upgrade {
             Upgrade::Postgresql => "postgresql",
             Upgrade::Mysql => "mysql",
             Upgrade::HttpConnect => "http_connect",
+            Upgrade::HttpUpgrade => "http_upgrade",
+            Upgrade::Nats => "nats",
             Upgrade::Socks => "socks",
             Upgrade::Rdp => "rdp",
             Upgrade::Tds => "tds",
+            Upgrade::Amqp => "amqp",
         }
     }
 }

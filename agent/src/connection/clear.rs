@@ -89,6 +89,11 @@ impl Clear {
         !self.client.bytes.is_empty() && !self.server.bytes.is_empty()
     }
 
+    /// The client asks an HTTP proxy for a tunnel (RFC 9110 section 9.3.6).
+    pub fn is_tunnel(&self) -> bool {
+        self.client.bytes.starts_with(b"CONNECT ")
+    }
+
     /// Gives back what was held of a direction behind its first `from` bytes, in runs with their acknowledgements; `false` if
     /// some of it was not kept.
     pub fn release(&self, direction: Direction, from: usize, mut each: impl FnMut(&[u8], u64)) -> bool {

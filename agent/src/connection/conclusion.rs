@@ -114,6 +114,9 @@ impl Conclusion {
                 encryption: Encryption::Other,
                 ..Conclusion::unknown(Protocol::Named(protocol), UnknownReason::OtherProtocol)
             },
+            cleartext::Name::Found(protocol) if protocol.may_protect_itself() => {
+                Conclusion::unknown(Protocol::Named(protocol), UnknownReason::OtherProtocol)
+            }
             cleartext::Name::Found(protocol) => {
                 Conclusion { protocol: Protocol::Named(protocol), ..Conclusion::silent() }
             }

@@ -165,7 +165,9 @@ pub(super) fn conclude(
 
 /// Concludes if it is not TLS.
 fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
-    connection.incomplete = reading.incomplete;
+    // Bytes from the middle may be anything: nothing is concluded from what they do not look like.
+    let missed = connection.missed && !begins_with_client_hello(reading);
+    connection.incomplete = if missed { Some(tls::IncompleteReason::MidStream) } else { reading.incomplete };
     connection.upgraded_from = reading.before.switched;
     connection.credential = reading.credential();
     connection.examined = reading.examined();
@@ -180,14 +182,16 @@ fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
         return true;
     }
     match reading.conversation.reading() {
-        tls::Reading::Undetermined if read == (0, 0) => connection.conclusion = Conclusion::silent(),
+        tls::Reading::Undetermined if read == (0, 0) && !missed => {
+            connection.conclusion = Conclusion::silent();
+        }
         // It made room for something that did not come.
         tls::Reading::Undetermined if reading.is_silent_since_switch() => {
             connection.upgraded_from = None;
             connection.conclusion = Conclusion::of_cleartext(reading.before.name.unwrap_or(Name::Unknown));
         }
         tls::Reading::Undetermined => {
-            let reason = reading.incomplete.map_or(UnknownReason::Incomplete, UnknownReason::from);
+            let reason = connection.incomplete.map_or(UnknownReason::Incomplete, UnknownReason::from);
             connection.conclusion = Conclusion::unknown(Protocol::Unknown, reason);
         }
         tls::Reading::NotTls => {
@@ -195,6 +199,9 @@ fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
             connection.conclusion = match (reading.name(), reading.before.name) {
                 (Name::Unknown | Name::Incomplete, Some(Name::Found(outer))) => {
                     Conclusion::unknown(Protocol::Named(outer), UnknownReason::ProtocolNotRecognised)
+                }
+                (Name::Unknown | Name::Incomplete, _) if missed => {
+                    Conclusion::unknown(Protocol::Unknown, UnknownReason::MidStream)
                 }
                 (name, _) => Conclusion::of_cleartext(name),
             };
@@ -209,6 +216,11 @@ fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
         }
     }
     true
+}
+
+/// Whether a TLS handshake was seen from its very beginning.
+fn begins_with_client_hello(reading: &Reading) -> bool {
+    matches!(reading.conversation.reading(), tls::Reading::Tls(facts) if facts.history.starts_with('C'))
 }
 
 fn conclude_tls(

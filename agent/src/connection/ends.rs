@@ -3,10 +3,13 @@
 use rustc_hash::FxHashSet;
 
 use super::side::{End, HolderRole, OwnerSource, OwnerUnknown, Side};
-use super::{ConnectionKey, Connections, Sink, Stage};
+use super::{Conclusion, ConnectionKey, Connections, Protocol, Sink, Stage};
 use crate::event::{
-    AddressPair, CloseReason, Closed, Decision, Established, Existing, Role, SocketCookie, Timestamp,
+    AddressPair, Beginning, CloseReason, Closed, Decision, Established, Existing, Role, SocketCookie,
+    Timestamp,
 };
+
+use crate::tls::{IncompleteReason, UnknownReason};
 
 /// A socket that no pass over open files ever found counts as ended after this time, if events were lost since.
 const NEVER_FOUND: u64 = 3600 * 1_000_000_000;
@@ -44,6 +47,11 @@ impl Connections {
         self.join(event.socket, key, event.role, sink);
         let Some(connection) = self.connections.get_mut(&key) else { return };
         *connection.side_mut(event.role) = Some(Box::new(side));
+        if event.beginning == Beginning::Missed {
+            connection.missed = true;
+            connection.conclusion = Conclusion::unknown(Protocol::Unknown, UnknownReason::MidStream);
+            connection.incomplete = Some(IncompleteReason::MidStream);
+        }
         let decided = connection.decided.is_some() && connection.reading.is_none();
         if event.role == Role::Server {
             self.accepting.insert((event.netns, event.pair), key);

@@ -92,6 +92,8 @@ pub struct Connection {
     pub handshake_shipped: u64,
     reading: Option<Box<reading::Reading>>,
     subflow: bool,
+    /// It is read from where the source met it, which is not known to be its beginning.
+    missed: bool,
 }
 
 impl Connection {

@@ -108,25 +108,31 @@ impl Reading {
             Direction::Server => self.before.client,
         };
         let since_switch = acknowledged.saturating_sub(opposite as u64);
+        // A ClientHello may itself be the client's part of a switch.
+        if let Some(clear) = &mut self.clear {
+            clear.hold(direction, bytes, acknowledged);
+            if self.follow_switch() {
+                return;
+            }
+        }
         self.conversation.push(direction, bytes, since_switch);
         if matches!(self.conversation.reading(), tls::Reading::Tls(_)) {
             self.clear = None;
-            return;
+        } else if self.clear.is_none() {
+            self.clear.get_or_insert_default().hold(direction, bytes, acknowledged);
+            self.follow_switch();
         }
-        let clear = self.clear.get_or_insert_default();
-        clear.hold(direction, bytes, acknowledged);
-        self.follow_switch();
     }
 
-    /// Begins anew behind a switch.
-    fn follow_switch(&mut self) {
-        let Some(clear) = &self.clear else { return };
+    /// Begins anew behind a switch, if there is one.
+    fn follow_switch(&mut self) -> bool {
+        let Some(clear) = &self.clear else { return false };
         let Examination { name, dialogue } = clear.examination();
-        let Some(Switch { from, client, server }) = dialogue.switch else { return };
+        let Some(Switch { from, client, server }) = dialogue.switch else { return false };
         if self.before.switches == MAX_SWITCHES {
-            return;
+            return false;
         }
-        let Some(clear) = self.clear.take() else { return };
+        let Some(clear) = self.clear.take() else { return false };
         self.before = Before {
             client: self.before.client + client,
             server: self.before.server + server,
@@ -148,6 +154,7 @@ impl Reading {
                 self.break_off(direction, IncompleteReason::Truncated);
             }
         }
+        true
     }
 
     fn break_off(&mut self, direction: Direction, reason: IncompleteReason) {
@@ -220,7 +227,7 @@ impl Reading {
     /// The name is the last word on it unless a credential is still to come: nothing else can follow in this protocol, and the
     /// other side has answered.
     pub fn is_plainly_named(&self) -> bool {
-        let answered = self.clear.as_ref().is_some_and(|clear| clear.is_answered());
+        let answered = self.clear.as_ref().is_some_and(|clear| clear.is_answered() && !clear.is_tunnel());
         answered && self.is_named() && !self.may_switch()
     }
 

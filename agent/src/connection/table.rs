@@ -219,6 +219,7 @@ impl Connections {
             handshake_shipped: 0,
             reading: None,
             subflow: false,
+            missed: false,
         };
         self.connections.insert(key, Box::new(connection));
         Some(key)
@@ -256,20 +257,20 @@ impl Connections {
     pub fn tick(&mut self, now: Timestamp, sink: &mut dyn Sink) {
         self.early.sweep(now);
         while let Some(&(since, key)) = self.young.front()
-            && now.since(since) >= DECIDE_AFTER.max(MEET_WITHIN)
+            && is_due(now, since, DECIDE_AFTER.max(MEET_WITHIN))
         {
             self.young.pop_front();
             self.grown(key, now, sink);
         }
         while let Some(&(since, key)) = self.unowned.front()
-            && now.since(since) >= RELEASE_GRACE
+            && is_due(now, since, RELEASE_GRACE)
         {
             self.unowned.pop_front();
             self.finish(key, sink);
         }
         self.shrink();
         while let Some(&(since, key)) = self.lingering.front()
-            && now.since(since) >= LINGER
+            && is_due(now, since, LINGER)
         {
             self.lingering.pop_front();
             self.finish(key, sink);
@@ -346,4 +347,10 @@ impl Connections {
     pub(super) fn lost_since(&self, opened: Timestamp) -> bool {
         self.last_loss.is_some_and(|at| at >= opened)
     }
+}
+
+/// Whether a time is over. A file that holds several captures can go back in time: what then lies in the future is over too,
+/// else it would stand before all that is to come.
+fn is_due(now: Timestamp, since: Timestamp, after: u64) -> bool {
+    now.since(since) >= after || since.since(now) >= LINGER
 }

@@ -94,6 +94,14 @@ fn established(at: u64, socket: SocketCookie, role: Role, pair: AddressPair) -> 
     })
 }
 
+/// A capture that begins in the middle of a connection.
+fn missed(at: u64) -> Event {
+    let Event::Established(event) = established(at, CLIENT, Role::Client, client_pair()) else {
+        unreachable!()
+    };
+    Event::Established(Established { beginning: Beginning::Missed, ..event })
+}
+
 fn segment(socket: SocketCookie, travel: Travel, sequence: u32, acknowledged: u32, bytes: &[u8]) -> Event {
     Event::Segment(Segment {
         at: Timestamp(5),
@@ -490,4 +498,56 @@ fn a_peer_that_says_two_things_at_once_is_not_believed() {
     );
     assert_eq!(seen.finals()[0].reason, Some(UnknownReason::Conflicting));
     assert_eq!(seen.finals()[0].authentication, Authentication::Unknown);
+}
+
+#[test]
+fn what_is_not_recognised_in_the_middle_is_never_called_plaintext_or_silent() {
+    let application_data = [&[0x17, 3, 3, 1, 0][..], &[0xa5; 400]].concat();
+    for bytes in [&application_data[..], b"", b"\x00", b"half a line of something"] {
+        let (mut table, mut seen) = (table(), Seen::default());
+        let events = [
+            missed(1),
+            segment(CLIENT, Travel::Sent, CLIENT_FIRST, SERVER_FIRST, bytes),
+            closed(2, CLIENT, 0, 0),
+        ];
+        feed(&mut table, &mut seen, &events);
+        table.tick(Timestamp(100 * SECOND), &mut seen);
+        let (stage, conclusion, _) = seen.connections.last().unwrap();
+        assert_eq!(*stage, Stage::Final);
+        assert_eq!(conclusion.reason, Some(UnknownReason::MidStream), "{bytes:?}");
+        assert_eq!(conclusion.encryption, Encryption::Unknown);
+    }
+}
+
+#[test]
+fn a_recognised_protocol_in_the_middle_is_named() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            missed(1),
+            segment(CLIENT, Travel::Sent, CLIENT_FIRST, SERVER_FIRST, REQUEST),
+            closed(2, CLIENT, 9, 9),
+        ],
+    );
+    table.tick(Timestamp(100 * SECOND), &mut seen);
+    let (_, conclusion, _) = seen.connections.last().unwrap();
+    assert_eq!(conclusion.encryption, Encryption::None);
+}
+
+#[test]
+fn a_capture_that_goes_back_in_time_does_not_hold_up_what_follows() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    let other = SocketCookie(77);
+    let pair = AddressPair { local: address("10.0.0.9:1"), ..client_pair() };
+    feed(&mut table, &mut seen, &[established(1000 * SECOND, CLIENT, Role::Client, client_pair())]);
+    feed(&mut table, &mut seen, &[closed(1000 * SECOND, CLIENT, 0, 0)]);
+    feed(
+        &mut table,
+        &mut seen,
+        &[established(SECOND, other, Role::Client, pair), closed(SECOND, other, 0, 0)],
+    );
+    table.tick(Timestamp(9 * SECOND), &mut seen);
+    assert_eq!(table.sizes().connections, 0);
 }

@@ -3,6 +3,8 @@
 //! Absolute numbers belong to a machine; a ratio of two neighbouring runs on it travels. So runs with
 //! and without the agent take turns, the order within a pair takes turns too, and what counts is the
 //! median of the pairs. Everything is on loopback: both ends of every connection pay.
+//!
+//! The replay of captures has nothing to be compared with, so its numbers are absolute: see `replay`.
 
 mod accounted;
 mod agent;
@@ -12,6 +14,7 @@ mod load;
 mod memory;
 mod page;
 mod pairs;
+mod replay;
 mod shipped;
 
 use std::fs;
@@ -28,10 +31,16 @@ use agent::Agent;
 pub use holder::{Options as HolderOptions, hold};
 use load::Load;
 use pairs::Pairs;
+pub use replay::{MeasuredOptions, measure_child};
 use shipped::Shipped;
 
 /// Fewer pairs say little: runs of one second differ by several per cent on a busy machine.
 const LEAST_PAIRS: usize = 10;
+
+/// Fewer runs have no median worth its name.
+const LEAST_RUNS: usize = 5;
+/// Fewer say little about memory however long the file.
+const LEAST_HANDSHAKES: u64 = 50_000;
 
 /// What `bench` takes.
 #[derive(clap::Args)]
@@ -48,6 +57,12 @@ pub struct Options {
     /// How many connections `memory` holds open
     #[arg(long, default_value_t = 50_000, value_name = "COUNT")]
     connections: usize,
+    /// How many runs of `replay`
+    #[arg(long, default_value_t = LEAST_RUNS, value_parser = at_least_five)]
+    runs: usize,
+    /// How many handshakes the capture of `replay` holds
+    #[arg(long, default_value_t = LEAST_HANDSHAKES, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(LEAST_HANDSHAKES..))]
+    handshakes: u64,
     /// Use the agent as it was last built
     #[arg(long)]
     no_build: bool,
@@ -64,6 +79,8 @@ enum Subject {
     Bulk,
     /// Resident memory, idle and with many open connections
     Memory,
+    /// `countersign replay` of a long capture; needs no root
+    Replay,
     /// All of them
     All,
 }
@@ -77,6 +94,13 @@ const RATIOS: &[(Subject, &str, f64)] = &[
 
 /// Measures; true if everything is within its limit.
 pub fn bench(options: &Options) -> Result<bool> {
+    if options.subject == Subject::Replay {
+        if !options.no_build {
+            setup::prepare(Purpose::Run)?;
+            run::build_agent()?;
+        }
+        return Ok(told(&replay::measure(options.handshakes, options.runs)?));
+    }
     if !process::is_root() {
         bail!("the agent loads kernel programs: run `cargo xtask bench` as root");
     }
@@ -101,11 +125,20 @@ pub fn bench(options: &Options) -> Result<bool> {
         let title = format!("memory, idle and with {} open connections", options.connections);
         verdicts.extend(process::timed(&title, || memory::measure(&folder, options.connections))?);
     }
+    if options.subject == Subject::All {
+        let measure = || replay::measure(options.handshakes, options.runs);
+        verdicts.extend(process::timed("replay of a long capture", measure)?);
+    }
+    Ok(told(&verdicts))
+}
+
+/// Prints the results; true if everything is within its limit.
+fn told(verdicts: &[Verdict]) -> bool {
     println!();
-    for verdict in &verdicts {
+    for verdict in verdicts {
         println!("{}", verdict.text);
     }
-    Ok(verdicts.iter().all(|verdict| verdict.within))
+    verdicts.iter().all(|verdict| verdict.within)
 }
 
 /// One line of the result.
@@ -115,9 +148,17 @@ pub struct Verdict {
 }
 
 fn at_least_ten(text: &str) -> Result<usize, String> {
+    at_least(LEAST_PAIRS, "pairs", text)
+}
+
+fn at_least_five(text: &str) -> Result<usize, String> {
+    at_least(LEAST_RUNS, "runs", text)
+}
+
+fn at_least(least: usize, what: &str, text: &str) -> Result<usize, String> {
     let count = text.parse().map_err(|error| format!("{error}"))?;
-    if count < LEAST_PAIRS {
-        return Err(format!("at least {LEAST_PAIRS} pairs"));
+    if count < least {
+        return Err(format!("at least {least} {what}"));
     }
     Ok(count)
 }
@@ -133,7 +174,7 @@ fn take_precedence() {
 }
 
 fn fresh_folder() -> Result<PathBuf> {
-    let folder = workspace::target().join("bench");
+    let folder = workspace::target().join("bench/live");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
