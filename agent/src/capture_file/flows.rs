@@ -2,15 +2,14 @@
 //!
 //! There is one observer, and it takes the client's part: `Sent` is from client to server.
 
-use bytes::Bytes;
-
+use super::delivery::{Each, Place, deliver, exceeds_budget};
 use super::flow::{EarlyData, Flow, Half, Key};
 use super::packet::TcpPacket;
 use super::summary::Summary;
 use super::table::{FLOWS_MAX, Slot, Stage, Table};
 use crate::event::{
-    Beginning, CloseReason, Closed, Decision, Established, Event, NetworkNamespace, Role, Segment,
-    SegmentOwner, SocketCookie, Timestamp, Travel,
+    Beginning, CloseReason, Closed, Decision, Established, Event, NetworkNamespace, Role, SocketCookie,
+    Timestamp,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -38,9 +37,6 @@ pub struct Flows {
     table: Table,
 }
 
-/// Where events go.
-type Each<'a> = &'a mut dyn FnMut(Event);
-
 impl Flows {
     /// Takes a packet. `may_hold`: someone may want to raise a budget before.
     pub fn take(
@@ -62,7 +58,9 @@ impl Flows {
             None => self.begin(key, packet, (at, input), summary, each),
         };
         let Some(slot) = slot else { return Taken::Done };
-        if may_hold && packet.repeatable && self.exceeds_budget(slot, packet, sender) {
+        let reported = matches!(self.table.stage(slot), Stage::Open | Stage::Finishing);
+        if may_hold && packet.repeatable && reported && exceeds_budget(self.table.flow(slot), packet, sender)
+        {
             return Taken::Held;
         }
         self.table.heard(slot, at);
@@ -319,18 +317,6 @@ impl Flows {
         }
     }
 
-    /// Whether a packet lies behind what may be handed out, but the budget could still be raised.
-    fn exceeds_budget(&self, slot: Slot, packet: &TcpPacket<'_>, sender: Half) -> bool {
-        let flow = self.table.flow(slot);
-        let sent = flow.sent(sender);
-        let wanted = !flow.stopped && !sent.told && !packet.payload.is_empty();
-        wanted
-            && matches!(self.table.stage(slot), Stage::Open | Stage::Finishing)
-            && sent.offset(packet.sequence).is_some_and(|offset| {
-                offset + packet.payload.len() as i64 > i64::from(sent.budget) && sent.is_plausible(offset)
-            })
-    }
-
     /// A flow is over; what is left of it only recognises late packets.
     fn end(&mut self, slot: Slot, at: Timestamp, reason: CloseReason, summary: &mut Summary, each: Each<'_>) {
         let flow = self.table.flow(slot);
@@ -351,46 +337,6 @@ impl Flows {
         }
         self.table.enter(slot, Stage::Closed, at);
     }
-}
-
-/// Where a run of payload belongs.
-struct Place {
-    at: Timestamp,
-    socket: SocketCookie,
-    half: Half,
-    sequence: u32,
-    acknowledged: u32,
-}
-
-/// Hands out what is wanted of a packet's payload, and says what was left out.
-fn deliver(flow: &mut Flow, place: Place, payload: &[u8], missing: u32, each: Each<'_>) {
-    let client = flow.client();
-    let sent = flow.sent_mut(place.half);
-    let Some(offset) = sent.offset(place.sequence) else { return };
-    // What lies before the first byte is a keep-alive probe, or was missed.
-    let before = usize::try_from(-offset.min(0)).unwrap_or(usize::MAX);
-    let Some(payload) = payload.get(before..) else { return };
-    let offset = u64::try_from(offset).unwrap_or(0);
-    let length = (payload.len() as u64)
-        .min(u64::from(sent.budget).saturating_sub(offset))
-        // Repetitions are handed out too, but not without end.
-        .min((2 * u64::from(sent.budget)).saturating_sub(sent.shipped)) as usize;
-    let withheld = (payload.len() - length) as u64 + u64::from(missing);
-    if length == 0 && (withheld == 0 || sent.told) {
-        return;
-    }
-    sent.told |= length < payload.len();
-    sent.shipped += length as u64;
-    each(Event::Segment(Segment {
-        at: place.at,
-        owner: SegmentOwner::Socket(place.socket),
-        travel: if place.half == client { Travel::Sent } else { Travel::Received },
-        sequence: place.sequence.wrapping_add(before as u32),
-        acknowledged: place.acknowledged,
-        withheld: u32::try_from(withheld).unwrap_or(u32::MAX),
-        interface: 0,
-        bytes: Bytes::copy_from_slice(payload.get(..length).unwrap_or_default()),
-    }));
 }
 
 /// Who sends a first payload that begins with a TLS hello (RFC 8446 sections 4 and 5.1).

@@ -12,6 +12,7 @@
 //! ```
 
 mod datagram;
+mod delivery;
 mod error;
 mod flow;
 mod flows;

@@ -1,0 +1,60 @@
+//! What of a flow's payload is handed out: up to a budget in each direction, and what was left out is said.
+
+use bytes::Bytes;
+
+use super::flow::{Flow, Half};
+use super::packet::TcpPacket;
+use crate::event::{Event, Segment, SegmentOwner, SocketCookie, Timestamp, Travel};
+
+/// Where events go.
+pub type Each<'a> = &'a mut dyn FnMut(Event);
+
+/// Where a run of payload belongs.
+pub struct Place {
+    pub at: Timestamp,
+    pub socket: SocketCookie,
+    pub half: Half,
+    pub sequence: u32,
+    pub acknowledged: u32,
+}
+
+/// Hands out what is wanted of a packet's payload, and says what was left out.
+pub fn deliver(flow: &mut Flow, place: Place, payload: &[u8], missing: u32, each: Each<'_>) {
+    let client = flow.client();
+    let sent = flow.sent_mut(place.half);
+    let Some(offset) = sent.offset(place.sequence) else { return };
+    // What lies before the first byte is a keep-alive probe, or was missed.
+    let before = usize::try_from(-offset.min(0)).unwrap_or(usize::MAX);
+    let Some(payload) = payload.get(before..) else { return };
+    let offset = u64::try_from(offset).unwrap_or(0);
+    let length = (payload.len() as u64)
+        .min(u64::from(sent.budget).saturating_sub(offset))
+        // Repetitions are handed out too, but not without end.
+        .min((2 * u64::from(sent.budget)).saturating_sub(sent.shipped)) as usize;
+    let withheld = (payload.len() - length) as u64 + u64::from(missing);
+    if length == 0 && (withheld == 0 || sent.told) {
+        return;
+    }
+    sent.told |= length < payload.len();
+    sent.shipped += length as u64;
+    each(Event::Segment(Segment {
+        at: place.at,
+        owner: SegmentOwner::Socket(place.socket),
+        travel: if place.half == client { Travel::Sent } else { Travel::Received },
+        sequence: place.sequence.wrapping_add(before as u32),
+        acknowledged: place.acknowledged,
+        withheld: u32::try_from(withheld).unwrap_or(u32::MAX),
+        interface: 0,
+        bytes: Bytes::copy_from_slice(payload.get(..length).unwrap_or_default()),
+    }));
+}
+
+/// Whether a packet of a reported flow lies behind what may be handed out, but the budget could still be raised.
+pub fn exceeds_budget(flow: &Flow, packet: &TcpPacket<'_>, sender: Half) -> bool {
+    let sent = flow.sent(sender);
+    let wanted = !flow.stopped && !sent.told && !packet.payload.is_empty();
+    wanted
+        && sent.offset(packet.sequence).is_some_and(|offset| {
+            offset + packet.payload.len() as i64 > i64::from(sent.budget) && sent.is_plausible(offset)
+        })
+}
