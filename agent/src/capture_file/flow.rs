@@ -129,6 +129,9 @@ impl Sent {
     }
 }
 
+/// Most bytes with a SYN that are kept: one full packet.
+pub const EARLY_DATA_MAX: usize = 1500;
+
 /// Payload that came with a SYN (RFC 7413) and waits for the answer.
 #[derive(Debug)]
 pub struct EarlyData {
@@ -144,6 +147,8 @@ pub struct Flow {
     pub serial: u64,
     /// Index of the input in which it was first met.
     pub input: usize,
+    /// When its first packet was captured.
+    pub begun: Timestamp,
     /// When it was last heard of, with a resolution of a second.
     pub heard: Timestamp,
     /// Which end opened it, once known.
@@ -167,6 +172,7 @@ impl Flow {
             key,
             serial: 0,
             input,
+            begun: at,
             heard: at,
             client: None,
             asked: false,

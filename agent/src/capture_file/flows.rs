@@ -3,8 +3,9 @@
 //! There is one observer, and it takes the client's part: `Sent` is from client to server.
 
 use super::delivery::{Each, Place, deliver, exceeds_budget};
-use super::flow::{EarlyData, Flow, Half, Key};
+use super::flow::{EARLY_DATA_MAX, EarlyData, Flow, Half, Key};
 use super::packet::TcpPacket;
+use super::succession::{OPENING_AGE, is_superseded};
 use super::summary::Summary;
 use super::table::{FLOWS_MAX, Slot, Stage, Table};
 use crate::event::{
@@ -12,15 +13,8 @@ use crate::event::{
     Timestamp,
 };
 
-const SECOND: u64 = 1_000_000_000;
-/// How long a SYN waits for its answer: Linux gives up after 127 s (net.ipv4.tcp_syn_retries = 6).
-const OPENING_AGE: u64 = 130 * SECOND;
-/// After both FINs so much silence means that the last acknowledgement is not in the capture.
-const FINISHING_AGE: u64 = 5 * SECOND;
-/// How long late packets are expected: TIME_WAIT on Linux.
-const CLOSED_AGE: u64 = 60 * SECOND;
-/// Most bytes with a SYN that are kept: one full packet.
-const EARLY_DATA_MAX: usize = 1500;
+/// After both FINs so much silence means that the last acknowledgement is not in the capture (nanoseconds).
+const FINISHING_AGE: u64 = 5_000_000_000;
 
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +41,14 @@ impl Flows {
         summary: &mut Summary,
         each: Each<'_>,
     ) -> Taken {
-        let Some((key, sender)) = Key::of(packet) else { return Taken::Done };
+        let Some((key, sender)) = Key::of(packet) else {
+            summary.stray_packets += 1;
+            return Taken::Done;
+        };
         let slot = match self.table.find(&key) {
-            Some(slot) if self.is_superseded(slot, packet, sender, at) => {
+            Some(slot)
+                if is_superseded(self.table.flow(slot), self.table.stage(slot), packet, sender, at) =>
+            {
                 self.end(slot, at, CloseReason::Unknown, summary, each);
                 self.table.remove(slot);
                 self.begin(key, packet, (at, input), summary, each)
@@ -74,17 +73,10 @@ impl Flows {
 
     /// Ends what silence ends. To be called with every packet, whatever it is.
     pub fn sweep(&mut self, at: Timestamp, summary: &mut Summary, each: Each<'_>) {
-        for (stage, age) in
-            [(Stage::Opening, OPENING_AGE), (Stage::Finishing, FINISHING_AGE), (Stage::Closed, CLOSED_AGE)]
+        while let Some(slot) = self.table.oldest(Stage::Finishing)
+            && at.0.abs_diff(self.table.flow(slot).heard.0) > FINISHING_AGE
         {
-            while let Some(slot) = self.table.oldest(stage)
-                && at.0.abs_diff(self.table.flow(slot).heard.0) > age
-            {
-                self.end(slot, at, CloseReason::Fin, summary, each);
-                if stage != Stage::Finishing {
-                    self.table.remove(slot);
-                }
-            }
+            self.end(slot, at, CloseReason::Fin, summary, each);
         }
     }
 
@@ -119,26 +111,6 @@ impl Flows {
         self.table.named(socket).map(|slot| self.table.flow(slot).input)
     }
 
-    /// A packet that shows that another connection uses the same addresses now.
-    fn is_superseded(&self, slot: Slot, packet: &TcpPacket<'_>, sender: Half, at: Timestamp) -> bool {
-        let (flow, stage) = (self.table.flow(slot), self.table.stage(slot));
-        if stage == Stage::Closed && at.0.abs_diff(flow.heard.0) > CLOSED_AGE {
-            return true;
-        }
-        if !packet.flags.syn || packet.flags.reset {
-            return false;
-        }
-        let first = packet.sequence.wrapping_add(1);
-        match (packet.flags.ack, stage) {
-            // A stray answer says nothing while a connection is open.
-            (true, Stage::Open | Stage::Finishing) => false,
-            // One server can answer twice: the last answer counts.
-            (true, Stage::Opening) => false,
-            (false, Stage::Opening) => flow.sent(sender).first.is_some_and(|known| known != first),
-            _ => flow.sent(sender).first != Some(first),
-        }
-    }
-
     /// A packet of addresses that are not known.
     fn begin(
         &mut self,
@@ -150,10 +122,11 @@ impl Flows {
     ) -> Option<Slot> {
         // Every packet but the first has an acknowledgement (RFC 9293 section 3.10.7.4).
         if packet.flags.reset || !(packet.flags.syn || packet.flags.ack) {
+            summary.stray_packets += 1;
             return None;
         }
         while self.table.is_full() {
-            let slot = self.table.most_dispensable()?;
+            let slot = self.most_dispensable(at)?;
             let stage = self.table.stage(slot);
             summary.flows_evicted += u64::from(stage == Stage::Open);
             let reason = if stage == Stage::Finishing { CloseReason::Fin } else { CloseReason::Unknown };
@@ -161,6 +134,16 @@ impl Flows {
             self.table.remove(slot);
         }
         Some(self.table.insert(Flow::new(key, input, at)))
+    }
+
+    /// The flow that is to go when there is no room: one that will not begin any more, else one that is over.
+    fn most_dispensable(&self, at: Timestamp) -> Option<Slot> {
+        let unanswered = self.table.oldest(Stage::Opening);
+        let given_up = |slot: &Slot| at.0.abs_diff(self.table.flow(*slot).heard.0) > OPENING_AGE;
+        unanswered.filter(given_up).or_else(|| {
+            let stages = [Stage::Closed, Stage::Opening, Stage::Finishing, Stage::Open];
+            stages.into_iter().find_map(|stage| self.table.oldest(stage))
+        })
     }
 
     /// A packet of a flow that is not reported yet.
@@ -335,7 +318,11 @@ impl Flows {
                 }));
             }
         }
-        self.table.enter(slot, Stage::Closed, at);
+        let flow = self.table.flow_mut(slot);
+        flow.early = None;
+        // Whoever notices the end may be of another time, see `DISORDER_MAX`.
+        let heard = flow.heard;
+        self.table.enter(slot, Stage::Closed, heard);
     }
 }
 

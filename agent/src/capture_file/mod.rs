@@ -24,6 +24,7 @@ mod packet;
 mod pcap;
 mod pcapng;
 mod reader;
+mod succession;
 mod summary;
 mod table;
 #[cfg(test)]
@@ -164,7 +165,8 @@ impl CaptureSource {
         &self.summary
     }
 
-    /// Index of the input in which a flow was first met; `None` if it was forgotten: a minute after its end.
+    /// Index of the input in which a flow was first met; `None` if it was forgotten: for want of room, or
+    /// because its addresses were used anew.
     pub fn input_of(&self, socket: SocketCookie) -> Option<usize> {
         self.flows.input_of(socket)
     }

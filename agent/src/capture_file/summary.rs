@@ -54,6 +54,9 @@ pub struct Summary {
     pub flows_evicted: u64,
     /// Packets of connections that had ended before: repetitions and last acknowledgements.
     pub late_packets: u64,
+    /// TCP packets of no known connection that begin none: resets, those with neither SYN nor ACK, and those sent to their
+    /// own sender.
+    pub stray_packets: u64,
     /// Resets with a sequence number that their receiver would not have accepted: ignored.
     pub resets_ignored: u64,
     /// Packets older than the one before them.

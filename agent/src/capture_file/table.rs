@@ -1,7 +1,7 @@
 //! The table of flows: found by key or number, kept in the order in which they were last heard of.
 //!
-//! Every flow stands in exactly one list, by stage. When there is no room, the oldest flow goes: of those that are over
-//! first, then of those that never began, then of the others.
+//! Every flow stands in exactly one list, by stage; it leaves the table only when its addresses are used anew or when there
+//! is no room.
 
 use std::collections::HashMap;
 
@@ -97,13 +97,6 @@ impl Table {
 
     pub fn is_full(&self) -> bool {
         self.index.len() >= FLOWS_MAX
-    }
-
-    /// The flow that is to go when there is no room.
-    pub fn most_dispensable(&self) -> Option<Slot> {
-        [Stage::Closed, Stage::Opening, Stage::Finishing, Stage::Open]
-            .into_iter()
-            .find_map(|stage| self.oldest(stage))
     }
 
     /// The flow of a stage that was not heard of for the longest time.

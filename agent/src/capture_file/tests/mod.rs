@@ -4,6 +4,7 @@ mod build;
 mod corrupt;
 mod files;
 mod links;
+mod succession;
 mod tcp;
 
 use std::io::Write;
