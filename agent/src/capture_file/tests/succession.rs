@@ -10,7 +10,8 @@ const DAY: u32 = 86_400;
 fn capture_at(packets: &[(u32, Vec<u8>)]) -> Vec<u8> {
     let mut file = Pcap::default().write(&[]);
     for (second, packet) in packets {
-        let one = Pcap { begin: *second, ..Pcap::default() }.write(&on_ethernet(&[packet.clone()]));
+        let one =
+            Pcap { begin: *second, ..Pcap::default() }.write(&on_ethernet(std::slice::from_ref(packet)));
         file.extend(&one[24..]);
     }
     file
