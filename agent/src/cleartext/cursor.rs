@@ -110,7 +110,10 @@ pub(super) fn heard(seen: Seen<Dialogue>) -> Dialogue {
 }
 
 /// Nothing was found, and nothing will be.
-pub(super) const OVER: Dialogue = Dialogue { credential: None, switch: None, over: true };
+pub(super) const OVER: Dialogue = Dialogue { credential: None, switch: None, protected: false, over: true };
+
+/// What follows is protected in a way of the protocol's own.
+pub(super) const PROTECTED: Dialogue = Dialogue { protected: true, ..OVER };
 
 /// A credential, after which nothing else matters.
 pub(super) fn crossed(credential: Credential) -> Dialogue {

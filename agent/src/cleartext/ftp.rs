@@ -50,6 +50,15 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
                 }
                 Some(_) => {}
             },
+            // RFC 2228: what follows is protected by the mechanism.
+            b"AUTH" => match reply {
+                None => return dialogue,
+                Some(reply) if matches!(reply.code, 234 | 334) => {
+                    dialogue.protected = true;
+                    return dialogue.ended();
+                }
+                Some(_) => {}
+            },
             b"QUIT" => return dialogue.ended(),
             _ => {}
         }

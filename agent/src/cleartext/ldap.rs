@@ -1,6 +1,7 @@
 //! LDAP (RFC 4511): its requests in BER, StartTLS, simple binds.
 
 use super::cursor::{Cursor, Seen, ensure, plain_has_password, settle, switched};
+use super::text::is_one_of;
 use super::{Credential, Dialogue, Match, Upgrade};
 
 const BIND: u8 = 0x60;
@@ -99,13 +100,21 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
     dialogue
 }
 
+/// SASL mechanisms without a layer of their own.
+const LAYERLESS: &[&[u8]] =
+    &[b"EXTERNAL", b"ANONYMOUS", b"CRAM-MD5", b"SCRAM-SHA-1", b"SCRAM-SHA-256", b"LOGIN", b"OAUTHBEARER"];
+
 /// Until the switch.
 fn requests(mut client: Cursor, mut server: Cursor, dialogue: &mut Dialogue) -> Seen<()> {
     loop {
         let (identifier, tag, rest) = header(&mut client)?;
         let mut operation = Cursor::whole(client.take(rest)?);
         match tag {
-            BIND if dialogue.credential.is_none() => dialogue.credential = bind(&mut operation)?,
+            BIND => {
+                let (credential, layered) = bind(&mut operation)?;
+                dialogue.note(credential);
+                dialogue.protected |= layered;
+            }
             EXTENDED => {
                 operation.expect(&[0x80])?;
                 let length = length(&mut operation)?;
@@ -120,7 +129,9 @@ fn requests(mut client: Cursor, mut server: Cursor, dialogue: &mut Dialogue) -> 
 }
 
 /// RFC 4511 section 4.2. A name without a password is an unauthenticated bind (RFC 4513 section 5.1.2).
-fn bind(operation: &mut Cursor) -> Seen<Option<Credential>> {
+///
+/// The second answer is whether its mechanism may install a layer that protects what follows (RFC 4422 section 3.7).
+fn bind(operation: &mut Cursor) -> Seen<(Option<Credential>, bool)> {
     const SIMPLE: u8 = 0x80;
     const SASL: u8 = 0xa3;
     operation.take(3)?;
@@ -130,18 +141,22 @@ fn bind(operation: &mut Cursor) -> Seen<Option<Credential>> {
     let method = operation.byte()?;
     let size = length(operation)?;
     Ok(match method {
-        SIMPLE if size > 0 => Some(Credential::LdapSimpleBind),
+        SIMPLE if size > 0 => (Some(Credential::LdapSimpleBind), false),
         SASL => {
             operation.expect(&[0x04])?;
             let mechanism = length(operation)?;
             let mechanism = operation.take(mechanism)?;
-            if !mechanism.eq_ignore_ascii_case(b"PLAIN") || operation.expect(&[0x04]).is_err() {
-                return Ok(None);
+            if !mechanism.eq_ignore_ascii_case(b"PLAIN") {
+                return Ok((None, !is_one_of(mechanism, LAYERLESS)));
+            }
+            if operation.expect(&[0x04]).is_err() {
+                return Ok((None, false));
             }
             let size = length(operation)?;
-            plain_has_password(operation.take(size)?).then_some(Credential::LdapPlain)
+            (plain_has_password(operation.take(size)?).then_some(Credential::LdapPlain), false)
         }
-        _ => None,
+        // Sicily, Microsoft's older negotiation of NTLM, may sign and seal as SASL does.
+        _ => (None, method != SIMPLE),
     })
 }
 

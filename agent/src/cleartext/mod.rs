@@ -95,7 +95,9 @@ pub struct Dialogue {
     pub credential: Option<Credential>,
     /// The switch to something else, once both sides agreed.
     pub switch: Option<Switch>,
-    /// Nothing that follows can change either.
+    /// What follows is, or may be, protected in a way of the protocol's own (GSS-API, a SASL layer).
+    pub protected: bool,
+    /// Nothing that follows can change any of this.
     pub over: bool,
 }
 

@@ -58,7 +58,7 @@ fn header(client: &mut Cursor) -> Seen<(usize, usize)> {
 pub(super) fn listen(client: &[u8], _server: &[u8]) -> Dialogue {
     let found = messages(Cursor::new(client));
     let credential = (found == Ok(())).then_some(Credential::MongodbPlain);
-    Dialogue { credential, switch: None, over: found != Err(Match::NotYet) }
+    Dialogue { credential, over: found != Err(Match::NotYet), ..Dialogue::default() }
 }
 
 /// Until a password.

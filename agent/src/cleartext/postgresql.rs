@@ -1,6 +1,6 @@
 //! PostgreSQL's protocol 3.0 and later ("Message Formats" of its documentation): start-up, TLS, cleartext password.
 
-use super::cursor::{Cursor, OVER, Seen, crossed, ensure, heard, settle, switched};
+use super::cursor::{Cursor, OVER, PROTECTED, Seen, crossed, ensure, heard, settle, switched};
 use super::{Credential, Dialogue, Match, Upgrade};
 
 /// Longest start-up packet that its servers accept.
@@ -51,6 +51,7 @@ fn opening(mut client: Cursor, mut server: Cursor) -> Seen<Dialogue> {
             SSL_REQUEST | GSS_REQUEST => match server.byte()? {
                 b'S' if code == SSL_REQUEST => return Ok(switched(Upgrade::Postgresql, &client, &server)),
                 b'N' => {}
+                b'G' if code == GSS_REQUEST => return Ok(PROTECTED),
                 _ => return Ok(OVER),
             },
             code if code >> 16 == 3 => {
@@ -121,7 +122,7 @@ mod tests {
         assert_switch(SSL, b"S", Upgrade::Postgresql, (8, 1));
         assert_switch(&[GSS, SSL].concat(), b"NS", Upgrade::Postgresql, (16, 2));
         assert_eq!(examine(SSL, b"").dialogue, Dialogue::default());
-        assert_eq!(examine(&[GSS, b"more"].concat(), b"G").dialogue, OVER);
+        assert_eq!(examine(&[GSS, b"more"].concat(), b"G").dialogue, PROTECTED);
         assert_eq!(examine(SSL, b"Ewhat").dialogue, OVER);
     }
 

@@ -3,6 +3,7 @@
 use super::{Credential, Dialogue, Match, Upgrade};
 
 const NO_AUTHENTICATION: u8 = 0;
+const NO_METHOD: u8 = 0xff;
 const USER_AND_PASSWORD: u8 = 2;
 const NONE_ACCEPTABLE: u8 = 0xff;
 const CONNECT: u8 = 1;
@@ -132,8 +133,13 @@ fn listen_5(client: &[u8], server: &[u8], dialogue: &mut Dialogue) -> Option<()>
             }
             answered += 2;
         }
-        // GSSAPI and the others wrap what follows, or nothing does.
-        _ => return Some(()),
+        // RFC 1928 section 3: no method is acceptable, and the connection ends.
+        NO_METHOD => return Some(()),
+        // GSS-API and the others wrap what follows.
+        _ => {
+            dialogue.protected = true;
+            return Some(());
+        }
     }
     let command = *client.get(sent + 1)?;
     let client_end = sent + message_5(client.get(sent..)?)?;

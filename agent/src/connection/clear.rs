@@ -78,15 +78,19 @@ impl Clear {
         (self.client.bytes.len().min(LOOK), self.server.bytes.len().min(LOOK))
     }
 
-    /// One direction has no room left for what would be looked at.
-    pub fn is_full(&self) -> bool {
-        let (client, server) = self.examined();
-        client == LOOK || server == LOOK
+    /// Both sides have sent something.
+    pub fn is_answered(&self) -> bool {
+        !self.client.bytes.is_empty() && !self.server.bytes.is_empty()
     }
 
     /// The client asks an HTTP proxy for a tunnel (RFC 9110 section 9.3.6).
     pub fn is_tunnel(&self) -> bool {
         self.client.bytes.starts_with(b"CONNECT ")
+    }
+
+    /// Somewhere behind the beginning stands what only TLS begins with: there was a switch, whoever agreed to it.
+    pub fn holds_a_hello(&self) -> bool {
+        holds(&self.client.bytes, 1) || holds(&self.server.bytes, 2)
     }
 
     /// Gives back what was held of a direction behind its first `from` bytes, in runs with their acknowledgements; `false` if
@@ -122,6 +126,13 @@ impl Held {
     }
 }
 
+/// Whether a record with a hello of this type begins in the bytes: content type, version, length, type, length.
+fn holds(bytes: &[u8], hello: u8) -> bool {
+    bytes.windows(7).any(|window| {
+        window[..2] == [0x16, 3] && window[2] <= 4 && window[3] <= 0x40 && window[5..] == [hello, 0]
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +154,6 @@ mod tests {
     fn no_more_is_held_than_the_bound_and_that_is_said() {
         let mut clear = Clear::default();
         clear.hold(Direction::Server, &vec![b'x'; HELD + 1], 0);
-        assert!(clear.is_full());
         assert_eq!(clear.examined(), (0, LOOK));
         assert!(!clear.release(Direction::Server, 0, |bytes, _| assert_eq!(bytes.len(), HELD)));
     }

@@ -188,7 +188,11 @@ fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
         // It made room for something that did not come.
         tls::Reading::Undetermined if reading.is_silent_since_switch() => {
             connection.upgraded_from = None;
-            connection.conclusion = Conclusion::of_cleartext(reading.before.name.unwrap_or(Name::Unknown));
+            let protocol = match reading.before.name {
+                Some(Name::Found(protocol)) => Protocol::Named(protocol),
+                _ => Protocol::Unknown,
+            };
+            connection.conclusion = Conclusion::unknown(protocol, UnknownReason::Incomplete);
         }
         tls::Reading::Undetermined => {
             let reason = connection.incomplete.map_or(UnknownReason::Incomplete, UnknownReason::from);
@@ -196,12 +200,18 @@ fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
         }
         tls::Reading::NotTls => {
             connection.upgraded_from = None;
+            // Bytes from the middle of a protocol that can switch may stand behind the switch.
+            let middle = (missed && reading.may_switch()).then_some(UnknownReason::MidStream);
+            let doubt = reading.is_doubtful().or(middle);
             connection.conclusion = match (reading.name(), reading.before.name) {
                 (Name::Unknown | Name::Incomplete, Some(Name::Found(outer))) => {
                     Conclusion::unknown(Protocol::Named(outer), UnknownReason::ProtocolNotRecognised)
                 }
                 (Name::Unknown | Name::Incomplete, _) if missed => {
                     Conclusion::unknown(Protocol::Unknown, UnknownReason::MidStream)
+                }
+                (Name::Found(protocol), _) if let Some(reason) = doubt => {
+                    Conclusion::unknown(Protocol::Named(protocol), reason)
                 }
                 (name, _) => Conclusion::of_cleartext(name),
             };

@@ -1,10 +1,10 @@
 //! The bytes of a connection that is still looked at: two streams that feed one conversation.
 
 use super::clear::Clear;
-use crate::cleartext::{Credential, Examination, Name, Switch, Upgrade};
+use crate::cleartext::{Credential, Examination, LOOK, Name, Switch, Upgrade};
 use crate::event::{Role, Segment, Travel};
 use crate::reassembly::Stream;
-use crate::tls::{self, Conversation, Direction, IncompleteReason, Outlook};
+use crate::tls::{self, Conversation, Direction, IncompleteReason, Outlook, UnknownReason};
 
 /// Protocols that make room for another, within one connection: TLS inside STARTTLS inside a proxy.
 const MAX_SWITCHES: usize = 3;
@@ -159,8 +159,8 @@ impl Reading {
 
     fn break_off(&mut self, direction: Direction, reason: IncompleteReason) {
         self.cut = true;
-        // In clear nobody needs more than was looked at.
-        if !self.is_named() {
+        // In clear nobody needs more than was to be looked at.
+        if reason != IncompleteReason::Budget || !self.is_named() {
             self.incomplete.get_or_insert(reason);
         }
         self.conversation.broken(direction, reason);
@@ -242,6 +242,37 @@ impl Reading {
         ((self.before.client + client) as u64, (self.before.server + server) as u64)
     }
 
+    /// There is no more to look at. Where a switch may still come the client's word is awaited, whatever the server says.
+    fn is_exhausted(&self, clear: &Clear) -> bool {
+        let (client, server) = clear.examined();
+        let waits = self.may_switch() || clear.is_tunnel();
+        client == LOOK || (server == LOOK && !waits)
+    }
+
+    /// One side has said all that is looked at.
+    pub fn has_heard_much(&self) -> bool {
+        let (client, server) = self.examined();
+        client.max(server) >= LOOK as u64
+    }
+
+    /// Why a name in clear is not the whole truth, if it is not.
+    pub fn is_doubtful(&self) -> Option<UnknownReason> {
+        let clear = self.clear.as_ref()?;
+        let dialogue = clear.examination().dialogue;
+        let waits = self.may_switch() || clear.is_tunnel();
+        if dialogue.protected {
+            return Some(UnknownReason::OtherProtocol);
+        }
+        if clear.holds_a_hello() {
+            return Some(UnknownReason::SwitchNotSeen);
+        }
+        // What is missing may have been the switch.
+        let missing = self.incomplete.filter(|_| waits && !dialogue.over);
+        let unanswered =
+            clear.is_tunnel() && !dialogue.over && dialogue.switch.is_none() && !clear.is_answered();
+        missing.map(UnknownReason::from).or(unanswered.then_some(UnknownReason::Incomplete))
+    }
+
     /// Whether nothing further can change what is known.
     pub fn is_settled(&self) -> bool {
         let decided = matches!(self.conversation.outlook(), Outlook::Decided);
@@ -251,7 +282,10 @@ impl Reading {
         match (self.conversation.reading(), &self.clear) {
             (tls::Reading::NotTls, Some(clear)) => match clear.examination() {
                 Examination { name: Name::Found(_), dialogue } => {
-                    dialogue.over || clear.is_full() || self.cut
+                    // The opening of one that can switch may be over for who listens, and the switch still come.
+                    let open =
+                        self.may_switch() && dialogue.credential.is_some() && dialogue.switch.is_none();
+                    (dialogue.over && !open) || self.is_exhausted(clear) || self.cut
                 }
                 Examination { name: Name::Unknown, .. } => true,
                 Examination { name: Name::Incomplete, .. } => decided,

@@ -309,7 +309,7 @@ impl Connections {
         };
         reading.give_up_holes(IncompleteReason::Lost);
         // What has a name and can be nothing else is not looked at for ever: credentials come first.
-        if reading.is_named() && !reading.may_switch() {
+        if reading.is_named() && (!reading.may_switch() || reading.has_heard_much()) {
             return self.settle(key, now, sink);
         }
         self.consider(key, now, sink);

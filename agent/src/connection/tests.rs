@@ -467,6 +467,61 @@ fn tls_behind_a_switch_is_read_whichever_direction_is_seen_first() {
     }
 }
 
+/// The conclusion of a client's and a server's bytes, of which one of the two may lack its first.
+fn conclusion_of(client: &[u8], client_from: u32, server: &[u8], server_from: u32) -> Conclusion {
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            established(2, CLIENT, Role::Client, client_pair()),
+            segment(CLIENT, Travel::Sent, CLIENT_FIRST + client_from, SERVER_FIRST, client),
+            segment(CLIENT, Travel::Received, SERVER_FIRST + server_from, CLIENT_FIRST, server),
+        ],
+    );
+    table.tick(Timestamp(11 * SECOND), &mut seen);
+    table.handle(&closed(8, CLIENT, 99, 99), &mut seen);
+    table.tick(Timestamp(100 * SECOND), &mut seen);
+    *seen.finals()[0]
+}
+
+#[test]
+fn what_may_stand_behind_a_switch_is_never_called_unprotected() {
+    const HELLO: &[u8] = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03";
+    const ANSWER: &[u8] = b"\x16\x03\x03\0\x5a\x02\0\0\x56\x03\x03";
+    let ssl_request = b"\0\0\0\x08\x04\xd2\x16\x2f";
+    let client = [&ssl_request[..], HELLO].concat();
+    let smtp = [&b"EHLO c\r\nSTARTTLS\r\n"[..], HELLO].concat();
+    for (what, conclusion, reason) in [
+        // The server's agreement is lost.
+        ("lost", conclusion_of(&client, 0, ANSWER, 1), UnknownReason::SwitchNotSeen),
+        ("hole", conclusion_of(ssl_request, 0, b"rest", 1), UnknownReason::Lost),
+        (
+            "credential",
+            conclusion_of(
+                &[&b"EHLO c\r\nAUTH PLAIN AHVzZXIAcGFzcw==\r\nSTARTTLS\r\n"[..], HELLO].concat(),
+                0,
+                b"220 mx ESMTP\r\n250 AUTH PLAIN\r\n235 ok\r\n220 go\r\n",
+                0,
+            ),
+            UnknownReason::SwitchNotSeen,
+        ),
+        (
+            "one way",
+            conclusion_of(&smtp, 0, b"220 mx ESMTP\r\n250 STARTTLS\r\n", 0),
+            UnknownReason::SwitchNotSeen,
+        ),
+        ("nothing follows", conclusion_of(ssl_request, 0, b"S", 0), UnknownReason::Incomplete),
+        ("GSS-API", conclusion_of(b"\0\0\0\x08\x04\xd2\x16\x30", 0, b"G", 0), UnknownReason::OtherProtocol),
+        ("tunnel", conclusion_of(b"CONNECT a:443 HTTP/1.1\r\n\r\n", 0, b"", 0), UnknownReason::Incomplete),
+    ] {
+        assert_eq!(conclusion.authentication, Authentication::Unknown, "{what}");
+        assert_eq!(conclusion.reason, Some(reason), "{what}");
+    }
+    let refused = conclusion_of(&[&ssl_request[..], b"\0\0\0\x0f\0\x03\0\0user\0a\0"].concat(), 0, b"N", 0);
+    assert_eq!(refused.authentication, Authentication::None);
+}
+
 #[test]
 fn the_table_refuses_beyond_its_bound_and_counts_it() {
     let (mut table, mut seen) = (table(), Seen::default());

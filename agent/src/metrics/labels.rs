@@ -80,6 +80,7 @@ const UNKNOWN_REASONS: &[&str] = &[
     "outcome_not_visible",
     "bypassed",
     "other_protocol",
+    "switch_not_seen",
     "protocol_not_recognised",
 ];
 

@@ -322,6 +322,8 @@ pub enum UnknownReason {
     Bypassed,
     /// A protocol that protects itself in its own way; its authentication is not evaluated.
     OtherProtocol,
+    /// TLS follows a protocol's opening in clear of which the switch was not seen to be agreed.
+    SwitchNotSeen,
     /// Bytes that are no TLS and match no known protocol: they may be anything.
     ProtocolNotRecognised,
 }
@@ -349,6 +351,7 @@ impl UnknownReason {
             UnknownReason::OutcomeNotVisible => "outcome_not_visible",
             UnknownReason::Bypassed => "bypassed",
             UnknownReason::OtherProtocol => "other_protocol",
+            UnknownReason::SwitchNotSeen => "switch_not_seen",
             UnknownReason::ProtocolNotRecognised => "protocol_not_recognised",
         }
     }
