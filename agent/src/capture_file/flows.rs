@@ -23,15 +23,6 @@ const CLOSED_AGE: u64 = 60 * SECOND;
 /// Most bytes with a SYN that are kept: one full packet.
 const EARLY_DATA_MAX: usize = 1500;
 
-/// What became of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// It was taken.
-    Done,
-    /// Its flow's budget is spent and nobody had a chance to raise it: it is to be offered again.
-    Held,
-}
-
 /// All TCP connections.
 #[derive(Default)]
 pub struct Flows {
@@ -42,16 +33,15 @@ pub struct Flows {
 type Each<'a> = &'a mut dyn FnMut(Event);
 
 impl Flows {
-    /// Takes a packet. `may_hold`: someone may want to raise a budget before.
+    /// Takes a packet.
     pub fn take(
         &mut self,
         packet: &TcpPacket<'_>,
         (at, input): (Timestamp, usize),
-        may_hold: bool,
         summary: &mut Summary,
         each: Each<'_>,
-    ) -> Taken {
-        let Some((key, sender)) = Key::of(packet) else { return Taken::Done };
+    ) {
+        let Some((key, sender)) = Key::of(packet) else { return };
         let slot = match self.table.find(&key) {
             Some(slot) if self.is_superseded(slot, packet, sender, at) => {
                 self.end(slot, at, CloseReason::Unknown, summary, each);
@@ -61,17 +51,13 @@ impl Flows {
             Some(slot) => Some(slot),
             None => self.begin(key, packet, (at, input), summary, each),
         };
-        let Some(slot) = slot else { return Taken::Done };
-        if may_hold && packet.repeatable && self.exceeds_budget(slot, packet, sender) {
-            return Taken::Held;
-        }
+        let Some(slot) = slot else { return };
         self.table.heard(slot, at);
         match self.table.stage(slot) {
             Stage::Opening => self.open(slot, packet, sender, at, summary, each),
             Stage::Open | Stage::Finishing => self.follow(slot, packet, sender, at, summary, each),
             Stage::Closed => summary.late_packets += 1,
         }
-        Taken::Done
     }
 
     /// Ends what silence ends. To be called with every packet, whatever it is.
@@ -317,18 +303,6 @@ impl Flows {
         if self.table.flow(slot).is_finished() {
             self.end(slot, at, CloseReason::Fin, summary, each);
         }
-    }
-
-    /// Whether a packet lies behind what may be handed out, but the budget could still be raised.
-    fn exceeds_budget(&self, slot: Slot, packet: &TcpPacket<'_>, sender: Half) -> bool {
-        let flow = self.table.flow(slot);
-        let sent = flow.sent(sender);
-        let wanted = !flow.stopped && !sent.told && !packet.payload.is_empty();
-        wanted
-            && matches!(self.table.stage(slot), Stage::Open | Stage::Finishing)
-            && sent.offset(packet.sequence).is_some_and(|offset| {
-                offset + packet.payload.len() as i64 > i64::from(sent.budget) && sent.is_plausible(offset)
-            })
     }
 
     /// A flow is over; what is left of it only recognises late packets.
