@@ -94,7 +94,6 @@ def mysql(lines):
 
 
 def xmpp(lines):
-    lines.until(b">")
     while b"stream:stream" not in lines.until(b">"):
         pass
     lines.send(

@@ -1,11 +1,12 @@
-//! IRC (RFC 1459, RFC 2812): the commands with which a client registers, and a server's message.
+//! IRC (RFC 1459, RFC 2812): the commands with which a client registers, a server's message, and STARTTLS
+//! (IRCv3 "tls": RPL_STARTTLS is numeric 670, ERR_STARTTLS 691).
 
 use super::sasl::Exchange;
 use super::text::{Lines, MAX_COMMANDS, begins_with_one_of, command, is_one_of, word};
-use super::{Credential, Dialogue, Match};
+use super::{Credential, Dialogue, Match, Upgrade};
 use crate::tls::PEEK;
 
-const VERBS: &[&[u8]] = &[b"CAP", b"NICK", b"USER", b"PASS", b"PROTOCTL", b"WEBIRC"];
+const VERBS: &[&[u8]] = &[b"CAP", b"NICK", b"USER", b"PASS", b"PROTOCTL", b"WEBIRC", b"STARTTLS"];
 /// What a server says without naming itself.
 const UNPREFIXED: &[&[u8]] = &[b"NOTICE ", b"PING ", b"ERROR :"];
 /// Longest command of a server: `PROTOCTL`, `BATCH`, three digits …
@@ -37,8 +38,8 @@ fn empty(server: &[u8]) -> Match {
     if server.is_empty() { Match::NotYet } else { Match::No }
 }
 
-/// PASS, OPER, and SASL PLAIN.
-pub(super) fn listen(client: &[u8], _server: &[u8]) -> Dialogue {
+/// PASS, OPER, SASL PLAIN, and the switch.
+pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
     let mut dialogue = Dialogue::default();
     let mut exchange = None;
     for line in Lines::new(client).take(MAX_COMMANDS) {
@@ -46,6 +47,12 @@ pub(super) fn listen(client: &[u8], _server: &[u8]) -> Dialogue {
         let shown = match verb.to_ascii_uppercase().as_slice() {
             b"PASS" => !argument.is_empty() && argument != b":",
             b"OPER" => !word(argument).1.is_empty(),
+            b"STARTTLS" => match answer(server) {
+                Some((true, end)) => return dialogue.switched(Upgrade::Irc, line.end, end),
+                // What follows may already be TLS.
+                None => return dialogue,
+                Some((false, _)) => false,
+            },
             b"AUTHENTICATE" if is_one_of(argument, &[b"PLAIN"]) => {
                 exchange = Some(Exchange::new(argument));
                 false
@@ -61,4 +68,17 @@ pub(super) fn listen(client: &[u8], _server: &[u8]) -> Dialogue {
         }
     }
     dialogue
+}
+
+/// Whether the server grants STARTTLS, and its bytes up to the end of that line. What it refuses may be another command.
+fn answer(server: &[u8]) -> Option<(bool, usize)> {
+    let numerics = |wanted: &'static [&[u8]]| {
+        Lines::new(server).take(MAX_COMMANDS).find(|line| {
+            let (source, rest) = word(line.text);
+            source.starts_with(b":") && wanted.contains(&word(rest).0)
+        })
+    };
+    // ERR_STARTTLS, ERR_UNKNOWNCOMMAND, ERR_NOTREGISTERED.
+    let refused = || numerics(&[b"691", b"421", b"451"]).map(|line| (false, line.end));
+    numerics(&[b"670"]).map(|line| (true, line.end)).or_else(refused)
 }

@@ -127,6 +127,7 @@ impl Protocol {
                 | Protocol::Rdp
                 | Protocol::Tds
                 | Protocol::Nats
+                | Protocol::Irc
                 | Protocol::Amqp
         )
     }
@@ -260,6 +261,8 @@ pub enum Upgrade {
     HttpConnect,
     /// HTTP Upgrade to TLS (RFC 2817).
     HttpUpgrade,
+    /// IRC STARTTLS (IRCv3).
+    Irc,
     /// NATS, whose client may begin with TLS after the server's INFO.
     Nats,
     /// SOCKS, once the proxy has connected.
@@ -286,6 +289,7 @@ impl Upgrade {
             Upgrade::Mysql => "mysql",
             Upgrade::HttpConnect => "http_connect",
             Upgrade::HttpUpgrade => "http_upgrade",
+            Upgrade::Irc => "irc",
             Upgrade::Nats => "nats",
             Upgrade::Socks => "socks",
             Upgrade::Rdp => "rdp",

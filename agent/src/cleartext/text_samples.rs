@@ -89,6 +89,10 @@ pub const SAMPLES: &[Sample] = &[
     plain(Imap, b"x AUTHENTICATE SCRAM-SHA-256\r\nAHVzZXIAcGFzcw==\r\n\r\n", b"* OK ready\r\n+ \r\n+ abc\r\nx OK in\r\n"),
     // IRC
     plain(Irc, b"CAP LS 302\r\nNICK a\r\nUSER a 0 * :A\r\n", b":irc.example NOTICE * :*** Looking up your hostname\r\n"),
+    switches(plain(Irc, b"STARTTLS\r\n", b":irc.example NOTICE * :*** Hello\r\n:irc.example 670  :STARTTLS successful, go ahead\r\n")),
+    switches(plain(Irc, b"CAP LS\r\nSTARTTLS\r\n", b":irc.example CAP * LS :tls\r\n:irc.example 670 a :go ahead\r\n")),
+    switches(plain(Irc, b"CAP X\r\nSTARTTLS\r\n", b":irc.example 421 a CAP :what\r\n:irc.example 670 a :go ahead\r\n")),
+    shows(IrcPassword, plain(Irc, b"STARTTLS\r\nPASS secret\r\n", b":irc.example 691 a :no\r\n")),
     shows(IrcPassword, plain(Irc, b"PASS secret\r\nNICK a\r\n", b"PING :1\r\n:irc.example 001 a :Welcome\r\n")),
     shows(IrcPassword, plain(Irc, b"CAP REQ :sasl\r\nAUTHENTICATE PLAIN\r\nAUTHENTICATE AHVzZXIAcGFzcw==\r\n", b":irc.example CAP * ACK :sasl\r\nAUTHENTICATE +\r\n")),
     // XMPP

@@ -84,11 +84,6 @@ impl Clear {
         client == LOOK || server == LOOK
     }
 
-    /// Both sides have sent something.
-    pub fn is_answered(&self) -> bool {
-        !self.client.bytes.is_empty() && !self.server.bytes.is_empty()
-    }
-
     /// The client asks an HTTP proxy for a tunnel (RFC 9110 section 9.3.6).
     pub fn is_tunnel(&self) -> bool {
         self.client.bytes.starts_with(b"CONNECT ")

@@ -1,6 +1,6 @@
 //! When a connection is decided, what it then amounts to, and who is told.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::fingerprints::Fingerprints;
 use super::reading::Reading;
@@ -240,6 +240,10 @@ fn conclude_tls(connection: &mut Connection, facts: TlsFacts, memory: Memory<'_>
     let server = connection.server_address();
     let origin = origin(&facts, server, sessions).cloned();
     connection.conclusion = Conclusion::of_tls(&facts, origin.as_ref());
+    if connection.missed && !facts.history.starts_with('C') && facts.incomplete.is_some() {
+        // What looks like the middle of a handshake can be an encrypted record of a connection that has long been established.
+        connection.conclusion = Conclusion::unknown(Protocol::Tls, UnknownReason::MidStream);
+    }
     connection.incomplete = connection.incomplete.or(facts.incomplete);
     connection.session_id = facts.session_id;
     connection.inherited_from = origin.as_ref().map(|origin| origin.connection);
@@ -275,7 +279,13 @@ fn origin<'a>(facts: &TlsFacts, server: Option<SocketAddr>, sessions: &'a Sessio
     let origin = sessions.origin(&facts.session_resumed?)?;
     let echoed = facts.session_echoed.and_then(|handle| sessions.origin(&handle));
     let agree = echoed.is_none_or(|echoed| echoed.connection == origin.connection);
-    (agree && origin.server == server).then_some(origin)
+    (agree && is_same_server(origin.server?, server?)).then_some(origin)
+}
+
+/// Every address of 127.0.0.0/8 is this host, and a server that listens on all of them has one set of keys.
+fn is_same_server(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = |address: SocketAddr| matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback());
+    one == other || (one.port() == other.port() && everywhere(one) && everywhere(other))
 }
 
 fn met(
@@ -333,11 +343,16 @@ mod tests {
 
     #[test]
     fn a_session_counts_only_at_its_own_server() {
-        let mut sessions = Sessions::new(8);
-        sessions.remember(TICKET, began(1, "10.0.0.2:443"));
-        let at = |server: &str| origin(&resuming(), Some(server.parse().unwrap()), &sessions).is_some();
-        assert!(at("10.0.0.2:443"));
-        assert!(!at("10.0.0.3:443"));
+        let resumes = |origin_server: &str, server: &str| {
+            let mut sessions = Sessions::new(8);
+            sessions.remember(TICKET, began(1, origin_server));
+            origin(&resuming(), Some(server.parse().unwrap()), &sessions).is_some()
+        };
+        assert!(resumes("10.0.0.2:443", "10.0.0.2:443"));
+        assert!(!resumes("10.0.0.2:443", "10.0.0.3:443"));
+        assert!(resumes("127.0.1.1:443", "127.0.2.2:443"));
+        assert!(!resumes("127.0.1.1:443", "127.0.2.2:444"));
+        assert!(!resumes("127.0.1.1:443", "10.0.0.2:443"));
     }
 
     #[test]

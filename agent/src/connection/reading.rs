@@ -224,11 +224,10 @@ impl Reading {
         matches!(self.name(), Name::Found(protocol) if protocol.may_switch())
     }
 
-    /// The name is the last word on it unless a credential is still to come: nothing else can follow in this protocol, and the
-    /// other side has answered.
+    /// The name is the last word on it unless a credential is still to come: nothing else can follow in this protocol.
     pub fn is_plainly_named(&self) -> bool {
-        let answered = self.clear.as_ref().is_some_and(|clear| clear.is_answered() && !clear.is_tunnel());
-        answered && self.is_named() && !self.may_switch()
+        let tunnel = self.clear.as_ref().is_some_and(|clear| clear.is_tunnel());
+        !tunnel && self.is_named() && !self.may_switch()
     }
 
     /// The first credential in clear.

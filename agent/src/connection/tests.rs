@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::*;
+use crate::cleartext::LOOK;
 use crate::event::*;
 use crate::record::{Authentication, Encryption, EvidenceName};
 use crate::tls::UnknownReason;
@@ -24,6 +25,8 @@ struct Seen {
     connections: Vec<(Stage, Conclusion, Vec<HolderSeen>)>,
     last: Option<EndSeen>,
     wanted: Vec<SocketCookie>,
+    credentials: Vec<Option<Credential>>,
+    upgrades: Vec<Option<Upgrade>>,
 }
 
 impl Sink for Seen {
@@ -36,6 +39,8 @@ impl Sink for Seen {
         let holders = connection.client.iter().chain(&connection.server).flat_map(|side| &side.holders);
         let holders = holders.map(|holder| (holder.task.process.pid, holder.role, holder.source)).collect();
         self.connections.push((stage, connection.conclusion, holders));
+        self.credentials.push(connection.credential);
+        self.upgrades.push(connection.upgraded_from);
         self.last = Some((connection.close_reason, connection.bytes, connection.sockets().count()));
     }
     fn owner_wanted(&mut self, socket: SocketCookie) {
@@ -174,8 +179,10 @@ fn both_ends_of_a_local_connection_are_one_connection_with_both_owners() {
         ]
     );
     assert_eq!(seen.last, Some((Some(CloseReason::Fin), Some((18, 40)), 2)));
-    assert!(seen.decisions.contains(&(CLIENT, Decision::Stop)));
-    assert!(seen.decisions.contains(&(SERVER, Decision::Stop)));
+    // It has its name, and a credential may still follow: no more is wanted than is looked at.
+    let look = Decision::Budget { sent: LOOK as u32, received: LOOK as u32 };
+    assert!(seen.decisions.contains(&(CLIENT, look)));
+    assert!(seen.decisions.contains(&(SERVER, look)));
 }
 
 #[test]
@@ -418,6 +425,46 @@ fn a_connection_without_a_verdict_is_reported_as_it_stands_after_a_while() {
     // It is still looked at.
     feed(&mut table, &mut seen, &[segment(CLIENT, Travel::Sent, CLIENT_FIRST, SERVER_FIRST, REQUEST)]);
     assert_eq!(seen.connections.last().unwrap().1.protocol.as_str(), "http/1");
+}
+
+#[test]
+fn a_credential_after_the_name_is_a_change_and_ends_the_looking() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    let begin = [
+        established(2, CLIENT, Role::Client, client_pair()),
+        segment(CLIENT, Travel::Sent, CLIENT_FIRST, SERVER_FIRST, b"GET / HTTP/1.1\r\n"),
+    ];
+    feed(&mut table, &mut seen, &begin);
+    assert_eq!(seen.credentials, [None]);
+    let rest = segment(CLIENT, Travel::Sent, CLIENT_FIRST + 16, SERVER_FIRST, b"X-API-Key: k\r\n\r\n");
+    feed(&mut table, &mut seen, &[rest]);
+    assert_eq!(seen.credentials, [None, Some(Credential::HttpApiKey)]);
+    assert!(seen.decisions.contains(&(CLIENT, Decision::Stop)));
+}
+
+#[test]
+fn tls_behind_a_switch_is_read_whichever_direction_is_seen_first() {
+    let opening = [
+        segment(CLIENT, Travel::Sent, CLIENT_FIRST, SERVER_FIRST, b"\0\0\0\x08\x04\xd2\x16\x2f"),
+        segment(CLIENT, Travel::Received, SERVER_FIRST, CLIENT_FIRST + 8, b"S"),
+    ];
+    // A record of TLS that says no more than that it is one.
+    let hello =
+        segment(CLIENT, Travel::Sent, CLIENT_FIRST + 8, SERVER_FIRST + 1, b"\x16\x03\x01\0\x04\x01\0\0\0");
+    let orders = [vec![0, 1, 2], vec![0, 2, 1], vec![1, 0, 2], vec![2, 1, 0]];
+    for order in orders {
+        let (mut table, mut seen) = (table(), Seen::default());
+        table.handle(&established(2, CLIENT, Role::Client, client_pair()), &mut seen);
+        let all = [&opening[0], &opening[1], &hello];
+        for index in &order {
+            table.handle(all[*index], &mut seen);
+        }
+        table.handle(&closed(8, CLIENT, 17, 1), &mut seen);
+        table.tick(Timestamp(100 * SECOND), &mut seen);
+        let conclusions = seen.finals();
+        assert_eq!(conclusions[0].protocol.as_str(), "tls", "{order:?}");
+        assert_eq!(seen.upgrades.last(), Some(&Some(Upgrade::Postgresql)), "{order:?}");
+    }
 }
 
 #[test]

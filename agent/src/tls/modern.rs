@@ -48,6 +48,10 @@ fn unread(handshake: &mut Handshake, went_on: bool) -> bool {
     let reason = UnknownReason::VersionNotEvaluated;
     handshake.facts.server_authentication = ServerAuthentication::Unknown(reason);
     handshake.facts.client_authentication = ClientAuthentication::Unknown(reason);
+    // What it did rule out is a resumption without one.
+    if !handshake.choice.as_ref().is_none_or(|choice| choice.pre_shared_key) {
+        handshake.facts.resumption = Resumption::No;
+    }
     if went_on {
         handshake.facts.handshake = HandshakeState::Complete;
     }

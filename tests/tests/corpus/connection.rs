@@ -56,26 +56,20 @@ impl<'a> Connection<'a> {
         !self.text("/tls/cipher_suite_id").is_empty()
     }
 
-    /// The chain that one side showed.
+    /// The connection whose session it resumes, if that was seen.
+    pub fn inherited_from(self) -> Option<&'a str> {
+        Some(self.text("/server/inherited_from")).filter(|id| !id.is_empty())
+    }
+
+    /// The chain that one side showed in this very handshake: a resumed one shows none.
+    pub fn shown_chain(self, side: &str) -> Vec<&'a str> {
+        if self.inherited_from().is_some() { Vec::new() } else { self.chain(side) }
+    }
+
+    /// The chain of one side, shown or inherited.
     pub fn chain(self, side: &str) -> Vec<&'a str> {
         let chain = at(self.0, &format!("/{side}/certificates")).as_array();
         chain.into_iter().flatten().filter_map(Value::as_str).collect()
-    }
-
-    /// What it is, in short: for a reader who looks for what is missing.
-    pub fn in_short(self) -> String {
-        let shown = |pointer: &str| match at(self.0, pointer) {
-            Value::Null => String::new(),
-            Value::String(text) => format!(" {text}"),
-            other => format!(" {other}"),
-        };
-        format!(
-            "{}{}{}{}",
-            self.text("/protocol"),
-            shown("/tls/handshake"),
-            shown("/capture_reason"),
-            shown("/evidence/reason")
-        )
     }
 }
 

@@ -45,21 +45,28 @@ pub fn inflict_all(folder: &Folder, intact: &Replays) -> Result<()> {
         result.with_context(|| format!("{} {:?}", case.file, case.damage))
     });
     fs::remove_dir_all(&scratch)?;
-    let (mut replayed, mut peak, mut faults) = (0, 0, Vec::new());
+    let (mut replayed, mut peak, mut mutual, mut faults) = (0, 0, 0, Vec::new());
     for result in results {
         if let Some(outcome) = result? {
             replayed += 1;
             peak = peak.max(outcome.peak_kib);
+            mutual += outcome.mutual;
             faults.extend(outcome.faults);
         }
     }
-    println!("{replayed} damaged captures, at most {peak} KiB each, {:.1?}", started.elapsed());
+    println!(
+        "{replayed} damaged captures, {mutual} connections still mutual, at most {peak} KiB each, {:.1?}",
+        started.elapsed()
+    );
+    ensure!(mutual > 0, "no connection is mutual any more: this test shows nothing");
     ensure!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     Ok(())
 }
 
 struct Outcome {
     peak_kib: u64,
+    /// How many connections are mutual in the damaged capture.
+    mutual: usize,
     faults: Vec<String>,
 }
 
@@ -82,12 +89,12 @@ impl Case<'_> {
         }
         let before = intact.get(self.file).context("no intact replay")?;
         let (known, mutual) = (all_ends(before, false), all_ends(before, true));
-        let false_ones =
-            all_ends(&replay, true).into_iter().filter(|ends| known.contains(ends) && !mutual.contains(ends));
+        let still_mutual = all_ends(&replay, true);
+        let false_ones = still_mutual.iter().filter(|ends| known.contains(ends) && !mutual.contains(ends));
         for (one, other) in false_ones.collect::<BTreeSet<_>>() {
             faults.push(format!("{name}: {one} and {other} are mutual only in the damaged capture"));
         }
-        Ok(Some(Outcome { peak_kib: replay.peak_kib(), faults }))
+        Ok(Some(Outcome { peak_kib: replay.peak_kib(), mutual: still_mutual.len(), faults }))
     }
 }
 

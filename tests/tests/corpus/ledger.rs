@@ -2,7 +2,8 @@
 //!
 //! `decided.tsv` has one row per difference: witness, file, stream, field, the witness's value, ours, and the
 //! reason, read from the bytes. A row matches only its exact values, so it ends when either side changes;
-//! a row that matches nothing any more is stale and fails as an undecided difference does.
+//! a row that matches nothing any more is stale and fails as an undecided difference does. Where one cause
+//! changes one field in every stream of a capture, `*` stands for the stream and for both values.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -88,7 +89,9 @@ impl Ledger {
                 |count: &mut Count| count.equal += 1
             } else {
                 let difference = difference(witness, file, stream, field, theirs, ours);
-                match self.decided.get_mut(&difference) {
+                let everywhere = self::difference(witness, file, "*", field, "*", "*");
+                let row = [&difference, &everywhere].into_iter().find(|row| self.decided.contains_key(row));
+                match row.cloned().and_then(|row| self.decided.get_mut(&row)) {
                     Some(met) => {
                         *met = true;
                         |count: &mut Count| count.decided += 1

@@ -21,7 +21,7 @@ mod zeek;
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use folder::Folder;
 use ledger::Ledger;
@@ -57,6 +57,27 @@ fn every_capture_is_read_to_its_end() -> Result<()> {
         }
     }
     ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
+}
+
+/// What a resumed session inherits is what its first connection showed.
+#[test]
+fn chains_are_inherited_from_connections_that_showed_them() -> Result<()> {
+    let Some(folder) = corpus() else { return Ok(()) };
+    let mut inherited = 0;
+    for (file, replay) in Replays::intact(&folder)?.iter() {
+        for connection in replay.connections() {
+            let Some(id) = connection.inherited_from() else { continue };
+            let origin = replay.connections().find(|origin| origin.text("/id") == id);
+            let origin = origin.with_context(|| format!("{file}: there is no connection {id}"))?;
+            for side in ["client", "server"] {
+                let (ours, theirs) = (connection.chain(side), origin.shown_chain(side));
+                ensure!(ours == theirs, "{file}: {} inherits {ours:?} of {theirs:?}", connection.stream());
+            }
+            inherited += 1;
+        }
+    }
+    println!("{inherited} connections inherit");
     Ok(())
 }
 

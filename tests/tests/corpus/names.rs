@@ -95,7 +95,7 @@ fn judge(
         confusion.count(witness, theirs, protocol, "unknown");
         comparison.field(field, "right or unknown", "right or unknown");
     } else {
-        confusion.count(witness, theirs, protocol, "WRONG");
+        confusion.count(witness, theirs, protocol, "differs");
         comparison.field(field, theirs, protocol);
     }
     ledger.enter(WITNESS, file, &connection.stream(), &comparison);
@@ -159,7 +159,7 @@ fn in_inventory(confusion: &mut Confusion, ledger: &mut Ledger, capture: &Captur
             confusion.count("tshark", "(in the file's name)", ours, "right");
             comparison.field("name (tshark)", "right or unknown", "right or unknown");
         } else {
-            confusion.count("tshark", &theirs, ours, "WRONG");
+            confusion.count("tshark", &theirs, ours, "differs");
             comparison.field("name (tshark)", theirs, ours);
         }
         ledger.enter(WITNESS, &capture.file, &connection.stream(), &comparison);

@@ -45,14 +45,12 @@ pub fn compare(folder: &Folder, replays: &Replays, ledger: &mut Ledger) -> Resul
             let found = stream.find(&ours).map(|place| ours.swap_remove(place));
             let comparison = match found {
                 Some(connection) => stream.against(connection),
-                None => stream.missing(&ours),
+                None => presence("present", "absent"),
             };
             ledger.enter(WITNESS, file, &stream.stream.to_string(), &comparison);
         }
         for extra in ours.into_iter().filter(|connection| connection.is_answered_tls()) {
-            let mut comparison = Comparison::default();
-            comparison.field("stream", "absent", "present");
-            ledger.enter(WITNESS, file, &extra.stream(), &comparison);
+            ledger.enter(WITNESS, file, &extra.stream(), &presence("absent", "present"));
         }
     }
     let unknown: Vec<&String> = streams.keys().collect();
@@ -78,8 +76,7 @@ impl Stream {
     }
 
     fn against(&self, connection: Connection<'_>) -> Comparison {
-        let mut comparison = Comparison::default();
-        comparison.field("stream", "present", "present");
+        let mut comparison = presence("present", "present");
         let ours = |end: Option<SocketAddr>| end.map(|end| end.to_string()).unwrap_or_default();
         comparison.field("client", self.client.to_string(), ours(connection.client()));
         comparison.field("server", self.server.to_string(), ours(connection.server()));
@@ -89,7 +86,7 @@ impl Stream {
         comparison.field("server_name", server_name, connection.text("/tls/server_name"));
         let chains = [("server", &self.server_certificates), ("client", &self.client_certificates)];
         for ((side, theirs), field) in chains.into_iter().zip(["server_chain", "client_chain"]) {
-            comparison.field(field, chain_in_short(theirs), chain_in_short(&connection.chain(side)));
+            comparison.field(field, chain_in_short(theirs), chain_in_short(&connection.shown_chain(side)));
         }
         self.compare_request(connection, &mut comparison);
         comparison
@@ -113,21 +110,21 @@ impl Stream {
         comparison.field("certificate_request", self.certificate_request.to_string(), requested);
         comparison.field("client_certificate_empty", self.client_certificate_empty.to_string(), empty);
     }
-
-    fn missing(&self, ours: &[Connection<'_>]) -> Comparison {
-        let same_ends = ours.iter().find(|ours| ours.ends() == Some(ends(self.client, self.server)));
-        let instead = same_ends.map_or_else(|| "absent".to_owned(), |connection| connection.in_short());
-        let mut comparison = Comparison::default();
-        comparison.field("stream", "present", instead);
-        comparison
-    }
 }
 
-/// As the record names it: drafts of TLS 1.3 by their number (0x7f00 and the draft; Facebook's 0xfb00).
-fn version_name(theirs: &str) -> String {
+fn presence(theirs: &str, ours: &str) -> Comparison {
+    let mut comparison = Comparison::default();
+    comparison.field("stream", theirs, ours);
+    comparison
+}
+
+/// As the record names it: what was before TLS 1.3 by its number (0x7f00 and the draft; Google's 0x7e00;
+/// Facebook's 0xfb00).
+pub fn version_name(theirs: &str) -> String {
     let number = theirs.strip_prefix("0x").and_then(|digits| u16::from_str_radix(digits, 16).ok());
     match number.map(u16::to_be_bytes) {
         Some([0x7f, draft]) => format!("1.3-draft-{draft}"),
+        Some([0x7e, number]) => format!("1.3-experiment-{number}"),
         Some([0xfb, draft]) => format!("1.3-fb-{draft}"),
         _ => theirs.to_owned(),
     }

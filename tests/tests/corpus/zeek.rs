@@ -17,6 +17,7 @@ use crate::connection::{Connection, Ends, chain_in_short, ends};
 use crate::folder::Folder;
 use crate::ledger::{Comparison, Ledger};
 use crate::replay::Replays;
+use crate::tshark;
 
 /// Its name in the table of decided differences.
 pub const WITNESS: &str = "zeek";
@@ -150,15 +151,18 @@ fn session(row: &Row, connection: Connection<'_>) -> Comparison {
     comparison.field("server_name", column(row, "server_name"), connection.text("/tls/server_name"));
     let resumed = match connection.text("/tls/resumed") {
         "no" => "F",
-        "unknown" => "unknown",
-        _ => "T",
+        "session_id" | "ticket" | "psk" => "T",
+        other => other,
     };
-    comparison.field("resumed", column(row, "resumed"), resumed);
+    // Without a ServerHello Zeek prints what it begins with.
+    if !column(row, "version").is_empty() {
+        comparison.field("resumed", column(row, "resumed"), resumed);
+    }
     comparison.field("alpn", column(row, "next_protocol"), connection.text("/tls/alpn"));
     for (name, side) in [("cert_chain_fps", "server"), ("client_cert_chain_fps", "client")] {
         if row.contains_key(name) {
             let theirs: Vec<&str> = column(row, name).split(',').filter(|text| !text.is_empty()).collect();
-            comparison.field(name, chain_in_short(&theirs), chain_in_short(&connection.chain(side)));
+            comparison.field(name, chain_in_short(&theirs), chain_in_short(&connection.shown_chain(side)));
         }
     }
     comparison
@@ -167,7 +171,7 @@ fn session(row: &Row, connection: Connection<'_>) -> Comparison {
 /// As the record names it: `TLSv12` is `1.2`, `TLSv13-draft23` is `1.3-draft-23`, a number stays one.
 fn version_name(theirs: &str) -> String {
     if let Some(number) = theirs.strip_prefix("unknown-").and_then(|number| number.parse::<u16>().ok()) {
-        return format!("0x{number:04x}");
+        return tshark::version_name(&format!("0x{number:04x}"));
     }
     let Some(version) = theirs.strip_prefix("TLSv") else { return theirs.to_owned() };
     let (digits, variant) = version.split_once('-').unwrap_or((version, ""));
@@ -254,7 +258,7 @@ fn seconds(time: &str) -> Option<i64> {
 fn versions_and_times_are_read_as_zeek_means_them() {
     assert_eq!(version_name("TLSv12"), "1.2");
     assert_eq!(version_name("TLSv13-draft23"), "1.3-draft-23");
-    assert_eq!(version_name("unknown-32257"), "0x7e01");
+    assert_eq!(version_name("unknown-32257"), "1.3-experiment-1");
     assert_eq!(version_name("SSLv3"), "SSLv3");
     assert_eq!(seconds("2013-10-17T20:10:19.000000000Z"), Some(1_382_040_619));
     assert_eq!(seconds("1970-01-01T00:00:00Z"), Some(0));
