@@ -321,6 +321,9 @@ impl Connections {
 
     /// Nobody else will join this connection by its numbers or addresses.
     pub(super) fn forget_meeting(&mut self, key: ConnectionKey) {
+        if self.of_capture {
+            return;
+        }
         let Some(connection) = self.connections.get(&key) else { return };
         if let Some(sequences) = connection.sequences
             && self.unmet.get(&sequences) == Some(&key)
