@@ -3,30 +3,31 @@
 use super::text::{Line, Lines, MAX_COMMANDS, is_one_of, word};
 use super::{Credential, Dialogue};
 
-/// Fields whose value is a key or token by itself, as APIs and infrastructure commonly name them.
-const KEY_FIELDS: &[&[u8]] = &[
-    b"X-API-Key",
-    b"X-ApiKey",
-    b"Api-Key",
-    b"ApiKey",
-    b"X-API-Token",
-    b"X-Auth-Token",
-    b"X-Auth-Key",
-    b"X-Access-Token",
-    b"X-Subject-Token",
-    b"X-Storage-Token",
-    b"PRIVATE-TOKEN",
-    b"JOB-TOKEN",
-    b"DEPLOY-TOKEN",
-    b"X-Vault-Token",
-    b"X-Consul-Token",
-    b"X-Nomad-Token",
-    b"X-Goog-Api-Key",
-    b"X-Functions-Key",
-    b"X-RapidAPI-Key",
-    b"X-Gitlab-Token",
-    b"Ocp-Apim-Subscription-Key",
-    b"DD-API-KEY",
+/// Fields whose value is a key or token by itself, as APIs and infrastructure commonly name them; in lower case, as
+/// HTTP/2 sends them.
+pub(super) const KEY_FIELDS: &[&[u8]] = &[
+    b"x-api-key",
+    b"x-apikey",
+    b"api-key",
+    b"apikey",
+    b"x-api-token",
+    b"x-auth-token",
+    b"x-auth-key",
+    b"x-access-token",
+    b"x-subject-token",
+    b"x-storage-token",
+    b"private-token",
+    b"job-token",
+    b"deploy-token",
+    b"x-vault-token",
+    b"x-consul-token",
+    b"x-nomad-token",
+    b"x-goog-api-key",
+    b"x-functions-key",
+    b"x-rapidapi-key",
+    b"x-gitlab-token",
+    b"ocp-apim-subscription-key",
+    b"dd-api-key",
 ];
 /// Schemes of Authorization that are no registered ones and carry a key as it is.
 const KEY_SCHEMES: &[&[u8]] = &[b"Token", b"ApiKey", b"Api-Key", b"GenieKey"];

@@ -1,6 +1,7 @@
 //! HTTP/2 with prior knowledge by its connection preface (RFC 9113 section 3.4), gRPC by its first request's content type.
 
 use super::cursor::{Cursor, Seen, crossed, heard};
+use super::head::KEY_FIELDS;
 use super::hpack::{Field, next_field};
 use super::{Credential, Dialogue, Match, begins};
 use crate::tls::PEEK;
@@ -10,16 +11,6 @@ const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const PADDED: u8 = 0x08;
 const PRIORITY: u8 = 0x20;
-/// Header fields in which keys of programming interfaces commonly travel.
-const API_KEYS: [&[u8]; 7] = [
-    b"x-api-key",
-    b"api-key",
-    b"apikey",
-    b"x-apikey",
-    b"x-auth-token",
-    b"x-goog-api-key",
-    b"ocp-apim-subscription-key",
-];
 
 /// What is not gRPC.
 pub(super) fn http2(client: &[u8], _server: &[u8]) -> Match {
@@ -124,7 +115,7 @@ fn credential(field: &Field) -> Option<Credential> {
         }
         return has(b"bearer ").then_some(Credential::HttpBearer);
     }
-    (API_KEYS.iter().any(|name| field.is_named(name)) && has(b"")).then_some(Credential::HttpApiKey)
+    (KEY_FIELDS.iter().any(|name| field.is_named(name)) && has(b"")).then_some(Credential::HttpApiKey)
 }
 
 #[cfg(test)]
