@@ -36,7 +36,8 @@ pub fn json_safe(line: &str) -> Cow<'_, str> {
 }
 
 fn escape(text: &str, replace: impl Fn(char, &mut String)) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+    // Almost all characters are printable ASCII.
+    if !text.chars().any(|character| !matches!(character, ' '..='~') && is_unsafe(character)) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);

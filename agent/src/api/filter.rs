@@ -85,7 +85,7 @@ impl WatchFilter {
         let server = &connection.server;
         wants(&self.authentication, |wanted| *wanted == connection.authentication)
             && wants(&self.scope, |wanted| *wanted == connection.scope)
-            && wants(&self.finding, |code| connection.findings.contains(code))
+            && wants(&self.finding, |code| connection.findings.iter().any(|found| found == code))
             && wants(&self.pid, |pid| ends.iter().any(|end| held_by(end, *pid)))
             && wants(&self.unit, |unit| ends.iter().any(|end| is_of_unit(end, unit)))
             && wants(&self.port, |port| server.port == *port || server.dialled_port == Some(*port))

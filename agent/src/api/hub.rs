@@ -140,7 +140,7 @@ impl Watcher {
                 Err(RecvError::Lagged(lost)) => {
                     self.lost.fetch_add(lost, Ordering::Relaxed);
                     return Some(line(&Record::Gap(Arc::new(GapRecord {
-                        schema: GAP_SCHEMA.to_owned(),
+                        schema: GAP_SCHEMA.into(),
                         from: Some(since),
                         to: self.last,
                         cause: "slow_reader".to_owned(),

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use super::flow::{Flow, Half};
-use super::packet::TcpPacket;
 use crate::event::{Event, Segment, SegmentOwner, SocketCookie, Timestamp, Travel};
 
 /// Where events go.
@@ -47,14 +46,4 @@ pub fn deliver(flow: &mut Flow, place: Place, payload: &[u8], missing: u32, each
         interface: 0,
         bytes: Bytes::copy_from_slice(payload.get(..length).unwrap_or_default()),
     }));
-}
-
-/// Whether a packet of a reported flow lies behind what may be handed out, but the budget could still be raised.
-pub fn exceeds_budget(flow: &Flow, packet: &TcpPacket<'_>, sender: Half) -> bool {
-    let sent = flow.sent(sender);
-    let wanted = !flow.stopped && !sent.told && !packet.payload.is_empty();
-    wanted
-        && sent.offset(packet.sequence).is_some_and(|offset| {
-            offset + packet.payload.len() as i64 > i64::from(sent.budget) && sent.is_plausible(offset)
-        })
 }

@@ -2,7 +2,7 @@
 //!
 //! There is one observer, and it takes the client's part: `Sent` is from client to server.
 
-use super::delivery::{Each, Place, deliver, exceeds_budget};
+use super::delivery::{Each, Place, deliver};
 use super::flow::{EARLY_DATA_MAX, EarlyData, Flow, Half, Key};
 use super::packet::TcpPacket;
 use super::succession::{OPENING_AGE, is_superseded};
@@ -16,15 +16,6 @@ use crate::event::{
 /// After both FINs so much silence means that the last acknowledgement is not in the capture (nanoseconds).
 const FINISHING_AGE: u64 = 5_000_000_000;
 
-/// What became of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// It was taken.
-    Done,
-    /// Its flow's budget is spent and nobody had a chance to raise it: it is to be offered again.
-    Held,
-}
-
 /// All TCP connections.
 #[derive(Default)]
 pub struct Flows {
@@ -32,18 +23,17 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Takes a packet. `may_hold`: someone may want to raise a budget before.
+    /// Takes a packet.
     pub fn take(
         &mut self,
         packet: &TcpPacket<'_>,
         (at, input): (Timestamp, usize),
-        may_hold: bool,
         summary: &mut Summary,
         each: Each<'_>,
-    ) -> Taken {
+    ) {
         let Some((key, sender)) = Key::of(packet) else {
             summary.stray_packets += 1;
-            return Taken::Done;
+            return;
         };
         let slot = match self.table.find(&key) {
             Some(slot)
@@ -56,19 +46,13 @@ impl Flows {
             Some(slot) => Some(slot),
             None => self.begin(key, packet, (at, input), summary, each),
         };
-        let Some(slot) = slot else { return Taken::Done };
-        let reported = matches!(self.table.stage(slot), Stage::Open | Stage::Finishing);
-        if may_hold && packet.repeatable && reported && exceeds_budget(self.table.flow(slot), packet, sender)
-        {
-            return Taken::Held;
-        }
+        let Some(slot) = slot else { return };
         self.table.heard(slot, at);
         match self.table.stage(slot) {
             Stage::Opening => self.open(slot, packet, sender, at, summary, each),
             Stage::Open | Stage::Finishing => self.follow(slot, packet, sender, at, summary, each),
             Stage::Closed => summary.late_packets += 1,
         }
-        Taken::Done
     }
 
     /// Ends what silence ends. To be called with every packet, whatever it is.

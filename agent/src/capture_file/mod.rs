@@ -39,13 +39,15 @@ pub use summary::Summary;
 
 use crate::event::{Decision, Event, SocketCookie, Timestamp};
 use datagram::Datagrams;
-use flows::{Flows, Taken};
+use flows::Flows;
 use network::{Context, Network};
 use packet::Transport;
 use timeline::Timeline;
 
-/// Packets read in one go: bounds the time between two looks at decisions.
+/// Packets read in one go if none of them gives an event: bounds the time between two looks at the progress.
 const BATCH: usize = 1000;
+/// Time (nanoseconds) that passes in one go if no packet gives an event: bounds how late it is noticed that it has.
+const STEP: u64 = 1_000_000_000;
 /// A step back in time up to this (nanoseconds) is disorder within a capture, and the packet counts as simultaneous with the
 /// one before. A greater one begins another capture in the same file: its own time counts.
 const DISORDER_MAX: u64 = 60_000_000_000;
@@ -72,8 +74,6 @@ pub struct CaptureSource {
     datagrams: Datagrams,
     summary: Summary,
     now: Timestamp,
-    /// The input of the packet that is to be offered again.
-    held: Option<usize>,
     ended: bool,
 }
 
@@ -101,7 +101,6 @@ impl CaptureSource {
             datagrams: Datagrams::default(),
             summary,
             now: Timestamp::default(),
-            held: None,
             ended: false,
         })
     }
@@ -109,33 +108,30 @@ impl CaptureSource {
     /// Reads on and hands events in order of time to `each`; `false` at the end of all inputs. Flows that are open then get no
     /// [`Event::Closed`].
     ///
-    /// Reads about a thousand packets; fewer when a budget is spent, so that it can be raised before the next call, and when
-    /// standard input would have to be waited for.
+    /// Returns behind the first packet that gives events, so that what is decided on them holds for the next packet; where none
+    /// does, after a thousand of them or when a second has passed.
     pub fn drain(&mut self, each: &mut dyn FnMut(Event)) -> bool {
         let mut handed = false;
+        let began = self.now;
         for _ in 0..BATCH {
             if self.ended {
                 return false;
             }
-            let offered_again = self.held.is_some();
-            let input = match self.held.take() {
-                Some(input) => input,
-                None if handed && self.timeline.would_wait() => return true,
-                None => match self.timeline.advance(&mut self.summary) {
-                    Some(input) => input,
-                    None => return self.finish(each),
-                },
-            };
-            let taken = self.take(input, offered_again, handed, &mut |event| {
+            let Some(input) = self.timeline.advance(&mut self.summary) else { return self.finish(each) };
+            self.take(input, &mut |event| {
                 handed = true;
                 each(event);
             });
-            if taken == Taken::Held {
-                self.held = Some(input);
-                return true;
+            if handed || self.now.0.abs_diff(began.0) >= STEP {
+                break;
             }
         }
         true
+    }
+
+    /// Going on would wait for a pipe: whatever is known should be shown before.
+    pub fn would_wait(&self) -> bool {
+        self.timeline.would_wait()
     }
 
     /// Takes what is wanted of a flow: its next packet follows it. A flow that is stopped costs a table look-up per packet.
@@ -171,24 +167,15 @@ impl CaptureSource {
         self.flows.input_of(socket)
     }
 
-    fn take(
-        &mut self,
-        input: usize,
-        offered_again: bool,
-        may_hold: bool,
-        each: &mut dyn FnMut(Event),
-    ) -> Taken {
-        let Some((head, bytes)) = self.timeline.packet(input) else { return Taken::Done };
-        if !offered_again {
-            self.now = on_the_clock(self.now, head.at, &mut self.summary);
-            self.summary.packets += 1;
-            self.summary.bytes += bytes.len() as u64;
-            self.flows.sweep(self.now, &mut self.summary, each);
-        }
+    fn take(&mut self, input: usize, each: &mut dyn FnMut(Event)) {
+        let Some((head, bytes)) = self.timeline.packet(input) else { return };
+        self.now = on_the_clock(self.now, head.at, &mut self.summary);
+        self.summary.packets += 1;
+        self.summary.bytes += bytes.len() as u64;
+        self.flows.sweep(self.now, &mut self.summary, each);
         let (now, flows, datagrams) = (self.now, &mut self.flows, &mut self.datagrams);
-        let mut taken = Taken::Done;
         let cut = head.original.saturating_sub(head.captured);
-        let context = Context { at: now.0, cut, again: offered_again };
+        let context = Context { at: now.0, cut };
         self.network.frame(
             head.link,
             bytes,
@@ -196,14 +183,13 @@ impl CaptureSource {
             &mut self.summary,
             &mut |packet, summary| match packet {
                 Transport::Tcp(packet) => {
-                    taken = flows.take(&packet, (now, input), may_hold, summary, each);
-                    summary.tcp_packets += u64::from(taken == Taken::Done);
+                    flows.take(&packet, (now, input), summary, each);
+                    summary.tcp_packets += 1;
                 }
                 Transport::Udp(packet) => datagrams.take(&packet, summary),
             },
         );
         self.summary.fragments_dropped = self.network.fragments_dropped();
-        taken
     }
 
     fn finish(&mut self, each: &mut dyn FnMut(Event)) -> bool {

@@ -18,8 +18,6 @@ pub struct Context {
     pub at: u64,
     /// Bytes at the end of the packet that the capture does not hold.
     pub cut: usize,
-    /// It is offered for the second time: it was counted the first time.
-    pub again: bool,
 }
 
 /// The same, and how it came to light.
@@ -27,11 +25,8 @@ pub struct Context {
 struct Inner {
     at: u64,
     cut: usize,
-    again: bool,
     /// How many tunnels it was taken out of.
     depth: u8,
-    /// It was put together from fragments.
-    whole: bool,
 }
 
 /// Takes packets apart.
@@ -50,8 +45,8 @@ impl Network {
         summary: &mut Summary,
         each: &mut dyn FnMut(Transport<'_>, &mut Summary),
     ) {
-        let Context { at, cut, again } = context;
-        let context = Inner { at, cut, again, depth: 0, whole: false };
+        let Context { at, cut } = context;
+        let context = Inner { at, cut, depth: 0 };
         match link::carried(link, frame) {
             Carried::Unsupported => summary.unsupported_link(link),
             carried => self.carried(carried, context, summary, each),
@@ -122,7 +117,7 @@ impl Network {
             return unreadable(context, summary);
         };
         if let Some(Whole { protocol, bytes }) = self.fragments.take(fragment, cut > 0, context.at) {
-            let context = Inner { cut: 0, whole: true, ..context };
+            let context = Inner { cut: 0, ..context };
             self.transport((source, destination), protocol, &bytes, context, summary, each);
             self.fragments.give_back(bytes);
         }
@@ -141,7 +136,7 @@ impl Network {
             ip_number::TCP => match TcpHeaderSlice::from_slice(payload) {
                 Ok(header) => {
                     let bytes = payload.get(header.slice().len()..).unwrap_or_default();
-                    summary.cut_by_snap_length += u64::from(context.cut > 0 && !context.again);
+                    summary.cut_by_snap_length += u64::from(context.cut > 0);
                     each(
                         Transport::Tcp(TcpPacket {
                             source: Endpoint { address: source, port: header.source_port() },
@@ -156,7 +151,6 @@ impl Network {
                             },
                             payload: bytes,
                             missing: u32::try_from(context.cut).unwrap_or(u32::MAX),
-                            repeatable: !context.whole,
                         }),
                         summary,
                     );
@@ -203,7 +197,7 @@ impl Network {
             summary.tunnelled_deeper += 1;
             return;
         }
-        summary.tunnelled += u64::from(!context.again);
+        summary.tunnelled += 1;
         self.carried(carried, Inner { depth: context.depth + 1, ..context }, summary, each);
     }
 }

@@ -44,8 +44,6 @@ pub struct TcpPacket<'a> {
     pub payload: &'a [u8],
     /// Payload bytes behind `payload` that the capture does not hold.
     pub missing: u32,
-    /// The same frame would give the same packet again: it is not made of fragments.
-    pub repeatable: bool,
 }
 
 /// A UDP packet.

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::flow::{Flow, Key};
 use crate::event::{SocketCookie, Timestamp};
 
@@ -46,8 +48,8 @@ struct List {
 
 /// The table.
 pub struct Table {
-    /// Keyed with a random hash: the addresses of a capture are an adversary's to choose.
-    index: HashMap<Key, u32>,
+    /// Keyed with a random hash: the addresses of a capture are an adversary's to choose, who cannot watch this run.
+    index: HashMap<Key, u32, RandomState>,
     entries: Vec<Entry>,
     free: Vec<u32>,
     lists: [List; 4],
@@ -57,7 +59,7 @@ pub struct Table {
 impl Default for Table {
     fn default() -> Self {
         Table {
-            index: HashMap::new(),
+            index: HashMap::default(),
             entries: Vec::new(),
             free: Vec::new(),
             lists: [List { oldest: NOBODY, newest: NOBODY }; 4],

@@ -67,8 +67,8 @@ impl<W: Write> Printer<W> {
     fn json(&mut self, record: &impl Serialize) -> io::Result<()> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, record)?;
-        // Most lines are plain ASCII, which needs no look at each character.
-        if !self.line.iter().all(|byte| matches!(byte, 0x20..=0x7e)) {
+        // Most lines are plain ASCII, which needs no look at each character. Without an early end it is done in wide registers.
+        if !self.line.iter().fold(true, |plain, byte| plain & matches!(byte, 0x20..=0x7e)) {
             let text = String::from_utf8_lossy(&self.line);
             let safe = json_safe(&text).into_owned();
             self.line = safe.into_bytes();

@@ -33,7 +33,7 @@ impl Row {
         let version = record.tls.as_ref().and_then(|tls| tls.version.as_deref());
         let protocol = match version {
             Some(version) => Cow::Owned(format!("{} {version}", record.protocol)),
-            None => Cow::Borrowed(record.protocol.as_str()),
+            None => Cow::Borrowed(record.protocol.as_ref()),
         };
         let port = record.server.port;
         let server = match name(&record.server) {
@@ -131,11 +131,11 @@ fn evidence(record: &ConnectionRecord) -> String {
     let evidence = record.evidence.client;
     let text = match (evidence, &record.evidence.reason, record.confidence.client) {
         _ if record.authentication == Authentication::Unknown => {
-            record.evidence.reason.clone().unwrap_or_else(|| evidence.to_string())
+            record.evidence.reason.clone().unwrap_or_else(|| evidence.as_str().into())
         }
         (EvidenceName::Unknown, Some(reason), _) => reason.clone(),
-        (_, _, Some(confidence)) => format!("{evidence}/{confidence}"),
-        _ => evidence.to_string(),
+        (_, _, Some(confidence)) => format!("{evidence}/{confidence}").into(),
+        _ => evidence.as_str().into(),
     };
     display_safe(&text).into_owned()
 }
@@ -145,7 +145,7 @@ fn notes(record: &ConnectionRecord) -> String {
     let mut notes = record.findings.clone();
     let (client, server) = (record.client.identity.as_deref(), record.server.identity.as_deref());
     if client.is_some() || server.is_some() {
-        notes.push(format!("({} → {})", client.unwrap_or("?"), server.unwrap_or("?")));
+        notes.push(format!("({} → {})", client.unwrap_or("?"), server.unwrap_or("?")).into());
     }
     display_safe(&notes.join(" ")).into_owned()
 }

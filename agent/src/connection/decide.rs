@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::fingerprints::Fingerprints;
 use super::reading::Reading;
 use super::sessions::{Origin, Sessions};
 use super::settled::{Settled, Shared};
 use super::{Conclusion, Connection, ConnectionKey, Connections, Fingerprint, Protocol, Sink, Stage};
-use crate::certificate;
 use crate::cleartext::{LOOK, Name};
 use crate::event::{CloseReason, Decision, Role, Timestamp, Travel};
 use crate::record::Authentication;
@@ -50,7 +50,7 @@ impl Connections {
     pub(super) fn settle(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let Some(reading) = connection.reading.take() else { return };
-        conclude(connection, *reading, &mut self.sessions, &mut self.shared, sink);
+        conclude(connection, *reading, (&mut self.sessions, &mut self.shared, &mut self.fingerprints), sink);
         connection.decided.get_or_insert(now);
         for side in connection.client.iter().chain(&connection.server) {
             if side.closed.is_none() {
@@ -71,7 +71,12 @@ impl Connections {
             if !conclude_plain(connection, &reading)
                 && let tls::Reading::Tls(facts) = reading.conversation.reading()
             {
-                conclude_tls(connection, facts.clone(), &mut self.sessions, &mut self.shared, sink);
+                conclude_tls(
+                    connection,
+                    facts.clone(),
+                    (&mut self.sessions, &mut self.shared, &mut self.fingerprints),
+                    sink,
+                );
             }
             connection.reading = Some(reading);
         }
@@ -110,7 +115,12 @@ impl Connections {
             if self.lost_since(connection.key.opened) {
                 reading.give_up_holes(tls::IncompleteReason::Lost);
             }
-            conclude(&mut connection, *reading, &mut self.sessions, &mut self.shared, sink);
+            conclude(
+                &mut connection,
+                *reading,
+                (&mut self.sessions, &mut self.shared, &mut self.fingerprints),
+                sink,
+            );
         }
         if connection.conclusion.protocol == Protocol::Silent {
             connection.conclusion = Conclusion::silent();
@@ -148,18 +158,20 @@ fn further_budget(reading: &Reading, max_budget: u32) -> Option<u32> {
     (wanted > reading.granted && granted > reading.granted).then_some(granted)
 }
 
+/// What is remembered of other connections.
+type Memory<'a> = (&'a mut Sessions, &'a mut Shared, &'a mut Fingerprints);
+
 /// The last conclusion of a connection's bytes.
 pub(super) fn conclude(
     connection: &mut Connection,
     reading: Reading,
-    sessions: &mut Sessions,
-    shared: &mut Shared,
+    memory: Memory<'_>,
     sink: &mut dyn Sink,
 ) {
     if !conclude_plain(connection, &reading)
         && let Some(facts) = reading.conversation.into_facts()
     {
-        conclude_tls(connection, facts, sessions, shared, sink);
+        conclude_tls(connection, facts, memory, sink);
     }
 }
 
@@ -233,13 +245,8 @@ fn begins_with_client_hello(reading: &Reading) -> bool {
     matches!(reading.conversation.reading(), tls::Reading::Tls(facts) if facts.history.starts_with('C'))
 }
 
-fn conclude_tls(
-    connection: &mut Connection,
-    facts: TlsFacts,
-    sessions: &mut Sessions,
-    shared: &mut Shared,
-    sink: &mut dyn Sink,
-) {
+fn conclude_tls(connection: &mut Connection, facts: TlsFacts, memory: Memory<'_>, sink: &mut dyn Sink) {
+    let (sessions, shared, fingerprints) = memory;
     let server = connection.server_address();
     let origin = origin(&facts, server, sessions).cloned();
     connection.conclusion = Conclusion::of_tls(&facts, origin.as_ref());
@@ -252,7 +259,10 @@ fn conclude_tls(
     connection.inherited_from = origin.as_ref().map(|origin| origin.connection);
     let (client_chain, server_chain) = match &origin {
         Some(origin) => (origin.client_chain.clone(), origin.server_chain.clone()),
-        None => (met(&facts.client_chain, Role::Client, sink), met(&facts.server_chain, Role::Server, sink)),
+        None => (
+            met(&facts.client_chain, Role::Client, fingerprints, sink),
+            met(&facts.server_chain, Role::Server, fingerprints, sink),
+        ),
     };
     let lasting = !matches!(
         connection.conclusion.authentication,
@@ -288,14 +298,18 @@ fn is_same_server(one: SocketAddr, other: SocketAddr) -> bool {
     one == other || (one.port() == other.port() && everywhere(one) && everywhere(other))
 }
 
-fn met(chain: &[bytes::Bytes], role: Role, sink: &mut dyn Sink) -> Vec<Fingerprint> {
-    let mut fingerprints = Vec::with_capacity(chain.len());
-    for der in chain {
-        let fingerprint = Fingerprint(certificate::fingerprint(der));
+fn met(
+    chain: &[bytes::Bytes],
+    role: Role,
+    fingerprints: &mut Fingerprints,
+    sink: &mut dyn Sink,
+) -> Vec<Fingerprint> {
+    let meet = |der| {
+        let fingerprint = fingerprints.of(der);
         sink.certificate(der, fingerprint, role);
-        fingerprints.push(fingerprint);
-    }
-    fingerprints
+        fingerprint
+    };
+    chain.iter().map(meet).collect()
 }
 
 /// Payload bytes of client and server, from whichever socket counted more: one may have been closed before it had read all.

@@ -39,7 +39,10 @@ impl Connections {
                     sink.decide(event.socket, Decision::Stop);
                     return;
                 };
-                self.unmet.insert(sequences, key);
+                // A capture shows both ends at one place, which counts as the client's.
+                if !self.of_capture {
+                    self.unmet.insert(sequences, key);
+                }
                 self.young.push_back((event.at, key));
                 key
             }

@@ -16,6 +16,7 @@ mod conclusion;
 mod decide;
 mod early;
 mod ends;
+mod fingerprints;
 mod owners;
 mod reading;
 mod remaining;

@@ -28,7 +28,12 @@ impl Connections {
         self.forget_sockets(&connection, sink);
         if let Some(mut reading) = connection.reading.take() {
             reading.give_up_holes(IncompleteReason::Truncated);
-            conclude(&mut connection, *reading, &mut self.sessions, &mut self.shared, sink);
+            conclude(
+                &mut connection,
+                *reading,
+                (&mut self.sessions, &mut self.shared, &mut self.fingerprints),
+                sink,
+            );
         }
         if connection.conclusion == Conclusion::silent() {
             connection.conclusion = Conclusion::unknown(Protocol::Silent, UnknownReason::Incomplete);

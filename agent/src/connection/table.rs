@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use rustc_hash::FxHashMap;
 
 use super::early::Early;
+use super::fingerprints::Fingerprints;
 use super::reading::Reading;
 use super::remaining::serial;
 use super::sessions::Sessions;
@@ -79,6 +80,7 @@ pub struct Connections {
     pub(super) listeners: FxHashMap<(NetworkNamespace, SocketAddr), Task>,
     pub(super) sessions: Sessions,
     pub(super) shared: Shared,
+    pub(super) fingerprints: Fingerprints,
     pub(super) early: Early,
     /// When to look again at young connections, oldest first.
     pub(super) young: VecDeque<(Timestamp, ConnectionKey)>,
@@ -105,6 +107,7 @@ impl Connections {
             listeners: FxHashMap::default(),
             sessions: Sessions::new(limits.sessions),
             shared: Shared::default(),
+            fingerprints: Fingerprints::default(),
             early: Early::default(),
             young: VecDeque::new(),
             lingering: VecDeque::new(),
@@ -318,6 +321,9 @@ impl Connections {
 
     /// Nobody else will join this connection by its numbers or addresses.
     pub(super) fn forget_meeting(&mut self, key: ConnectionKey) {
+        if self.of_capture {
+            return;
+        }
         let Some(connection) = self.connections.get(&key) else { return };
         if let Some(sequences) = connection.sequences
             && self.unmet.get(&sequences) == Some(&key)

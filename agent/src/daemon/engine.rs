@@ -290,7 +290,7 @@ impl Engine {
             self.connections.handle(&event, &mut self.publisher);
             let to = self.wall();
             self.publisher.gap(GapRecord {
-                schema: GAP_SCHEMA.to_owned(),
+                schema: GAP_SCHEMA.into(),
                 from: Some(WallTime(to.0 - TICK.as_nanos() as i64)),
                 to,
                 cause: cause.as_str().to_owned(),

@@ -35,7 +35,7 @@ impl Heartbeat {
         let last = fs::read_to_string(&self.path).ok()?;
         let from = serde_json::from_str::<WallTime>(last.trim()).ok();
         Some(GapRecord {
-            schema: GAP_SCHEMA.to_owned(),
+            schema: GAP_SCHEMA.into(),
             from: from.filter(|from| *from <= now),
             to: now,
             cause: "agent_down".to_owned(),

@@ -164,7 +164,7 @@ impl Publisher {
         let subject =
             Subject { connection: record, client_chain: &chains.client, server_chain: &chains.server };
         let findings = verdict::judge(subject, &self.parts.policy, self.parts.clock.wall(self.now));
-        record.findings = findings.iter().map(|finding| finding.code.as_str().to_owned()).collect();
+        record.findings = findings.iter().map(|finding| finding.code.as_str().into()).collect();
         record.findings.dedup();
         record.policy_version = Some(self.parts.policy_version.clone());
         findings

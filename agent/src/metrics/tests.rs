@@ -26,25 +26,21 @@ fn connection() -> ConnectionRecord {
     ConnectionRecord {
         r#final: true,
         scope: Scope::EastWest,
-        client: EndpointRecord { process_unknown: Some("remote".to_owned()), ..EndpointRecord::default() },
+        client: EndpointRecord { process_unknown: Some("remote".into()), ..EndpointRecord::default() },
         server: EndpointRecord {
-            process_unknown: Some("never_accepted".to_owned()),
+            process_unknown: Some("never_accepted".into()),
             ..EndpointRecord::default()
         },
         observed_from: vec![SideName::Server],
-        protocol: "tls".to_owned(),
+        protocol: "tls".into(),
         authentication: Authentication::Unknown,
         evidence: EvidenceRecord {
             server: EvidenceName::Inferred,
             client: EvidenceName::Unknown,
-            reason: Some("early_data".to_owned()),
+            reason: Some("early_data".into()),
             disagreement: None,
         },
-        tls: Some(TlsRecord {
-            version: Some("1.3".to_owned()),
-            handshake: "failed".to_owned(),
-            ..sample::tls()
-        }),
+        tls: Some(TlsRecord { version: Some("1.3".into()), handshake: "failed".into(), ..sample::tls() }),
         ..sample::connection(1)
     }
 }
@@ -55,7 +51,7 @@ fn busy() -> Metrics {
     metrics.connection(&connection());
     let plain = ConnectionRecord {
         observed_from: vec![SideName::Client, SideName::Server],
-        protocol: "chosen by a hostile peer\n".to_owned(),
+        protocol: "chosen by a hostile peer\n".into(),
         authentication: Authentication::None,
         evidence: EvidenceRecord {
             server: EvidenceName::None,
@@ -63,7 +59,7 @@ fn busy() -> Metrics {
             reason: None,
             disagreement: None,
         },
-        capture_reason: Some("budget".to_owned()),
+        capture_reason: Some("budget".into()),
         tls: None,
         ..connection()
     };
@@ -90,7 +86,7 @@ fn busy() -> Metrics {
     metrics.watch_records_dropped(9);
     metrics.log_lines_suppressed(11);
     let gap = GapRecord {
-        schema: GAP_SCHEMA.to_owned(),
+        schema: GAP_SCHEMA.into(),
         from: None,
         to: WallTime(0),
         cause: "ring_full".to_owned(),
@@ -128,7 +124,7 @@ fn what_a_peer_sends_never_becomes_a_label() {
     let metrics = busy();
     for number in 0..1000 {
         let protocol = format!("protocol {number}");
-        metrics.connection(&ConnectionRecord { protocol, ..connection() });
+        metrics.connection(&ConnectionRecord { protocol: protocol.into(), ..connection() });
         metrics.finding(&format!("code {number}"), Severity::High, false);
         metrics.unknown("process", &format!("reason {number}"));
         metrics.table(&format!("table {number}"), 1, 1);

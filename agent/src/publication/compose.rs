@@ -133,7 +133,7 @@ pub fn compose(
     let wall = |at| around.clock.wall(at);
     let host = around.source.host();
     ConnectionRecord {
-        schema: CONNECTION_SCHEMA.to_owned(),
+        schema: CONNECTION_SCHEMA.into(),
         id: id(connection.key, around),
         revision: 0,
         r#final: false,
@@ -141,8 +141,8 @@ pub fn compose(
         host: host.and_then(|host| host.name.clone()),
         host_id: host.and_then(|host| host.id.clone()),
         boot_id: host.and_then(|host| host.boot_id.clone()),
-        agent_version: host.map(|_| env!("CARGO_PKG_VERSION").to_owned()),
-        source: if host.is_some() { "live" } else { "replay" }.to_owned(),
+        agent_version: host.map(|_| env!("CARGO_PKG_VERSION").into()),
+        source: if host.is_some() { "live" } else { "replay" }.into(),
         file: match around.source {
             Source::Replay { file } => file.map(str::to_owned),
             Source::Live { .. } => None,
@@ -162,24 +162,24 @@ pub fn compose(
             .into_iter()
             .filter_map(|(here, side)| here.then_some(side))
             .collect(),
-        protocol: conclusion.protocol.as_str().to_owned(),
-        upgraded_from: connection.upgraded_from.map(|from| from.as_str().to_owned()),
+        protocol: conclusion.protocol.as_str().into(),
+        upgraded_from: connection.upgraded_from.map(|from| from.as_str().into()),
         encryption: conclusion.encryption,
         authentication: conclusion.authentication,
         evidence: EvidenceRecord {
             server: conclusion.server.kind,
             client: conclusion.client.kind,
-            reason: conclusion.reason.map(|reason| reason.as_str().to_owned()),
+            reason: conclusion.reason.map(|reason| reason.as_str().into()),
             disagreement: None,
         },
         confidence: ConfidenceRecord {
             server: conclusion.server.confidence,
             client: conclusion.client.confidence,
         },
-        credential_in_clear: connection.credential.map(|kind| kind.as_str().to_owned()),
+        credential_in_clear: connection.credential.map(|kind| kind.as_str().into()),
         cleartext_examined: DirectionBytes { client: connection.examined.0, server: connection.examined.1 },
         capture_complete: connection.incomplete.is_none(),
-        capture_reason: connection.incomplete.map(|reason| incomplete(reason).to_owned()),
+        capture_reason: connection.incomplete.map(|reason| incomplete(reason).into()),
         tls: connection.tls().map(tls_record),
         findings: Vec::new(),
         authorization: None,
@@ -207,7 +207,7 @@ fn endpoint(address: SocketAddr, side: Option<&Side>, holders: &[Arc<KnownProces
         ..EndpointRecord::default()
     };
     let Some(side) = side else {
-        record.process_unknown = Some("remote".to_owned());
+        record.process_unknown = Some("remote".into());
         return record;
     };
     record.netns = (side.netns.0 != 0).then_some(side.netns.0);
@@ -217,8 +217,8 @@ fn endpoint(address: SocketAddr, side: Option<&Side>, holders: &[Arc<KnownProces
         .zip(holders)
         .map(|(holder, known)| HolderRecord {
             process: known.record.clone(),
-            role: holder.role.as_str().to_owned(),
-            source: holder.source.as_str().to_owned(),
+            role: holder.role.as_str().into(),
+            source: holder.source.as_str().into(),
         })
         .collect();
     let owner = side.owner().and_then(|owner| {
@@ -228,11 +228,11 @@ fn endpoint(address: SocketAddr, side: Option<&Side>, holders: &[Arc<KnownProces
     match owner {
         Some((holder, known)) => {
             record.process = Some(known.record.clone());
-            record.owner_source = Some(holder.source.as_str().to_owned());
+            record.owner_source = Some(holder.source.as_str().into());
             record.workload.clone_from(&known.workload);
-            record.process_unknown = known.executable_unknown.map(|reason| reason.as_str().to_owned());
+            record.process_unknown = known.executable_unknown.map(|reason| reason.as_str().into());
         }
-        None => record.process_unknown = Some(side.owner_unknown.as_str().to_owned()),
+        None => record.process_unknown = Some(side.owner_unknown.as_str().into()),
     }
     record
 }
@@ -242,7 +242,7 @@ fn captured(address: SocketAddr) -> EndpointRecord {
     EndpointRecord {
         address: address.ip().to_string(),
         port: address.port(),
-        process_unknown: Some("replay".to_owned()),
+        process_unknown: Some("replay".into()),
         ..EndpointRecord::default()
     }
 }
@@ -282,11 +282,13 @@ fn certify(
 fn tls_record(facts: &TlsFacts) -> TlsRecord {
     let (client_authentication, outcome) = client_authentication(facts);
     TlsRecord {
-        version_offered: facts.version_offered.map(|version| version.name().into_owned()),
-        version: facts.version.map(|version| version.name().into_owned()),
-        cipher_suite: facts.cipher_suite.and_then(tls::cipher_suite_name).map(str::to_owned),
+        version_offered: facts.version_offered.map(|version| version.name()),
+        version: facts.version.map(|version| version.name()),
+        cipher_suite: facts.cipher_suite.and_then(tls::cipher_suite_name).map(Text::from),
         cipher_suite_id: facts.cipher_suite.map(|suite| format!("{suite:#06x}")),
-        group: facts.group.map(|group| tls::group_name(group).map_or(format!("{group:#06x}"), str::to_owned)),
+        group: facts
+            .group
+            .map(|group| tls::group_name(group).map_or_else(|| format!("{group:#06x}").into(), Text::from)),
         server_name: facts.server_name.clone(),
         alpn_offered: facts.alpn_offered.clone(),
         alpn: facts.alpn.clone(),
@@ -298,27 +300,28 @@ fn tls_record(facts: &TlsFacts) -> TlsRecord {
             Resumption::Psk => "psk",
             Resumption::Unknown => "unknown",
         }
-        .to_owned(),
+        .into(),
         early_data: facts.early_data_sent,
         hello_retry_request: facts.hello_retry_request,
         encrypted_client_hello: facts.encrypted_client_hello.is_some(),
-        encrypted_client_hello_form: facts.encrypted_client_hello.map(|form| form.as_str().to_owned()),
+        encrypted_client_hello_form: facts.encrypted_client_hello.map(|form| form.as_str().into()),
         ocsp_staple: facts.ocsp_staple,
         delegated_credential_offered: facts.delegated_credential_offered,
         certificate_compression_offered: facts
             .certificate_compression_offered
             .iter()
             .map(|&algorithm| {
-                tls::compression_name(algorithm).map_or_else(|| format!("{algorithm:#06x}"), str::to_owned)
+                tls::compression_name(algorithm)
+                    .map_or_else(|| format!("{algorithm:#06x}").into(), Text::from)
             })
             .collect(),
         raw_public_key_offered: facts.raw_public_key_offered,
-        client_certificate_type: facts.client_certificate_type.map(|kind| kind.name().into_owned()),
-        server_certificate_type: facts.server_certificate_type.map(|kind| kind.name().into_owned()),
+        client_certificate_type: facts.client_certificate_type.map(|kind| kind.name()),
+        server_certificate_type: facts.server_certificate_type.map(|kind| kind.name()),
         client_public_key_sha256: facts.client_public_key.map(|key| hex(&key)),
         server_public_key_sha256: facts.server_public_key.map(|key| hex(&key)),
-        client_authentication: client_authentication.to_owned(),
-        client_authentication_outcome: outcome.map(str::to_owned),
+        client_authentication: client_authentication.into(),
+        client_authentication_outcome: outcome.map(Text::from),
         alerts: facts.alerts.iter().map(alert).collect(),
         history: facts.history.clone(),
         handshake: match facts.handshake {
@@ -327,7 +330,7 @@ fn tls_record(facts: &TlsFacts) -> TlsRecord {
             HandshakeState::Incomplete => "incomplete",
             HandshakeState::MidStream => "mid_stream",
         }
-        .to_owned(),
+        .into(),
     }
 }
 
@@ -349,11 +352,12 @@ fn alert(alert: &tls::Alert) -> AlertRecord {
     AlertRecord {
         from: if alert.from_client { SideName::Client } else { SideName::Server },
         level: match alert.level {
-            1 => "warning".to_owned(),
-            2 => "fatal".to_owned(),
-            other => other.to_string(),
+            1 => "warning".into(),
+            2 => "fatal".into(),
+            other => other.to_string().into(),
         },
-        description: tls::alert_name(alert.description).map_or(alert.description.to_string(), str::to_owned),
+        description: tls::alert_name(alert.description)
+            .map_or_else(|| alert.description.to_string().into(), Text::from),
     }
 }
 

@@ -14,7 +14,7 @@ pub const MAX_FINDINGS: usize = 16_384;
 /// Bounded memory of what was found.
 #[derive(Debug, Default)]
 pub struct FindingBook {
-    known: FxHashMap<[u8; 16], FindingRecord>,
+    known: FxHashMap<[u8; 16], Arc<FindingRecord>>,
     refused: u64,
 }
 
@@ -29,15 +29,17 @@ impl FindingBook {
         let edge = edge(connection);
         let id = subject_id(finding, &edge);
         if let Some(known) = self.known.get_mut(&id) {
+            // Whoever takes what is printed keeps it as it was then.
+            let known = Arc::make_mut(known);
             known.count += 1;
             known.first_seen = known.first_seen.min(now);
             known.last_seen = known.last_seen.max(now);
             return None;
         }
-        let record = FindingRecord {
-            schema: FINDING_SCHEMA.to_owned(),
+        let record = Arc::new(FindingRecord {
+            schema: FINDING_SCHEMA.into(),
             id: hex(&id),
-            code: finding.code.as_str().to_owned(),
+            code: finding.code.as_str().into(),
             severity: finding.severity,
             host: connection.host.clone(),
             connection: Some(connection.id.clone()),
@@ -49,21 +51,21 @@ impl FindingBook {
             resolved: None,
             count: 1,
             summary: finding.summary.clone(),
-            remedy: finding.code.remedy().to_owned(),
-            controls: finding.code.controls().iter().map(|&control| control.to_owned()).collect(),
+            remedy: finding.code.remedy().into(),
+            controls: finding.code.controls().iter().map(|&control| control.into()).collect(),
             exception: finding.exception.as_ref().map(|exception| exception.record()),
-        };
+        });
         if self.known.len() < MAX_FINDINGS {
-            self.known.insert(id, record.clone());
+            self.known.insert(id, Arc::clone(&record));
         } else {
             self.refused += 1;
         }
-        Some(Arc::new(record))
+        Some(record)
     }
 
     /// All that are remembered, with how often and when last, in the order in which they were first seen.
     pub fn all(&self) -> Vec<&FindingRecord> {
-        let mut all: Vec<&FindingRecord> = self.known.values().collect();
+        let mut all: Vec<&FindingRecord> = self.known.values().map(Arc::as_ref).collect();
         all.sort_by(|one, other| (one.first_seen, &one.id).cmp(&(other.first_seen, &other.id)));
         all
     }
@@ -110,6 +112,8 @@ fn subject_id(finding: &Finding, edge: &str) -> [u8; 16] {
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let digit = |nibble: u8| DIGITS[usize::from(nibble)];
+    let digits: Vec<u8> = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+    // Digits are ASCII.
+    String::from_utf8(digits).unwrap_or_default()
 }

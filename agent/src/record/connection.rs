@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::WallTime;
+use super::{Text, WallTime};
 
 /// Value of [`ConnectionRecord::schema`].
 pub const CONNECTION_SCHEMA: &str = "countersign.connection/1";
@@ -11,7 +11,7 @@ pub const CONNECTION_SCHEMA: &str = "countersign.connection/1";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionRecord {
     /// [`CONNECTION_SCHEMA`].
-    pub schema: String,
+    pub schema: Text,
     /// UUIDv7: unique on this host, sorts by time.
     pub id: String,
     /// Readers keep the highest.
@@ -27,9 +27,9 @@ pub struct ConnectionRecord {
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: Option<String>,
     /// Version of the agent that wrote this.
-    pub agent_version: Option<String>,
+    pub agent_version: Option<Text>,
     /// `live` or `replay`.
-    pub source: String,
+    pub source: Text,
     /// Name of the capture.
     pub file: Option<String>,
     /// First packet seen.
@@ -51,9 +51,9 @@ pub struct ConnectionRecord {
     /// `client`, `server` or both: whose socket is on this host.
     pub observed_from: Vec<SideName>,
     /// `tls`, the application protocol in clear, `unknown`, or `silent`.
-    pub protocol: String,
+    pub protocol: Text,
     /// Protocol that switched to TLS.
-    pub upgraded_from: Option<String>,
+    pub upgraded_from: Option<Text>,
     /// How the bytes were protected.
     pub encryption: Encryption,
     /// What was established.
@@ -63,17 +63,17 @@ pub struct ConnectionRecord {
     /// How surely.
     pub confidence: ConfidenceRecord,
     /// Kind of credential that crossed unencrypted.
-    pub credential_in_clear: Option<String>,
+    pub credential_in_clear: Option<Text>,
     /// How far was looked.
     pub cleartext_examined: DirectionBytes,
     /// All handshake bytes were seen.
     pub capture_complete: bool,
     /// Why not.
-    pub capture_reason: Option<String>,
+    pub capture_reason: Option<Text>,
     /// TLS facts.
     pub tls: Option<TlsRecord>,
     /// Codes.
-    pub findings: Vec<String>,
+    pub findings: Vec<Text>,
     /// Reserved.
     pub authorization: Option<serde_json::Value>,
     /// What judged it.
@@ -100,11 +100,11 @@ pub struct EndpointRecord {
     /// The owner.
     pub process: Option<ProcessRecord>,
     /// Why `process` is null.
-    pub process_unknown: Option<String>,
+    pub process_unknown: Option<Text>,
     /// All that held it.
     pub processes: Vec<HolderRecord>,
     /// How the owner is known.
-    pub owner_source: Option<String>,
+    pub owner_source: Option<Text>,
     /// What the owner belongs to.
     pub workload: Option<WorkloadRecord>,
     /// Reserved.
@@ -148,9 +148,9 @@ pub struct HolderRecord {
     /// Which.
     pub process: ProcessRecord,
     /// `connect` `accept` `use` `last_holder`.
-    pub role: String,
+    pub role: Text,
     /// `connect` `getpeername` `release` `listener` `iterator` `library`.
-    pub source: String,
+    pub source: Text,
 }
 
 /// What a process belongs to.
@@ -245,7 +245,7 @@ pub struct EvidenceRecord {
     /// For the client's.
     pub client: EvidenceName,
     /// Why unknown.
-    pub reason: Option<String>,
+    pub reason: Option<Text>,
     /// Which sources disagree.
     pub disagreement: Option<String>,
 }
@@ -281,15 +281,15 @@ pub struct ByteCounts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsRecord {
     /// Highest offered.
-    pub version_offered: Option<String>,
+    pub version_offered: Option<Text>,
     /// Chosen.
-    pub version: Option<String>,
+    pub version: Option<Text>,
     /// IANA name.
-    pub cipher_suite: Option<String>,
+    pub cipher_suite: Option<Text>,
     /// `0x1301`.
     pub cipher_suite_id: Option<String>,
     /// IANA name.
-    pub group: Option<String>,
+    pub group: Option<Text>,
     /// SNI.
     pub server_name: Option<String>,
     /// Offered by the client.
@@ -299,7 +299,7 @@ pub struct TlsRecord {
     /// Fingerprint of the client's first ClientHello (JA4, TLS client).
     pub ja4: Option<String>,
     /// `no` `session_id` `ticket` `psk` `unknown`.
-    pub resumed: String,
+    pub resumed: Text,
     /// Early data was sent.
     pub early_data: bool,
     /// The server asked for another hello.
@@ -308,7 +308,7 @@ pub struct TlsRecord {
     pub encrypted_client_hello: bool,
     /// In what form: `outer_or_grease` `inner` `server_name` (the older draft that encrypts the name alone) `unrecognised`.
     #[serde(default)]
-    pub encrypted_client_hello_form: Option<String>,
+    pub encrypted_client_hello_form: Option<Text>,
     /// A certificate status came with the server's certificate; null where it is encrypted (1.3) or the server's flight did not end.
     pub ocsp_staple: Option<bool>,
     /// The client would take a delegated credential (RFC 9345); whether it got one is encrypted.
@@ -316,16 +316,16 @@ pub struct TlsRecord {
     pub delegated_credential_offered: bool,
     /// Certificate compression that the client offered (RFC 8879): `zlib` `brotli` `zstd` or `0x0004`; whether it was used is encrypted.
     #[serde(default)]
-    pub certificate_compression_offered: Vec<String>,
+    pub certificate_compression_offered: Vec<Text>,
     /// The client offered raw public keys in place of certificates, for either side (RFC 7250).
     #[serde(default)]
     pub raw_public_key_offered: bool,
     /// What the client was to show, where the server chose it in clear (≤ 1.2): `x509` `raw_public_key` `openpgp` or a number; null means X.509 or encrypted.
     #[serde(default)]
-    pub client_certificate_type: Option<String>,
+    pub client_certificate_type: Option<Text>,
     /// The same of the server.
     #[serde(default)]
-    pub server_certificate_type: Option<String>,
+    pub server_certificate_type: Option<Text>,
     /// SHA-256 of the SubjectPublicKeyInfo that the client showed in place of a certificate; equals `spki_sha256` of a certificate with that key.
     #[serde(default)]
     pub client_public_key_sha256: Option<String>,
@@ -333,15 +333,15 @@ pub struct TlsRecord {
     #[serde(default)]
     pub server_public_key_sha256: Option<String>,
     /// `not_requested` `requested_none_sent` `presented` `unknown`.
-    pub client_authentication: String,
+    pub client_authentication: Text,
     /// `accepted` `rejected` `unknown`; null where there is nothing to accept.
-    pub client_authentication_outcome: Option<String>,
+    pub client_authentication_outcome: Option<Text>,
     /// In clear.
     pub alerts: Vec<AlertRecord>,
     /// One letter per message.
     pub history: String,
     /// `complete` `failed` `incomplete` `mid_stream`.
-    pub handshake: String,
+    pub handshake: Text,
 }
 
 /// An alert in clear.
@@ -350,7 +350,7 @@ pub struct AlertRecord {
     /// Who sent it.
     pub from: SideName,
     /// `warning`, `fatal` or the number.
-    pub level: String,
+    pub level: Text,
     /// IANA name or the number.
-    pub description: String,
+    pub description: Text,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::WallTime;
+use super::{Text, WallTime};
 
 /// Value of [`FindingRecord::schema`].
 pub const FINDING_SCHEMA: &str = "countersign.finding/1";
@@ -29,11 +29,11 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FindingRecord {
     /// [`FINDING_SCHEMA`].
-    pub schema: String,
+    pub schema: Text,
     /// The same for the same code and subject.
     pub id: String,
     /// Stable code.
-    pub code: String,
+    pub code: Text,
     /// How bad.
     pub severity: Severity,
     /// Host name.
@@ -57,9 +57,9 @@ pub struct FindingRecord {
     /// One sentence with the actual values.
     pub summary: String,
     /// What to do.
-    pub remedy: String,
+    pub remedy: Text,
     /// Controls of NIST CSF 2.0, SP 800-207, OWASP NHI that it concerns.
-    pub controls: Vec<String>,
+    pub controls: Vec<Text>,
     /// Set apart by configuration.
     pub exception: Option<ExceptionRecord>,
 }
@@ -79,7 +79,7 @@ pub struct ExceptionRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapRecord {
     /// [`GAP_SCHEMA`].
-    pub schema: String,
+    pub schema: Text,
     /// Begin; null if unknown.
     pub from: Option<WallTime>,
     /// End.

@@ -4,6 +4,7 @@
 //! the `publication` room from facts and findings; no kernel layout and no internal type shows through.
 //! Fields are added, never renamed; a field that is `null` was not evaluated or does not apply.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -19,6 +20,9 @@ pub use certificate::{CERTIFICATE_SCHEMA, CertificateRecord, SubjectAlternativeN
 pub use connection::*;
 pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord, Severity};
 pub use time::WallTime;
+
+/// Text that is one of the names of the contract when it is written, and anything when it is read.
+pub type Text = Cow<'static, str>;
 
 /// One line of every `--json` output.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -40,6 +40,8 @@ const MAX_CERTIFICATES: usize = 8192;
 const TICK: u64 = 1_000_000_000;
 /// Events between two such looks where the capture's time stands still.
 const MAX_EVENTS_PER_TICK: u32 = 16_384;
+/// Packets after which the progress is shown anew, and a complaint of the output noticed.
+const PROGRESS_STEP: u64 = 1000;
 
 /// What to judge by and what is wanted.
 #[derive(Debug)]
@@ -101,21 +103,23 @@ pub fn replay(source: &mut CaptureSource, settings: Settings, output: &mut dyn O
     let mut publisher = Publisher::new(settings, output);
     let mut metronome = Metronome::default();
     let mut events = Vec::new();
+    let mut shown = 0;
     loop {
         let more = source.drain(&mut |event| events.push(event));
-        for event in events.drain(..) {
+        for event in &events {
             publisher.now = event.at();
             if metronome.strikes(event.at()) {
                 connections.tick(event.at(), &mut publisher);
             }
-            connections.handle(&event, &mut publisher);
-            if let Event::Established(established) = &event
+            connections.handle(event, &mut publisher);
+            if let Event::Established(established) = event
                 && publisher.has_several_files()
                 && connections.knows(established.socket)
             {
                 publisher.met_in(established.socket, source.input_of(established.socket));
             }
         }
+        events.clear();
         // Packets that are not looked at move the time, too.
         if metronome.strikes(source.now()) {
             connections.tick(source.now(), &mut publisher);
@@ -126,7 +130,10 @@ pub fn replay(source: &mut CaptureSource, settings: Settings, output: &mut dyn O
                 Order::Forget(socket) => source.forget(socket),
             }
         }
-        publisher.progress(source.progress())?;
+        if !more || source.would_wait() || source.summary().packets >= shown + PROGRESS_STEP {
+            shown = source.summary().packets;
+            publisher.progress(source.progress())?;
+        }
         if !more {
             break;
         }
@@ -135,7 +142,7 @@ pub fn replay(source: &mut CaptureSource, settings: Settings, output: &mut dyn O
     let refused = connections.sizes().refused;
     if refused > 0 {
         publisher.gap(&GapRecord {
-            schema: GAP_SCHEMA.to_owned(),
+            schema: GAP_SCHEMA.into(),
             from: None,
             to: WallTime(i64::try_from(source.now().0).unwrap_or(i64::MAX)),
             cause: "table_full".to_owned(),

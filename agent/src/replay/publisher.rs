@@ -91,7 +91,7 @@ impl<'a> Publisher<'a> {
         }
         let wanted = &self.settings.filter.finding;
         for finding in self.findings.all() {
-            if wanted.is_empty() || wanted.contains(&finding.code) {
+            if wanted.is_empty() || wanted.iter().any(|wanted| *wanted == finding.code) {
                 self.output.finding(finding)?;
             }
         }
@@ -120,7 +120,7 @@ impl<'a> Publisher<'a> {
         let subject =
             Subject { connection: &record, client_chain: &chains.client, server_chain: &chains.server };
         let findings = verdict::judge(subject, &self.settings.policy, record.opened);
-        record.findings = findings.iter().map(|finding| finding.code.as_str().to_owned()).collect();
+        record.findings = findings.iter().map(|finding| finding.code.as_str().into()).collect();
         record.findings.dedup();
         record.policy_version = Some(self.settings.policy_version.clone());
         if !self.settings.filter.matches(&record) {

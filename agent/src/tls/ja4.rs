@@ -140,18 +140,20 @@ fn protocol(value: &[u8]) -> [u8; 2] {
 }
 
 fn digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+    b"0123456789abcdef"[usize::from(nibble & 0xf)]
 }
 
 /// Four hex digits each, with commas between them.
 fn list(text: &mut Vec<u8>, values: impl Iterator<Item = u16>) {
-    for (index, value) in values.enumerate() {
-        if index > 0 {
-            text.push(b',');
-        }
+    let before = text.len();
+    for value in values {
         let [high, low] = value.to_be_bytes();
-        text.extend([digit(high >> 4), digit(high & 0xf), digit(low >> 4), digit(low & 0xf)]);
+        let digits = [high >> 4, high & 0xf, low >> 4, low & 0xf].map(digit);
+        text.extend_from_slice(&digits);
+        text.push(b',');
     }
+    // Behind the last one there is no comma.
+    text.truncate(before.max(text.len().saturating_sub(1)));
 }
 
 /// The first digits of SHA-256; zeros for nothing.

@@ -238,10 +238,8 @@ fn a_stopped_flow_is_only_watched_for_its_end() {
             flags: packet::Flags { syn: true, ..packet::Flags::default() },
             payload: &[],
             missing: 0,
-            repeatable: true,
         },
         (Timestamp(1_000_000_000_000), 0),
-        false,
         &mut again.summary,
         &mut |_| {},
     );

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::capture_file::{CaptureOptions, Input};
-use crate::record::{Authentication, CloseReasonName, Record};
+use crate::record::{Authentication, CloseReasonName, Record, Text};
 
 mod made;
 use made::*;
@@ -116,7 +116,7 @@ fn a_connection_of_a_capture_has_one_final_record_that_names_no_host() {
     let (seen, totals) = replayed(&made);
     let [connection] = seen.connections()[..] else { panic!("{:?}", seen.records) };
     assert_eq!((connection.revision, connection.r#final), (0, true));
-    assert_eq!((connection.source.as_str(), connection.file.as_deref()), ("replay", Some("0.pcap")));
+    assert_eq!((connection.source.as_ref(), connection.file.as_deref()), ("replay", Some("0.pcap")));
     assert_eq!((&connection.host, &connection.host_id), (&None, &None));
     assert_eq!(
         (&connection.boot_id, &connection.agent_version, &connection.interface),
@@ -187,7 +187,7 @@ fn findings_come_last_with_how_often_and_when() {
     let (seen, totals) = replayed(&made);
     let [finding] = seen.findings()[..] else { panic!("{:?}", seen.records) };
     assert!(matches!(seen.records.last(), Some(Record::Finding(_))));
-    assert_eq!((finding.code.as_str(), finding.count), ("unauthenticated_east_west", 5));
+    assert_eq!((finding.code.as_ref(), finding.count), ("unauthenticated_east_west", 5));
     assert_eq!((finding.last_seen.0 - finding.first_seen.0) / 3_600_000_000_000, 4);
     assert_eq!(totals.findings.of("unauthenticated_east_west"), 5);
 }
@@ -204,8 +204,8 @@ fn a_filter_leaves_out_connections_with_their_certificates_and_findings() {
     let [connection] = seen.connections()[..] else { panic!("{:?}", seen.records) };
     assert_eq!(connection.server.port, 443);
     let codes: Vec<_> = seen.findings().iter().map(|finding| finding.code.clone()).collect();
-    assert!(codes.contains(&"server_only_tls_east_west".to_owned()), "{codes:?}");
-    assert!(!codes.contains(&"unauthenticated_east_west".to_owned()), "{codes:?}");
+    assert!(codes.contains(&Text::from("server_only_tls_east_west")), "{codes:?}");
+    assert!(!codes.contains(&Text::from("unauthenticated_east_west")), "{codes:?}");
     assert_eq!(seen.ders.len(), connection.server.certificates.len());
 }
 

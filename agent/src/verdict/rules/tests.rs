@@ -20,14 +20,18 @@ fn connection(authentication: Authentication) -> ConnectionRecord {
     }
 }
 
-fn over_tls(authentication: Authentication, version: &str, client_authentication: &str) -> ConnectionRecord {
+fn over_tls(
+    authentication: Authentication,
+    version: &'static str,
+    client_authentication: &'static str,
+) -> ConnectionRecord {
     let mut record = connection(authentication);
-    record.protocol = "tls".to_owned();
+    record.protocol = "tls".into();
     record.encryption = Encryption::Tls;
     record.tls = Some(TlsRecord {
-        version_offered: Some("1.3".to_owned()),
-        version: Some(version.to_owned()),
-        client_authentication: client_authentication.to_owned(),
+        version_offered: Some("1.3".into()),
+        version: Some(version.into()),
+        client_authentication: client_authentication.into(),
         ..sample::tls()
     });
     record
@@ -74,7 +78,7 @@ fn plaintext_between_internal_hosts_is_found_and_elsewhere_not() {
 fn nothing_unknown_and_nothing_silent_is_a_finding() {
     assert!(codes(&connection(Authentication::Unknown), &Policy::default()).is_empty());
     let mut silent = connection(Authentication::None);
-    silent.protocol = "silent".to_owned();
+    silent.protocol = "silent".into();
     assert!(codes(&silent, &Policy::default()).is_empty());
     assert!(codes(&connection(Authentication::NotEstablished), &Policy::default()).is_empty());
 }
@@ -98,7 +102,7 @@ fn versions_before_1_2_are_found_once_they_were_agreed_on() {
     for version in ["SSLv2", "SSLv3", "1.0", "1.1"] {
         let mut record = over_tls(Authentication::Mutual, version, "presented");
         assert_eq!(codes(&record, &Policy::default()), ["deprecated_tls_version"]);
-        record.tls.as_mut().unwrap().handshake = "failed".to_owned();
+        record.tls.as_mut().unwrap().handshake = "failed".into();
         assert!(codes(&record, &Policy::default()).is_empty());
     }
     assert!(codes(&over_tls(Authentication::Mutual, "1.2", "presented"), &Policy::default()).is_empty());
@@ -124,7 +128,7 @@ fn certificates_outside_their_validity_are_found_only_if_they_were_accepted() {
 #[test]
 fn a_credential_in_clear_is_found_where_somebody_else_can_listen() {
     let mut record = connection(Authentication::None);
-    record.credential_in_clear = Some("redis_auth".to_owned());
+    record.credential_in_clear = Some("redis_auth".into());
     assert_eq!(codes(&record, &Policy::default()), ["unauthenticated_east_west", "credential_in_clear"]);
     record.scope = Scope::NorthSouth;
     assert_eq!(codes(&record, &Policy::default()), ["credential_in_clear"]);
