@@ -6,9 +6,15 @@
 mod made;
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use made::{Ends, Made, SECOND, flow};
 
@@ -168,6 +174,7 @@ fn certificates_become_files_and_nothing_is_overwritten() {
     let ended = folder.run("a.pcap --certificates seen/here");
     assert_eq!(ended.code, Some(3));
     assert!(ended.stderr.contains("another file of this name"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("\nconnections     4;"), "the records are not lost: {}", ended.stdout);
     assert_eq!(fs::read_to_string(&files[0]).unwrap(), "mine");
 }
 
@@ -220,4 +227,135 @@ fn a_capture_may_come_through_a_pipe_and_the_reader_may_leave() {
     drop(child.stdout.take());
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), ended.stderr), (Some(0), vec![]));
+}
+
+#[test]
+fn one_input_that_cannot_be_read_does_not_take_the_others_with_it() {
+    let folder = Folder::new();
+    let mut other = Made::new();
+    other.connection(flow(50_000, 80), &made::http(), Ends::Fin);
+    folder.write("a.pcap", &mixed().bytes);
+    folder.write("b.pcap", &other.bytes);
+    folder.write("empty.pcap", b"");
+    folder.write("letter", b"this is a letter, not a capture of anything");
+    for bad in ["empty.pcap", "letter", "missing.pcap", "."] {
+        let ended = folder.run(&format!("a.pcap {bad} b.pcap --json"));
+        assert_eq!(ended.code, Some(4), "{bad}: {ended:?}");
+        assert_eq!(ended.stdout.matches("countersign.connection/1").count(), 5, "{bad}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        assert!(ended.stderr.contains(bad), "{}", ended.stderr);
+        let last: serde_json::Value = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
+        assert_eq!(last["unreadable_inputs"], serde_json::json!([bad]));
+    }
+    let ended = folder.run("a.pcap missing.pcap letter");
+    assert!(ended.stdout.contains("\nnot opened      missing.pcap, letter\n"), "{}", ended.stdout);
+    let ended = folder.run("empty.pcap missing.pcap letter");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    assert_eq!(ended.stderr.lines().count(), 3, "{}", ended.stderr);
+}
+
+#[test]
+fn packets_of_unsupported_link_types_are_no_success() {
+    let folder = Folder::new();
+    // LINKTYPE_USER0 (147) in the file's header.
+    let mut foreign = mixed().bytes;
+    foreign[20] = 147;
+    folder.write("foreign.pcap", &foreign);
+    folder.write("a.pcap", &mixed().bytes);
+    let ended = folder.run("foreign.pcap");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains(" packets of link type 147 were not read"), "{}", ended.stderr);
+    let ended = folder.run("foreign.pcap a.pcap --json");
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert_eq!(ended.stdout.matches("countersign.connection/1").count(), 4);
+}
+
+#[test]
+fn compressed_captures_that_are_cut_anywhere_are_damaged_in_words_for_people() {
+    let folder = Folder::new();
+    let whole = mixed().bytes;
+    let zstd = ruzstd::encoding::compress_to_vec(&whole[..], ruzstd::encoding::CompressionLevel::Fastest);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&whole).unwrap();
+    for compressed in [zstd, gzip.finish().unwrap()] {
+        for length in [5, 8, 12, 20, compressed.len() / 2, compressed.len() - 5] {
+            folder.write("cut", &compressed[..length]);
+            let ended = folder.run("cut");
+            assert_eq!(ended.code, Some(4), "{length}: {ended:?}");
+            assert!(ended.stderr.contains("ends too early"), "{length}: {}", ended.stderr);
+            assert!(!ended.stderr.contains(['{', '(']), "{length}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_folder_for_certificates_that_cannot_be_one_is_said_before_anything_is_read() {
+    let folder = Folder::new();
+    folder.write("a.pcap", &mixed().bytes);
+    for place in ["a.pcap", "a.pcap/below", "/proc/here"] {
+        let ended = folder.run(&format!("a.pcap --certificates {place}"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(3), ""), "{place}");
+        assert!(ended.stderr.contains(place) && ended.stderr.contains("name a folder"), "{}", ended.stderr);
+    }
+}
+
+/// A replay of a pipe that stays open.
+struct Live {
+    child: Child,
+    stdin: ChildStdin,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Live {
+    fn new(folder: &Folder, arguments: &str) -> Live {
+        let mut command = folder.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+        });
+        Live { child, stdin, lines }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(Duration::from_secs(60)).expect("a line within a minute")
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// While standard input is still open.
+    fn end(mut self) -> Ended {
+        let stdout: Vec<String> =
+            std::iter::from_fn(|| self.lines.recv_timeout(Duration::from_secs(60)).ok()).collect();
+        let code = self.child.wait().unwrap().code();
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        drop(self.stdin);
+        Ended { code, stdout: stdout.join("\n"), stderr }
+    }
+}
+
+#[test]
+fn a_live_pipe_shows_what_ended_and_a_signal_ends_it_like_its_end() {
+    let folder = Folder::new();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut made = Made::new();
+        made.connection(flow(40_000, 80), &made::http(), Ends::Fin);
+        made.connection(flow(40_001, 443), &made::tls12_mutual(), Ends::Never);
+        let mut live = Live::new(&folder, "- --json");
+        // The beginning of another packet, which its writer keeps back.
+        made.bytes.extend([0; 7]);
+        live.stdin.write_all(&made.bytes).unwrap();
+        let first = live.line();
+        assert!(first.contains("countersign.connection/1") && first.contains(":40000"), "{first}");
+        live.signal(signal);
+        let ended = live.end();
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        assert_eq!(ended.stdout.matches("countersign.connection/1").count(), 1, "the open one: {ended:?}");
+        assert!(ended.stdout.lines().last().unwrap().contains("countersign.replay/1"), "{ended:?}");
+    }
 }

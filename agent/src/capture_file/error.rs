@@ -14,6 +14,14 @@ pub enum CaptureError {
         #[source]
         source: io::Error,
     },
+    /// It is compressed in a way that is not decoded.
+    #[error("cannot read {input}: {problem}")]
+    Compression {
+        /// As the user named it.
+        input: String,
+        /// What, and what to do.
+        problem: String,
+    },
     /// It begins like no known format.
     #[error(
         "{input} is no capture: it begins with {begins}; pcap and pcapng are read, plain or compressed with gzip or zstd"
@@ -24,6 +32,9 @@ pub enum CaptureError {
         /// Its first bytes in hexadecimal, or `nothing`.
         begins: String,
     },
+    /// Not one of several inputs can be read; a line for each.
+    #[error("{}", lines(.0))]
+    NoneReadable(Vec<CaptureError>),
     /// More inputs than can be open at a time.
     #[error(
         "{given} captures are too many at a time: at most {most}; replay them in several runs, or join them first with mergecap"
@@ -36,7 +47,11 @@ pub enum CaptureError {
     },
 }
 
-/// Something that could not be read in a capture that could be opened.
+fn lines(errors: &[CaptureError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Something that could not be read while other things could.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Index of the input.
@@ -54,13 +69,23 @@ pub struct Problem {
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Problem { name, packet, offset, kind, .. } = self;
-        write!(f, "{name}: after packet {packet}, at byte {offset}: {kind}")
+        match kind {
+            // It names the input, and there is no place in it.
+            ProblemKind::Unopened(_) => kind.fmt(f),
+            _ => write!(f, "{name}: after packet {packet}, at byte {offset}: {kind}"),
+        }
     }
 }
 
 /// What is wrong with a capture.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProblemKind {
+    /// It cannot be opened or is no capture ([`CaptureError`]); the other inputs were read.
+    #[error("{0}")]
+    Unopened(String),
+    /// Reading was stopped by [`super::Stop`].
+    #[error("the replay was interrupted; the rest of the file was not read")]
+    Interrupted,
     /// It ends within a packet or a block.
     #[error("it ends in the middle of a packet; the rest of the file is missing")]
     Truncated,

@@ -2,26 +2,23 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::error::CaptureError;
+use super::stop::Stop;
+use super::waiting::Waiting;
+use super::zstd::{ZstdFrames, is_zstd};
 
 /// Compressed bytes read at a time.
 const COMPRESSED_CHUNK: usize = 16 * 1024;
-/// Largest window of zstd that is given memory: what RFC 8878 section 3.1.1.1.2 recommends decoders to support. Only
-/// `zstd --ultra` and `zstd --long` make larger ones.
-const ZSTD_WINDOW_MAX: u64 = 8 * 1024 * 1024;
 /// RFC 1952 section 2.3.1: ID1, ID2 and the one compression method there is.
 const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
-/// RFC 8878 section 3.1.1, little-endian.
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Bytes that tell every format apart.
 const MAGIC_BYTES: usize = 4;
 
@@ -48,47 +45,59 @@ impl fmt::Display for Input {
 pub struct Opened {
     /// Its bytes, decompressed.
     pub bytes: Box<dyn Read + Send>,
-    /// Its first bytes, decompressed; they are also the first of `bytes`.
-    pub magic: Vec<u8>,
+    /// Its first bytes, decompressed; they are also the first of `bytes`. Fails if compressed data is damaged so early that
+    /// nobody can tell what it holds.
+    pub magic: io::Result<Vec<u8>>,
     /// Raw bytes read so far.
     pub read: Arc<AtomicU64>,
     /// Raw bytes in all, if known.
     pub total: Option<u64>,
+    /// It is a pipe or the like, and may be slow.
+    pub live: bool,
 }
 
 /// Opens an input and sees through its compression.
-pub fn open(input: &Input) -> Result<Opened, CaptureError> {
+pub fn open(input: &Input, stop: &Stop) -> Result<Opened, CaptureError> {
     let failed = |source| CaptureError::Open { input: input.to_string(), source };
-    let (raw, total): (Box<dyn Read + Send>, _) = match input {
-        Input::File(path) => {
-            let file = File::open(path).map_err(failed)?;
-            let metadata = file.metadata().map_err(failed)?;
-            (Box::new(file), metadata.is_file().then_some(metadata.len()))
-        }
-        Input::Stdin => (Box::new(io::stdin()), None),
-    };
+    let file = match input {
+        Input::File(path) => File::open(path),
+        // Not the library's own handle: what that holds in its buffer cannot be waited for.
+        Input::Stdin => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+    }
+    .map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let live = !metadata.is_file();
+    let total = (!live && *input != Input::Stdin).then_some(metadata.len());
+    let raw: Box<dyn Read + Send> =
+        if live { Box::new(Waiting::new(file, stop.clone())) } else { Box::new(file) };
     let read = Arc::new(AtomicU64::new(0));
     let mut raw = Counting { source: raw, read: Arc::clone(&read) };
     let magic = first_bytes(&mut raw).map_err(failed)?;
     let raw = io::Cursor::new(magic.clone()).chain(raw);
     if magic.starts_with(&GZIP_MAGIC) {
         let decoder = MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED_CHUNK, raw));
-        decompressed(Box::new(decoder), read, total).map_err(failed)
+        decompressed(input, Box::new(decoder), (read, total, live))
     } else if is_zstd(&magic) {
         let decoder = ZstdFrames::new(BufReader::with_capacity(COMPRESSED_CHUNK, raw));
-        decompressed(Box::new(decoder), read, total).map_err(failed)
+        decompressed(input, Box::new(decoder), (read, total, live))
     } else {
-        Ok(Opened { bytes: Box::new(raw), magic, read, total })
+        Ok(Opened { bytes: Box::new(raw), magic: Ok(magic), read, total, live })
     }
 }
 
 fn decompressed(
+    input: &Input,
     mut bytes: Box<dyn Read + Send>,
-    read: Arc<AtomicU64>,
-    total: Option<u64>,
-) -> io::Result<Opened> {
-    let magic = first_bytes(&mut bytes)?;
-    Ok(Opened { bytes: Box::new(io::Cursor::new(magic.clone()).chain(bytes)), magic, read, total })
+    (read, total, live): (Arc<AtomicU64>, Option<u64>, bool),
+) -> Result<Opened, CaptureError> {
+    let (bytes, magic): (Box<dyn Read + Send>, _) = match first_bytes(&mut bytes) {
+        Ok(magic) => (Box::new(io::Cursor::new(magic.clone()).chain(bytes)), Ok(magic)),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            return Err(CaptureError::Compression { input: input.to_string(), problem: error.to_string() });
+        }
+        Err(error) => (Box::new(io::empty()), Err(error)),
+    };
+    Ok(Opened { bytes, magic, read, total, live })
 }
 
 /// The first [`MAGIC_BYTES`], fewer only at the end: a pipe may hand them out one by one.
@@ -96,11 +105,6 @@ fn first_bytes(source: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut magic = Vec::with_capacity(MAGIC_BYTES);
     source.take(MAGIC_BYTES as u64).read_to_end(&mut magic)?;
     Ok(magic)
-}
-
-/// Also if it begins with a skippable frame (RFC 8878 section 3.1.2), as archives by pzstd do.
-fn is_zstd(magic: &[u8]) -> bool {
-    magic == ZSTD_MAGIC || matches!(magic, [0x50..=0x5f, 0x2a, 0x4d, 0x18])
 }
 
 struct Counting {
@@ -113,79 +117,5 @@ impl Read for Counting {
         let count = self.source.read(buffer)?;
         self.read.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
-    }
-}
-
-/// A last block without content (RFC 8878 section 3.1.1.2), and room for a checksum.
-const LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
-
-/// All frames of a zstd stream: the library decodes one.
-struct ZstdFrames<R> {
-    source: R,
-    decoder: FrameDecoder,
-    within: bool,
-    /// What ended decoding, to be said once everything before it was handed out.
-    failed: Option<io::Error>,
-}
-
-impl<R: BufRead> ZstdFrames<R> {
-    fn new(source: R) -> Self {
-        let mut decoder = FrameDecoder::new();
-        decoder.set_max_window_size(ZSTD_WINDOW_MAX);
-        ZstdFrames { source, decoder, within: false, failed: None }
-    }
-
-    /// Begins the next frame; `false` at the end.
-    fn begin(&mut self) -> io::Result<bool> {
-        while !self.source.fill_buf()?.is_empty() {
-            match self.decoder.reset(&mut self.source) {
-                Ok(()) => return Ok(true),
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                    length,
-                    ..
-                })) => {
-                    io::copy(&mut (&mut self.source).take(u64::from(length)), &mut io::sink())?;
-                }
-                Err(FrameDecoderError::WindowSizeTooBig { requested, .. }) => {
-                    return Err(io::Error::other(format!(
-                        "it was compressed with a window of {requested} bytes, more than {ZSTD_WINDOW_MAX}; decompress it first (zstd -d --long=31)"
-                    )));
-                }
-                Err(error) => return Err(io::Error::other(error)),
-            }
-        }
-        Ok(false)
-    }
-}
-
-impl<R: BufRead> Read for ZstdFrames<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if !self.within {
-                self.within = self.begin()?;
-                if !self.within {
-                    return Ok(0);
-                }
-            }
-            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                let one = BlockDecodingStrategy::UptoBlocks(1);
-                if let Err(error) = self.decoder.decode_blocks(&mut self.source, one) {
-                    self.failed.get_or_insert(io::Error::other(error));
-                    // The decoder holds back a window's worth of bytes until the frame ends: it is told that it has.
-                    let one = BlockDecodingStrategy::UptoBlocks(1);
-                    if self.decoder.decode_blocks(&mut &LAST_BLOCK[..], one).is_err() {
-                        break;
-                    }
-                }
-            }
-            let count = self.decoder.read(buffer)?;
-            if count > 0 || buffer.is_empty() {
-                return Ok(count);
-            }
-            if let Some(error) = self.failed.take() {
-                return Err(error);
-            }
-            self.within = false;
-        }
     }
 }

@@ -24,6 +24,7 @@ mod packet;
 mod pcap;
 mod pcapng;
 mod reader;
+mod stop;
 mod succession;
 mod summary;
 mod table;
@@ -31,10 +32,13 @@ mod table;
 mod tests;
 mod timeline;
 mod tunnel;
+mod waiting;
 mod window;
+mod zstd;
 
 pub use error::{CaptureError, Problem, ProblemKind};
 pub use input::Input;
+pub use stop::Stop;
 pub use summary::Summary;
 
 use crate::event::{Decision, Event, SocketCookie, Timestamp};
@@ -52,10 +56,13 @@ const STEP: u64 = 1_000_000_000;
 /// one before. A greater one begins another capture in the same file: its own time counts.
 const DISORDER_MAX: u64 = 60_000_000_000;
 
-/// How to read. Nothing can be chosen yet.
-#[derive(Debug, Clone, Copy, Default)]
+/// How to read.
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub struct CaptureOptions {}
+pub struct CaptureOptions {
+    /// Ends reading early; nobody requests it unless told to.
+    pub stop: Stop,
+}
 
 /// How far reading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +96,11 @@ impl CaptureSource {
     ///
     /// # Errors
     ///
-    /// If one of them cannot be opened or is no capture: see [`CaptureError`]. A capture that is damaged behind its first bytes
-    /// opens; see [`Summary::problems`].
-    pub fn open(inputs: &[Input], _options: CaptureOptions) -> Result<CaptureSource, CaptureError> {
+    /// If none of them can be opened and is a capture: see [`CaptureError`]. While others can be read, one that cannot is among
+    /// [`Summary::problems`], and so is damage.
+    pub fn open(inputs: &[Input], options: CaptureOptions) -> Result<CaptureSource, CaptureError> {
         let mut summary = Summary::default();
-        let timeline = Timeline::open(inputs, &mut summary)?;
+        let timeline = Timeline::open(inputs, &options.stop, &mut summary)?;
         Ok(CaptureSource {
             timeline,
             network: Network::default(),

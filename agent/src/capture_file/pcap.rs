@@ -43,6 +43,14 @@ impl Pcap {
             .then_some(Pcap { header: None })
     }
 
+    /// Bytes that follow a packet are another whole one.
+    pub fn is_whole(&self, bytes: &[u8]) -> bool {
+        self.header.is_some_and(|layout| {
+            bytes.len() >= layout.packet_header
+                && bytes.len() - layout.packet_header >= layout.captured(bytes)
+        })
+    }
+
     /// The next packet.
     pub fn next(&mut self, window: &mut Window) -> Next {
         let layout = match self.header {

@@ -13,9 +13,10 @@ const LITTLE_ENDIAN: [u8; 4] = [0x4d, 0x3c, 0x2b, 0x1a];
 const BIG_ENDIAN: [u8; 4] = [0x1a, 0x2b, 0x3c, 0x4d];
 /// Type, length, length again.
 const BLOCK_MIN: usize = 12;
-/// Interface description, the packet block that was replaced in 2004, and the enhanced one.
+/// Interface description, the packet block that was replaced in 2004, the simple and the enhanced one.
 const INTERFACE: u32 = 1;
 const OBSOLETE_PACKET: u32 = 2;
+const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 /// Most interfaces per section: more than a host has; a file with more has been damaged.
 const INTERFACES_MAX: usize = 4096;
@@ -100,6 +101,19 @@ impl PcapNg {
                 }
             }
         }
+    }
+
+    /// Bytes that follow a packet hold another whole one.
+    pub fn is_whole(&self, mut bytes: &[u8]) -> bool {
+        while bytes.len() >= BLOCK_MIN && !bytes.starts_with(&SECTION_HEADER) {
+            let length = self.field(bytes, 4) as usize;
+            let Some(rest) = bytes.get(length.max(BLOCK_MIN)..) else { return false };
+            if matches!(self.field(bytes, 0), OBSOLETE_PACKET | SIMPLE_PACKET | ENHANCED_PACKET) {
+                return true;
+            }
+            bytes = rest;
+        }
+        false
     }
 
     fn see_byte_order(&mut self, block: &[u8]) -> Result<(), &'static str> {

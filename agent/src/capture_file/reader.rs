@@ -1,5 +1,6 @@
 //! One capture, packet by packet.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,10 +8,8 @@ use super::error::{CaptureError, ProblemKind};
 use super::input::{self, Input};
 use super::pcap::Pcap;
 use super::pcapng::PcapNg;
+use super::stop::Stop;
 use super::window::Window;
-
-/// With so many bytes at hand a next packet is likely whole: a full Ethernet frame with its headers.
-const USUAL_PACKET: usize = 1600;
 
 /// A packet whose bytes are the first of the window.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +41,8 @@ pub enum Next {
 enum Format {
     Pcap(Pcap),
     PcapNg(PcapNg),
+    /// Compressed data that is damaged before it says.
+    Unknown,
 }
 
 /// An open capture.
@@ -57,22 +58,19 @@ pub struct Reader {
     pub total: Option<u64>,
     /// It is a pipe that may be slow.
     live: bool,
+    stop: Stop,
+    /// What is wrong with the first bytes already.
+    damaged: Option<io::Error>,
 }
 
 impl Reader {
     /// Opens a capture; no packet is read yet.
-    pub fn open(input: &Input) -> Result<Self, CaptureError> {
-        let opened = input::open(input)?;
+    pub fn open(input: &Input, stop: &Stop) -> Result<Self, CaptureError> {
+        let opened = input::open(input, stop)?;
         let window = Window::new(opened.bytes);
-        let format = if PcapNg::begins(&opened.magic) {
-            Format::PcapNg(PcapNg::default())
-        } else if let Some(pcap) = Pcap::of(&opened.magic) {
-            Format::Pcap(pcap)
-        } else {
-            return Err(CaptureError::NotACapture {
-                input: input.to_string(),
-                begins: printed(&opened.magic),
-            });
+        let (format, damaged) = match opened.magic {
+            Ok(magic) => (format(&magic).ok_or_else(|| not_a_capture(input, &magic))?, None),
+            Err(error) => (Format::Unknown, Some(error)),
         };
         Ok(Reader {
             window,
@@ -82,7 +80,9 @@ impl Reader {
             packets: 0,
             read: opened.read,
             total: opened.total,
-            live: *input == Input::Stdin,
+            live: opened.live,
+            stop: stop.clone(),
+            damaged,
         })
     }
 
@@ -99,9 +99,15 @@ impl Reader {
             self.window.consume(head.consumed);
         }
         while !self.ended {
+            if !self.live && self.stop.is_requested() {
+                self.ended = true;
+                report(self.packets, self.window.offset(), ProblemKind::Interrupted);
+                return None;
+            }
             let next = match &mut self.format {
                 Format::Pcap(pcap) => pcap.next(&mut self.window),
                 Format::PcapNg(pcapng) => pcapng.next(&mut self.window),
+                Format::Unknown => Next::End,
             };
             match next {
                 Next::Packet(head) => {
@@ -114,20 +120,33 @@ impl Reader {
                     // A failure of the source shows as an end in the middle, or even between two packets.
                     self.ended = kind.is_final();
                     let kind = if self.ended { self.failure().unwrap_or(kind) } else { kind };
+                    // Where a pipe was left, it is not damaged.
+                    if self.was_left() && matches!(kind, ProblemKind::Truncated | ProblemKind::Unreadable(_))
+                    {
+                        return None;
+                    }
                     report(self.packets, self.window.offset(), kind);
                 }
             }
         }
-        if let Some(kind) = self.failure() {
+        if let Some(kind) = self.failure()
+            && !self.was_left()
+        {
             report(self.packets, self.window.offset(), kind);
         }
         None
     }
 
-    /// Going on would wait for a pipe: no whole packet is known to be at hand.
+    /// Going on may wait for a pipe: no whole packet is known to be at hand.
     pub fn would_wait(&self) -> bool {
         let after = self.head.map_or(0, |head| head.consumed);
-        self.live && !self.ended && self.window.data().len() < after + USUAL_PACKET
+        let at_hand = self.window.data().get(after..).unwrap_or_default();
+        let whole = match &self.format {
+            Format::Pcap(pcap) => pcap.is_whole(at_hand),
+            Format::PcapNg(pcapng) => pcapng.is_whole(at_hand),
+            Format::Unknown => true,
+        };
+        self.live && !self.ended && !whole
     }
 
     /// Raw bytes read so far.
@@ -136,8 +155,30 @@ impl Reader {
     }
 
     fn failure(&mut self) -> Option<ProblemKind> {
-        self.window.take_failure().map(|error| ProblemKind::Unreadable(error.to_string()))
+        let error = self.damaged.take().or_else(|| self.window.take_failure())?;
+        Some(ProblemKind::Unreadable(match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                "the compressed data ends too early, the rest is missing".to_owned()
+            }
+            _ => error.to_string(),
+        }))
     }
+
+    /// A pipe that was left before its end.
+    fn was_left(&self) -> bool {
+        self.live && self.stop.is_requested()
+    }
+}
+
+fn format(magic: &[u8]) -> Option<Format> {
+    if PcapNg::begins(magic) {
+        return Some(Format::PcapNg(PcapNg::default()));
+    }
+    Pcap::of(magic).map(Format::Pcap)
+}
+
+fn not_a_capture(input: &Input, magic: &[u8]) -> CaptureError {
+    CaptureError::NotACapture { input: input.to_string(), begins: printed(magic) }
 }
 
 fn printed(magic: &[u8]) -> String {

@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use super::error::{CaptureError, Problem, ProblemKind};
 use super::input::Input;
 use super::reader::{Head, Reader};
+use super::stop::Stop;
 use super::summary::Summary;
 
 /// Most captures at a time: each holds a file and, while it is read, some 100 KiB (several MiB if it is zstd).
@@ -13,7 +14,8 @@ pub const INPUTS_MAX: usize = 256;
 
 /// All inputs.
 pub struct Timeline {
-    readers: Vec<Reader>,
+    /// `None` for one that could not be opened.
+    readers: Vec<Option<Reader>>,
     names: Vec<String>,
     /// When the packet at hand of each was captured; ties go to the earlier input.
     heads: BinaryHeap<Reverse<(u64, usize)>>,
@@ -22,11 +24,26 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    pub fn open(inputs: &[Input], summary: &mut Summary) -> Result<Self, CaptureError> {
+    /// Opens what can be opened; the rest is a problem of the summary. An error if that is all there is.
+    pub fn open(inputs: &[Input], stop: &Stop, summary: &mut Summary) -> Result<Self, CaptureError> {
         if inputs.len() > INPUTS_MAX {
             return Err(CaptureError::TooMany { given: inputs.len(), most: INPUTS_MAX });
         }
-        let readers = inputs.iter().map(Reader::open).collect::<Result<Vec<_>, _>>()?;
+        let (mut readers, mut refused) = (Vec::with_capacity(inputs.len()), Vec::new());
+        for (index, input) in inputs.iter().enumerate() {
+            let opened = Reader::open(input, stop).map_err(|error| refused.push((index, error)));
+            readers.push(opened.ok());
+        }
+        if refused.len() == inputs.len() {
+            let mut errors: Vec<_> = refused.into_iter().map(|(_, error)| error).collect();
+            let only = if errors.len() == 1 { errors.pop() } else { None };
+            return only.map_or(Err(CaptureError::NoneReadable(errors)), Err);
+        }
+        for (index, error) in refused {
+            let name = inputs.get(index).map(Input::to_string).unwrap_or_default();
+            let kind = ProblemKind::Unopened(error.to_string());
+            summary.problem(Problem { input: index, name, packet: 0, offset: 0, kind });
+        }
         let names = inputs.iter().map(Input::to_string).collect();
         let mut timeline = Timeline { readers, names, heads: BinaryHeap::new(), current: None };
         for index in 0..inputs.len() {
@@ -47,22 +64,24 @@ impl Timeline {
 
     /// The packet at hand.
     pub fn packet(&self, input: usize) -> Option<(Head, &[u8])> {
-        self.readers.get(input)?.packet()
+        self.readers.get(input)?.as_ref()?.packet()
     }
 
     /// Going on would wait for a pipe.
     pub fn would_wait(&self) -> bool {
-        self.current.and_then(|current| self.readers.get(current)).is_some_and(Reader::would_wait)
+        self.current.and_then(|current| self.readers.get(current)?.as_ref()).is_some_and(Reader::would_wait)
     }
 
     /// Raw bytes read so far, and in all if that is known of every input.
     pub fn progress(&self) -> (u64, Option<u64>) {
-        let read = self.readers.iter().map(Reader::bytes_read).sum();
-        (read, self.readers.iter().map(|reader| reader.total).sum())
+        let opened = || self.readers.iter().flatten();
+        (opened().map(Reader::bytes_read).sum(), opened().map(|reader| reader.total).sum())
     }
 
     fn go_on(&mut self, index: usize, summary: &mut Summary) {
-        let (Some(reader), Some(name)) = (self.readers.get_mut(index), self.names.get(index)) else { return };
+        let (Some(Some(reader)), Some(name)) = (self.readers.get_mut(index), self.names.get(index)) else {
+            return;
+        };
         let mut report = |packet: u64, offset: u64, kind: ProblemKind| {
             summary.problem(Problem { input: index, name: name.clone(), packet, offset, kind });
         };

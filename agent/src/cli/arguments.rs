@@ -26,7 +26,7 @@ EXIT STATUS:
   1  done; the answer is no: something that is needed is missing (check), nothing could be read (replay)
   2  the arguments or the configuration are wrong
   3  it cannot be done here: no rights, no daemon, no support in the kernel
-  4  done in part: a capture is damaged or truncated (replay)";
+  4  done in part: a capture could not be read in full (replay)";
 
 const CHECK_EXAMPLES: &str = "\
 EXAMPLES:
@@ -76,13 +76,18 @@ INPUT:
 COLUMNS:
   As in watch. TIME is when the connection ended, else when it was decided; a line names each new day.
 
+SIGNALS:
+  SIGINT (Ctrl-C) and SIGTERM end the reading: open connections and the summary are printed. A pipe ends as if its
+  writer had closed it; a file that was not read to its end counts as truncated. A second signal ends at once.
+
 EXIT STATUS:
   0  all was read
-  1  nothing could be read: a file cannot be opened or is no capture
+  1  nothing could be read: no file can be opened and is a capture, or every packet is of an unsupported link type
   2  the arguments or the configuration are wrong
-  3  the output cannot be written
-  4  a capture is damaged or truncated, or held more than there was room for: what could be read is printed, and the
-     rest is said on standard error";
+  3  the output or a certificate cannot be written
+  4  a part was not read: one of several files cannot be opened or is no capture, a capture is damaged, truncated or
+     was interrupted, packets are of unsupported link types, or there was more than there was room for: what could
+     be read is printed, and the rest is said on standard error";
 
 const CONFIG_EXAMPLES: &str = "\
 EXAMPLES:

@@ -19,6 +19,7 @@ use crate::logging::Logging;
 mod arguments;
 mod check;
 mod configuration;
+mod interruption;
 mod manual;
 mod outcome;
 mod output;

@@ -19,7 +19,7 @@ pub enum Exit {
     Usage = 2,
     /// It cannot be done here: no rights, no daemon, no support in the kernel.
     Unable = 3,
-    /// Done in part: a capture is damaged or truncated, or held more than there was room for.
+    /// Done in part: of the captures something could not be read, or there was no room for it.
     Partial = 4,
 }
 

@@ -8,20 +8,45 @@ use pem::{EncodeConfig, LineEnding, Pem};
 
 /// Where certificates go.
 #[derive(Debug)]
-pub(super) struct PemFolder(PathBuf);
+pub(super) struct PemFolder {
+    folder: PathBuf,
+    /// Folders that were not there before, the innermost first.
+    made: Vec<PathBuf>,
+}
 
 impl PemFolder {
-    /// Makes the folder if it is missing.
+    /// Makes the folder if it is missing, and tries to write there.
     pub fn new(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder).map_err(|error| at(folder, &error.to_string()))?;
-        Ok(PemFolder(folder.to_owned()))
+        let refused = |error: io::Error| {
+            at(folder, &format!("{error}; name a folder for certificates that you may write to"))
+        };
+        let parts = folder.ancestors().filter(|part| !part.as_os_str().is_empty());
+        let made = parts.take_while(|part| !part.exists()).map(Path::to_owned).collect();
+        fs::create_dir_all(folder).map_err(refused)?;
+        let made = PemFolder { folder: folder.to_owned(), made };
+        let trial = folder.join(format!(".countersign-{}", std::process::id()));
+        match File::create_new(&trial).and_then(|_| fs::remove_file(&trial)) {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                made.undo();
+                Err(refused(error))
+            }
+        }
+    }
+
+    /// Removes the folders that [`PemFolder::new`] made, if they are empty.
+    pub fn undo(self) {
+        for folder in &self.made {
+            // One that is not empty stays, and that is no error.
+            let _ = fs::remove_dir(folder);
+        }
     }
 
     /// Writes one certificate (RFC 7468). The same file from an earlier run is left alone; another one in its place is an error.
     pub fn write(&self, fingerprint: &[u8; 32], der: &[u8]) -> io::Result<()> {
         let mut name: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
         name.push_str(".pem");
-        let path = self.0.join(name);
+        let path = self.folder.join(name);
         let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
         let text = pem::encode_config(&Pem::new("CERTIFICATE", der), config);
         match File::create_new(&path) {

@@ -4,11 +4,12 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
 use super::arguments::ReplayArguments;
+use super::interruption;
 use super::output::{colour, stdout};
 use super::pem_folder::PemFolder;
 use super::replay_output::{Form, Printer};
 use super::{Exit, Failure};
-use crate::capture_file::{CaptureOptions, CaptureSource, Input, Summary};
+use crate::capture_file::{CaptureOptions, CaptureSource, Input, Stop, Summary};
 use crate::config::{Config, ConfigError};
 use crate::display::display_safe;
 use crate::replay::{self, Settings, Totals};
@@ -19,9 +20,19 @@ pub(super) fn replay(arguments: &ReplayArguments) -> Result<Exit, Failure> {
     let config = config(arguments.config.as_deref())?;
     let names = inputs.iter().map(Input::to_string).collect();
     let settings = Settings::new(&config, names, arguments.filters.filter());
-    // Before anything is written: what cannot be read leaves no trace.
-    let mut source = CaptureSource::open(&inputs, CaptureOptions::default())?;
+    let options = CaptureOptions { stop: stop_at_signals()? };
+    // Before reading, which may take hours.
     let certificates = arguments.certificates.as_deref().map(PemFolder::new).transpose()?;
+    let mut source = match CaptureSource::open(&inputs, options) {
+        Ok(source) => source,
+        Err(error) => {
+            // What cannot be read leaves no trace.
+            if let Some(folder) = certificates {
+                folder.undo();
+            }
+            return Err(error.into());
+        }
+    };
     let form = match (arguments.json, arguments.findings) {
         (true, false) => Form::Json,
         (true, true) => Form::JsonFindings,
@@ -32,8 +43,27 @@ pub(super) fn replay(arguments: &ReplayArguments) -> Result<Exit, Failure> {
     let totals = replay::replay(&mut source, settings, &mut printer)?;
     printer.finish(&totals, source.summary())?;
     complain(&totals, source.summary());
-    let whole = source.summary().problems.is_empty() && totals.refused == 0;
-    Ok(if whole { Exit::Success } else { Exit::Partial })
+    match printer.certificates_failure() {
+        Some(failure) => Err(Failure::Io(failure)),
+        None => Ok(exit(&totals, source.summary())),
+    }
+}
+
+fn stop_at_signals() -> Result<Stop, Failure> {
+    let stop = Stop::default();
+    interruption::requests(stop.clone())?;
+    Ok(stop)
+}
+
+fn exit(totals: &Totals, summary: &Summary) -> Exit {
+    let unsupported: u64 = summary.unsupported_links.values().sum();
+    if unsupported > 0 && unsupported == summary.packets {
+        Exit::Negative
+    } else if summary.problems.is_empty() && totals.refused == 0 && unsupported == 0 {
+        Exit::Success
+    } else {
+        Exit::Partial
+    }
 }
 
 /// Without a name it is standard input, unless somebody sits there.
@@ -72,6 +102,11 @@ fn complain(totals: &Totals, summary: &Summary) {
     let mut complaints: Vec<String> = summary.problems.iter().map(ToString::to_string).collect();
     if summary.further_problems > 0 {
         complaints.push(format!("{} further problems", summary.further_problems));
+    }
+    for (link, count) in &summary.unsupported_links {
+        complaints.push(format!(
+            "{count} packets of link type {link} were not read: it is not supported; capture on an interface with IP"
+        ));
     }
     if totals.refused > 0 {
         complaints.push(format!(

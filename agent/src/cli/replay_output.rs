@@ -32,6 +32,8 @@ pub(super) struct Printer<W: Write> {
     output: BufWriter<W>,
     form: Form,
     certificates: Option<PemFolder>,
+    /// The first certificate that could not be written, and how many in all.
+    unwritten: Option<(io::Error, u64)>,
     bar: Option<ProgressBar>,
     /// Of the last line of the table.
     day: Option<Date>,
@@ -45,11 +47,11 @@ impl<W: Write> Printer<W> {
             print_header(&mut output)?;
         }
         let bar = bar.then(ProgressBar::no_length);
-        Ok(Printer { output, form, certificates, bar, day: None, line: Vec::new() })
+        Ok(Printer { output, form, certificates, unwritten: None, bar, day: None, line: Vec::new() })
     }
 
     /// The summary; everything is written when it returns.
-    pub fn finish(mut self, totals: &Totals, capture: &Summary) -> io::Result<()> {
+    pub fn finish(&mut self, totals: &Totals, capture: &Summary) -> io::Result<()> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -62,6 +64,15 @@ impl<W: Write> Printer<W> {
             Form::Findings { .. } | Form::JsonFindings => {}
         }
         self.output.flush()
+    }
+
+    /// Why certificates are missing in their folder.
+    pub fn certificates_failure(self) -> Option<io::Error> {
+        let (first, count) = self.unwritten?;
+        match count {
+            1 => Some(first),
+            _ => Some(io::Error::other(format!("{first}; {count} certificates in all could not be written"))),
+        }
     }
 
     fn json(&mut self, record: &impl Serialize) -> io::Result<()> {
@@ -99,7 +110,12 @@ impl<W: Write> Output for Printer<W> {
     }
 
     fn der(&mut self, fingerprint: &[u8; 32], der: &[u8]) -> io::Result<()> {
-        self.certificates.as_ref().map_or(Ok(()), |folder| folder.write(fingerprint, der))
+        let written = self.certificates.as_ref().map_or(Ok(()), |folder| folder.write(fingerprint, der));
+        // The records are worth more than a file: they go on, and the end says what is missing.
+        if let Err(error) = written {
+            self.unwritten.get_or_insert((error, 0)).1 += 1;
+        }
+        Ok(())
     }
 
     fn wants_der(&self) -> bool {

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::capture_file::Summary;
+use crate::capture_file::{Problem, ProblemKind, Summary};
+use crate::display::display_safe;
 use crate::replay::{Counts, Totals};
 
 /// Value of `schema` in the last line of `replay --json`.
@@ -33,6 +34,8 @@ pub(super) struct SummaryLine {
     truncated_packets: u64,
     fragments_dropped: u64,
     unsupported_links: Vec<(u32, u64)>,
+    /// Inputs that could not be opened or are no captures, as the user named them.
+    unreadable_inputs: Vec<String>,
     problems: Vec<String>,
     further_problems: u64,
 }
@@ -59,6 +62,7 @@ pub(super) fn line(totals: &Totals, capture: &Summary) -> SummaryLine {
         truncated_packets: capture.cut_by_snap_length + capture.headers_cut,
         fragments_dropped: capture.fragments_dropped,
         unsupported_links: capture.unsupported_links.iter().map(|(link, count)| (*link, *count)).collect(),
+        unreadable_inputs: unopened(capture).map(|problem| problem.name.clone()).collect(),
         problems: capture.problems.iter().map(ToString::to_string).collect(),
         further_problems: capture.further_problems,
     }
@@ -94,6 +98,9 @@ pub(super) fn print(totals: &Totals, capture: &Summary, output: &mut impl Write)
     )?;
     row("findings", counts(&totals.findings))?;
     row("not decoded", some([(capture.quic_flows, "QUIC flows"), (capture.dtls_flows, "DTLS flows")]))?;
+    let names: Vec<_> = unopened(capture).map(|problem| display_safe(&problem.name)).collect();
+    let damaged = (capture.problems.len() - names.len()) as u64 + capture.further_problems;
+    row("not opened", names.join(", "))?;
     row(
         "not read",
         some([
@@ -106,12 +113,13 @@ pub(super) fn print(totals: &Totals, capture: &Summary, output: &mut impl Write)
             (capture.tunnelled_deeper, "packets in a tunnel within a tunnel"),
             (capture.unsupported_links.values().sum(), "packets of link types that are not supported"),
             (capture.flows_evicted, "idle connections given up for want of room"),
-            (
-                capture.problems.len() as u64 + capture.further_problems,
-                "damaged places, named on standard error",
-            ),
+            (damaged, "damaged places, named on standard error"),
         ]),
     )
+}
+
+fn unopened(capture: &Summary) -> impl Iterator<Item = &Problem> {
+    capture.problems.iter().filter(|problem| matches!(problem.kind, ProblemKind::Unopened(_)))
 }
 
 /// `900 tls, 12 http/1`

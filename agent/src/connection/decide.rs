@@ -112,9 +112,7 @@ impl Connections {
         let graceful = connection.close_reason == Some(CloseReason::Fin);
         if let Some(mut reading) = connection.reading.take() {
             reading.closed(graceful);
-            if self.lost_since(connection.key.opened) {
-                reading.give_up_holes(tls::IncompleteReason::Lost);
-            }
+            reading.give_up_holes(tls::IncompleteReason::Lost);
             conclude(
                 &mut connection,
                 *reading,

@@ -1,7 +1,7 @@
 //! The bytes of a connection that is still looked at: two streams that feed one conversation.
 
 use super::clear::Clear;
-use crate::cleartext::{Credential, Examination, LOOK, Name, Switch, Upgrade};
+use crate::cleartext::{Credential, Examination, LOOK, Name, Protocol, Switch, Upgrade};
 use crate::event::{Role, Segment, Travel};
 use crate::reassembly::Stream;
 use crate::tls::{self, Conversation, Direction, IncompleteReason, Outlook, UnknownReason};
@@ -249,6 +249,12 @@ impl Reading {
         client == LOOK || (server == LOOK && !waits)
     }
 
+    /// Its commands follow each other without an end that could be known.
+    fn speaks_in_lines(&self) -> bool {
+        use Protocol::{Ftp, Imap, Irc, Pop3, Smtp, Xmpp};
+        matches!(self.name(), Name::Found(Smtp | Imap | Pop3 | Ftp | Irc | Xmpp))
+    }
+
     /// One side has said all that is looked at.
     pub fn has_heard_much(&self) -> bool {
         let (client, server) = self.examined();
@@ -283,8 +289,8 @@ impl Reading {
             (tls::Reading::NotTls, Some(clear)) => match clear.examination() {
                 Examination { name: Name::Found(_), dialogue } => {
                     // The opening of one that can switch may be over for who listens, and the switch still come.
-                    let open =
-                        self.may_switch() && dialogue.credential.is_some() && dialogue.switch.is_none();
+                    let told = dialogue.credential.is_some() || self.speaks_in_lines();
+                    let open = self.may_switch() && told && dialogue.switch.is_none() && !dialogue.protected;
                     (dialogue.over && !open) || self.is_exhausted(clear) || self.cut
                 }
                 Examination { name: Name::Unknown, .. } => true,

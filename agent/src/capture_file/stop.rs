@@ -1,0 +1,21 @@
+//! A wish, from another thread, that reading ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Ends reading before the captures do. Clones are the same wish.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// What is read as a file ends before its next packet, which is told ([`super::ProblemKind::Interrupted`]). A pipe ends as
+    /// if its writer had closed it, at the latest after about a second.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was requested.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
