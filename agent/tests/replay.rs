@@ -111,6 +111,13 @@ fn the_table_names_each_day_and_ends_with_a_summary() {
     }
     let rows = stdout.lines().filter(|line| line.starts_with(". 22:13:20 east_west ")).count();
     assert_eq!(rows, 4, "{stdout}");
+    // What a wide terminal shows without a break, up to the findings.
+    let (header, _) = stdout.split_once("FINDINGS").unwrap();
+    assert!(header.chars().count() <= 120, "{header}");
+    assert!(
+        stdout.contains(" 10.0.0.1:40000 → 10.0.0.2:80 "),
+        "a connection is found by its client's port: {stdout}"
+    );
 }
 
 #[test]

@@ -74,7 +74,7 @@ INPUT:
   are one timeline. Connections are printed when they end, those without an end when the capture does.
 
 COLUMNS:
-  As in watch. TIME is when the connection ended, else when it was decided; a line names each new day.
+  As in watch; CLIENT has its port. TIME is when the connection ended, else when it was decided; a line names each new day.
 
 SIGNALS:
   SIGINT (Ctrl-C) and SIGTERM end the reading: open connections and the summary are printed. A pipe ends as if its

@@ -8,11 +8,12 @@ use super::output::{Colour, coloured};
 use crate::display::display_safe;
 use crate::record::{Authentication, ConnectionRecord, EndpointRecord, EvidenceName, GapRecord, WallTime};
 
-/// Widths in characters: what fits a usual name. Longer ones are cut with `…`; `--json` has them whole.
-const CLIENT: usize = 22;
-const SERVER: usize = 28;
-const PROTOCOL: usize = 12;
-const EVIDENCE: usize = 20;
+/// Widths in characters: what fits a usual name or any IPv4 address with its port, and 119 columns without findings.
+/// Longer names are cut with `…`; `--json` has them whole.
+const CLIENT: usize = 21;
+const SERVER: usize = 24;
+const PROTOCOL: usize = 11;
+const EVIDENCE: usize = 18;
 
 /// The cells, safe to print and not yet aligned.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,9 +39,10 @@ impl Row {
         let port = record.server.port;
         let server = match name(&record.server) {
             Some(name) => format!("{}:{port}", cut(&name, SERVER - format!(":{port}").len())),
-            None => address(&record.server, true),
+            None => address(&record.server),
         };
-        let client = name(&record.client).unwrap_or_else(|| address(&record.client, false));
+        // A process has its pid; an address alone needs its port to be found again in the capture.
+        let client = name(&record.client).map_or_else(|| address(&record.client), |name| cut(&name, CLIENT));
         Row {
             mark: match (record.r#final, record.revision) {
                 (true, _) => '.',
@@ -49,7 +51,7 @@ impl Row {
             },
             time: time(record.closed.or(record.decided).unwrap_or(record.opened)),
             scope: record.scope.as_str(),
-            client: cut(&client, CLIENT),
+            client,
             server,
             protocol: cut(&display_safe(&protocol), PROTOCOL),
             authentication: record.authentication,
@@ -118,12 +120,11 @@ fn name(end: &EndpointRecord) -> Option<String> {
     Some(display_safe(&format!("{name}{pid}")).into_owned())
 }
 
-fn address(end: &EndpointRecord, with_port: bool) -> String {
+fn address(end: &EndpointRecord) -> String {
     let address = display_safe(&end.address);
-    match with_port {
-        true if address.contains(':') => format!("[{address}]:{}", end.port),
-        true => format!("{address}:{}", end.port),
-        false => address.into_owned(),
+    match address.contains(':') {
+        true => format!("[{address}]:{}", end.port),
+        false => format!("{address}:{}", end.port),
     }
 }
 

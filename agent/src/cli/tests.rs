@@ -215,8 +215,8 @@ fn a_connection_is_an_aligned_line() {
     let later = r#"{"schema":"countersign.edge/1","x":1}"#;
     let (table, connections) = printed(&[&line, gap, later, "not JSON"], false);
     let expected = concat!(
-        "  TIME UTC SCOPE                       CLIENT → SERVER:PORT                  PROTOCOL     AUTHENTICATION  EVIDENCE             FINDINGS\n",
-        "+ 22:13:20 east_west               curl[1234] → nginx.service[80]:80         http/1       none            none                 unauthenticated_east_west\n",
+        "  TIME UTC SCOPE                      CLIENT → SERVER:PORT              PROTOCOL    AUTHENTICATION  EVIDENCE           FINDINGS\n",
+        "+ 22:13:20 east_west              curl[1234] → nginx.service[80]:80     http/1      none            none               unauthenticated_east_west\n",
         "-- not seen from ? to 22:13:20: slow_reader, lost: 7\n",
     );
     assert_eq!((table.as_str(), connections), (expected, 1));

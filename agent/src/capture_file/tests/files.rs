@@ -177,3 +177,15 @@ fn progress_reaches_the_end() {
     assert_eq!(source.progress(), Progress { read: length, total: Some(length) });
     assert_eq!(source.now(), Timestamp(1_000_000_007_000));
 }
+
+#[test]
+fn a_file_that_was_not_read_to_its_end_is_not_called_whole() {
+    let file = Temporary::holding(&capture(&connection()));
+    let options = CaptureOptions::default();
+    let mut source = CaptureSource::open(&[file.input()], options.clone()).unwrap();
+    options.stop.request();
+    let mut events = 0;
+    while source.drain(&mut |_| events += 1) {}
+    let kinds: Vec<_> = source.summary().problems.iter().map(|problem| problem.kind.clone()).collect();
+    assert_eq!((kinds, source.summary().packets), (vec![ProblemKind::Interrupted], 1));
+}
