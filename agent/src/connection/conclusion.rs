@@ -126,6 +126,16 @@ impl Conclusion {
         }
     }
 
+    /// What is left of it after a second handshake that cannot be read (TLS ≤ 1.2).
+    pub fn renegotiated(self) -> Self {
+        Conclusion {
+            authentication: Authentication::Unknown,
+            client: Evidence::UNKNOWN,
+            reason: Some(UnknownReason::Renegotiation),
+            ..self
+        }
+    }
+
     /// What TLS facts amount to; `origin` is the handshake whose session this one resumes, if that was seen.
     pub fn of_tls(facts: &TlsFacts, origin: Option<&Origin>) -> Self {
         let (server, server_unknown) = server_evidence(facts);
@@ -152,6 +162,12 @@ impl Conclusion {
                 conclusion.authentication = origin.authentication;
                 conclusion.server = Evidence::sure(EvidenceName::Inherited);
                 conclusion.client = Evidence::sure(EvidenceName::Inherited);
+                let renegotiated = ClientAuthentication::Unknown(UnknownReason::Renegotiation);
+                if facts.client_authentication == renegotiated
+                    && origin.authentication != Authentication::Mutual
+                {
+                    conclusion = conclusion.renegotiated();
+                }
             }
             (Established::Yes, _, _) => match server_unknown.or(client_unknown) {
                 Some(reason) => conclusion.reason = Some(reason),

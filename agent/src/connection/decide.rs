@@ -6,9 +6,10 @@ use super::fingerprints::Fingerprints;
 use super::reading::Reading;
 use super::sessions::{Origin, Sessions};
 use super::settled::{Settled, Shared};
+use super::watched::Watched;
 use super::{Conclusion, Connection, ConnectionKey, Connections, Fingerprint, Protocol, Sink, Stage};
 use crate::cleartext::{LOOK, Name};
-use crate::event::{CloseReason, Decision, Role, Timestamp, Travel};
+use crate::event::{CloseReason, Decision, Role, Segment, Timestamp, Travel};
 use crate::record::Authentication;
 use crate::tls::{self, Outlook, TlsFacts, UnknownReason};
 
@@ -50,15 +51,46 @@ impl Connections {
     pub(super) fn settle(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let Some(reading) = connection.reading.take() else { return };
-        conclude(connection, *reading, (&mut self.sessions, &mut self.shared, &mut self.fingerprints), sink);
+        let memory = (&mut self.sessions, &mut self.shared, &mut self.fingerprints);
+        let watched = conclude(connection, *reading, memory, sink);
         connection.decided.get_or_insert(now);
-        for side in connection.client.iter().chain(&connection.server) {
-            if side.closed.is_none() {
-                sink.decide(side.socket, Decision::Stop);
-            }
+        let revisable = !matches!(
+            connection.conclusion.authentication,
+            Authentication::Unknown | Authentication::NotEstablished | Authentication::Mutual
+        );
+        connection.watched =
+            watched.filter(|watched| self.of_capture && revisable && !watched.is_over()).map(Box::new);
+        if connection.watched.is_none() {
+            stop(connection, sink);
         }
         self.name_listener(key, sink);
         self.publish(key, Stage::Open, sink);
+    }
+
+    /// What comes after the verdict on a connection of a capture.
+    pub(super) fn watch(&mut self, key: ConnectionKey, role: Role, segment: &Segment, sink: &mut dyn Sink) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        let Some(watched) = connection.watched.as_mut() else { return };
+        watched.take(role, segment);
+        if !watched.is_renegotiated() {
+            return self.end_watch_if_over(key, sink);
+        }
+        connection.watched = None;
+        connection.conclusion = connection.conclusion.renegotiated();
+        if let Some(settled) = &connection.settled {
+            connection.settled = Some(self.shared.share(settled.renegotiated()));
+        }
+        stop(connection, sink);
+        self.publish(key, Stage::Open, sink);
+    }
+
+    /// Lets go of a connection in which nothing more can be seen.
+    pub(super) fn end_watch_if_over(&mut self, key: ConnectionKey, sink: &mut dyn Sink) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        if connection.watched.as_ref().is_some_and(|watched| watched.is_over()) {
+            connection.watched = None;
+            stop(connection, sink);
+        }
     }
 
     /// Reports a connection that has no verdict yet as it stands.
@@ -159,18 +191,28 @@ fn further_budget(reading: &Reading, max_budget: u32) -> Option<u32> {
 /// What is remembered of other connections.
 type Memory<'a> = (&'a mut Sessions, &'a mut Shared, &'a mut Fingerprints);
 
-/// The last conclusion of a connection's bytes.
+/// No further byte of it is wanted.
+fn stop(connection: &Connection, sink: &mut dyn Sink) {
+    for side in connection.client.iter().chain(&connection.server) {
+        if side.closed.is_none() {
+            sink.decide(side.socket, Decision::Stop);
+        }
+    }
+}
+
+/// The last conclusion of a connection's bytes. Returns what could still take it back.
 pub(super) fn conclude(
     connection: &mut Connection,
     reading: Reading,
     memory: Memory<'_>,
     sink: &mut dyn Sink,
-) {
-    if !conclude_plain(connection, &reading)
-        && let Some(facts) = reading.conversation.into_facts()
-    {
-        conclude_tls(connection, facts, memory, sink);
+) -> Option<Watched> {
+    if conclude_plain(connection, &reading) {
+        return None;
     }
+    let (facts, watched) = reading.into_facts();
+    conclude_tls(connection, facts?, memory, sink);
+    watched
 }
 
 /// Concludes if it is not TLS.

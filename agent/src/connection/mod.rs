@@ -24,6 +24,7 @@ mod sessions;
 mod settled;
 mod side;
 mod table;
+mod watched;
 
 pub use conclusion::{Conclusion, Evidence, Protocol};
 pub use settled::Settled;
@@ -92,6 +93,8 @@ pub struct Connection {
     /// How many of them were TLS handshake.
     pub handshake_shipped: u64,
     reading: Option<Box<reading::Reading>>,
+    /// Only in captures.
+    watched: Option<Box<watched::Watched>>,
     subflow: bool,
     /// It is read from where the source met it, which is not known to be its beginning.
     missed: bool,

@@ -1,10 +1,11 @@
 //! The bytes of a connection that is still looked at: two streams that feed one conversation.
 
 use super::clear::Clear;
+use super::watched::Watched;
 use crate::cleartext::{Credential, Examination, LOOK, Name, Protocol, Switch, Upgrade};
 use crate::event::{Role, Segment, Travel};
 use crate::reassembly::Stream;
-use crate::tls::{self, Conversation, Direction, IncompleteReason, Outlook, UnknownReason};
+use crate::tls::{self, Conversation, Direction, IncompleteReason, Outlook, TlsFacts, UnknownReason};
 
 /// Protocols that make room for another, within one connection: TLS inside STARTTLS inside a proxy.
 const MAX_SWITCHES: usize = 3;
@@ -279,6 +280,13 @@ impl Reading {
         missing.map(UnknownReason::from).or(unanswered.then_some(UnknownReason::Incomplete))
     }
 
+    /// The facts, if it is TLS, and what could still take them back.
+    pub fn into_facts(self) -> (Option<TlsFacts>, Option<Watched>) {
+        let watch = self.conversation.renegotiation_watch();
+        let watched = watch.map(|watch| Watched::new(self.client, self.server, watch));
+        (self.conversation.into_facts(), watched)
+    }
+
     /// Whether nothing further can change what is known.
     pub fn is_settled(&self) -> bool {
         let decided = matches!(self.conversation.outlook(), Outlook::Decided);
@@ -302,7 +310,7 @@ impl Reading {
 }
 
 /// Who sent the bytes that the socket of `role` saw travel this way.
-fn sender(role: Role, travel: Travel) -> Direction {
+pub(super) fn sender(role: Role, travel: Travel) -> Direction {
     match (role, travel) {
         (Role::Client, Travel::Sent) | (Role::Server, Travel::Received) => Direction::Client,
         (Role::Client, Travel::Received) | (Role::Server, Travel::Sent) => Direction::Server,

@@ -40,6 +40,13 @@ impl Settled {
         };
         Settled { tls, client_chain, server_chain }
     }
+
+    /// The same with what a renegotiation leaves of it.
+    pub(super) fn renegotiated(&self) -> Self {
+        let mut tls = self.tls.clone();
+        tls.note_renegotiation();
+        Settled { tls, client_chain: self.client_chain.clone(), server_chain: self.server_chain.clone() }
+    }
 }
 
 /// The copies in use.

@@ -221,6 +221,7 @@ impl Connections {
             shipped: 0,
             handshake_shipped: 0,
             reading: None,
+            watched: None,
             subflow: false,
             missed: false,
         };
@@ -245,6 +246,9 @@ impl Connections {
             connection.interface = segment.interface;
         }
         connection.shipped += segment.bytes.len() as u64;
+        if connection.watched.is_some() {
+            return self.watch(key, role, segment, sink);
+        }
         if (connection.decided.is_some() && connection.reading.is_none()) || connection.subflow {
             return;
         }
@@ -305,7 +309,10 @@ impl Connections {
         self.forget_meeting(key);
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let Some(reading) = connection.reading.as_mut() else {
-            if connection.decided.is_none() {
+            if let Some(watched) = connection.watched.as_mut() {
+                watched.give_up_holes();
+                self.end_watch_if_over(key, sink);
+            } else if connection.decided.is_none() {
                 self.report_undecided(key, sink);
             }
             return;

@@ -653,3 +653,72 @@ fn a_capture_that_goes_back_in_time_does_not_hold_up_what_follows() {
     table.tick(Timestamp(9 * SECOND), &mut seen);
     assert_eq!(table.sizes().connections, 0);
 }
+
+/// TLS 1.2 without client authentication, then another handshake inside it, as `cut` distributes that over segments.
+fn renegotiating(cut: usize, before: u8) -> Vec<Event> {
+    let mut events = vec![established(2, CLIENT, Role::Client, client_pair())];
+    let mut sent = [0_u32; 2];
+    let mut say = |by_client: bool, bytes: &[u8]| {
+        let own = usize::from(!by_client);
+        let place = [CLIENT_FIRST + sent[0], SERVER_FIRST + sent[1]];
+        let travel = if by_client { Travel::Sent } else { Travel::Received };
+        events.push(segment(CLIENT, travel, place[own], place[1 - own], bytes));
+        sent[own] += u32::try_from(bytes.len()).unwrap();
+    };
+    let text = include_str!("../tls/fixtures/12_server_only.hex");
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    for line in lines {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let digits: Vec<u8> =
+            words[2].chars().map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap()).collect();
+        let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+        say(words[0] == "C", &bytes);
+    }
+    let data = [&[before, 3, 3, 0, 30][..], &[0xee; 30]].concat();
+    let hello = [&[22, 3, 3, 0, 80][..], &[0xee; 80]].concat();
+    for piece in [data, hello].concat().chunks(cut) {
+        say(true, piece);
+    }
+    events.push(closed(8, CLIENT, 1, 1));
+    events
+}
+
+#[test]
+fn a_renegotiation_in_a_capture_takes_the_verdict_back_whenever_it_comes() {
+    for cut in [1, 5, 34, 35, 36, 120] {
+        let mut table = Connections { of_capture: true, ..table() };
+        let mut seen = Seen::default();
+        feed(&mut table, &mut seen, &renegotiating(cut, 23));
+        assert_eq!(seen.connections[0].1.authentication, Authentication::ServerOnly);
+        let [conclusion] = seen.finals()[..] else { panic!("{:?}", seen.connections) };
+        assert_eq!(conclusion.authentication, Authentication::Unknown, "pieces of {cut}");
+        assert_eq!(conclusion.reason, Some(UnknownReason::Renegotiation));
+        assert_eq!(conclusion.client.kind, EvidenceName::Unknown);
+        assert!(seen.decisions.contains(&(CLIENT, Decision::Stop)), "nothing further is wanted");
+    }
+}
+
+#[test]
+fn a_host_is_not_asked_for_bytes_after_the_verdict_and_a_capture_only_where_they_matter() {
+    let verdict_at_end = |of_capture, withheld| {
+        let mut table = Connections { of_capture, ..table() };
+        let mut seen = Seen::default();
+        for event in renegotiating(120, 23) {
+            let event = match event {
+                Event::Segment(segment) if segment.bytes.len() == 120 => Event::Segment(Segment {
+                    withheld: if withheld { 120 } else { 0 },
+                    bytes: if withheld { Bytes::new() } else { segment.bytes },
+                    ..segment
+                }),
+                other => other,
+            };
+            table.handle(&event, &mut seen);
+        }
+        table.tick(Timestamp(3 * SECOND), &mut seen);
+        (seen.finals()[0].authentication, seen.decisions.contains(&(CLIENT, Decision::Stop)))
+    };
+    assert_eq!(verdict_at_end(false, false), (Authentication::ServerOnly, true));
+    assert_eq!(verdict_at_end(true, false), (Authentication::Unknown, true));
+    // The server could still ask for one.
+    assert_eq!(verdict_at_end(true, true), (Authentication::ServerOnly, false));
+}

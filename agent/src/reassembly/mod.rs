@@ -246,6 +246,12 @@ impl Stream {
         if until_held == 0 { withheld } else { until_held }
     }
 
+    /// Lets go of what was read: repetitions of it are no longer compared. For a stream that is followed long.
+    pub fn forget_read(&mut self) {
+        self.remembered = Vec::new();
+        self.remembered_bytes = 0;
+    }
+
     /// Passes over bytes without seeing them.
     pub fn skip(&mut self, count: u64) {
         self.next += count;

@@ -4,7 +4,7 @@ use super::handshake::Handshake;
 use super::message::kind;
 use super::outline::{Outline, What};
 use super::stream::{APPLICATION_DATA, HANDSHAKE};
-use super::suite::{suite_has_external_key, suite_is_anonymous};
+use super::suite::{suite_has_external_key, suite_has_static_keys, suite_is_anonymous};
 use super::{
     ClientAuthentication, ClientOutcome, HandshakeState, Resumption, ServerAuthentication, Sight,
     UnknownReason,
@@ -12,6 +12,8 @@ use super::{
 
 /// The SSLv3 alert in place of an empty Certificate (RFC 6101 section 5.4.2).
 const NO_CERTIFICATE: u8 = 41;
+/// Bytes of a handshake message without its body (RFC 5246 section 7.4).
+const MESSAGE_HEADER: u64 = 4;
 
 /// Sets the facts that follow from both outlines. Returns whether they are final, but for renegotiation.
 pub(super) fn conclude(handshake: &mut Handshake) -> bool {
@@ -20,7 +22,7 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
     let failed = handshake.has_fatal_alert();
     let (client, server) = (&handshake.client.outline, &handshake.server.outline);
     let facts = &mut handshake.facts;
-    let complete = finished(client) > 0 && finished(server) > 0;
+    let complete = client.finished() > 0 && server.finished() > 0;
     let rejection = server.fatal_alert().is_some();
     let suite = facts.cipher_suite.unwrap_or_default();
 
@@ -73,7 +75,7 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
             facts.client_authentication = if handshake.unread.client {
                 ClientAuthentication::Unknown(UnknownReason::CertificateType)
             } else {
-                client_authentication(client, server, has_shown, unseen)
+                client_authentication(suite, client, server, has_shown, unseen)
             };
             facts.client_outcome = match facts.client_authentication {
                 ClientAuthentication::Presented(_) | ClientAuthentication::RequestedNoneSent(_) => {
@@ -96,10 +98,8 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
     if complete {
         facts.handshake = HandshakeState::Complete;
         // Finished is the only encrypted handshake record of a handshake; another one begins the next.
-        if (finished(client) > 1 || finished(server) > 1)
-            && matches!(facts.client_authentication, ClientAuthentication::NotRequested(_))
-        {
-            facts.client_authentication = ClientAuthentication::Unknown(UnknownReason::Renegotiation);
+        if client.finished() > 1 || server.finished() > 1 {
+            facts.note_renegotiation();
         }
     } else if failed {
         facts.handshake = HandshakeState::Failed;
@@ -126,12 +126,15 @@ fn resumed(server: &Outline) -> Option<bool> {
     Some(next.what == What::ChangeCipherSpec)
 }
 
-/// Encrypted handshake records.
-fn finished(outline: &Outline) -> usize {
-    outline.encrypted(HANDSHAKE).count()
+/// Whether the client's key exchange is its certificate's: only a static Diffie-Hellman key proves itself by Finished, and
+/// the message that would carry another one is empty (RFC 5246 section 7.4.7.2, RFC 8422 section 5.7).
+fn exchanges_certified_key(suite: u16, client: &Outline) -> bool {
+    let exchange = client.find(kind::CLIENT_KEY_EXCHANGE);
+    suite_has_static_keys(suite) && exchange.is_some_and(|entry| entry.end - entry.start == MESSAGE_HEADER)
 }
 
 fn client_authentication(
+    suite: u16,
     client: &Outline,
     server: &Outline,
     has_shown: bool,
@@ -153,11 +156,15 @@ fn client_authentication(
         if !has_shown {
             return ClientAuthentication::RequestedNoneSent(Sight::Clear);
         }
-        // A certificate alone proves nothing. Fixed-DH ones come without CertificateVerify (RFC 5246 section 7.4.7).
+        // A certificate alone proves nothing. One that can sign comes with CertificateVerify, before ChangeCipherSpec
+        // (RFC 5246 section 7.4.8): a server that goes on without it has not authenticated anyone.
+        let unsigned = !client.contains(kind::CERTIFICATE_VERIFY) && client.change_cipher_spec().is_some();
         let proven = client.contains(kind::CERTIFICATE_VERIFY)
-            || client.change_cipher_spec().is_some()
-            || server.fatal_alert().is_some();
-        return if proven {
+            || server.fatal_alert().is_some()
+            || exchanges_certified_key(suite, client);
+        return if unsigned && !exchanges_certified_key(suite, client) {
+            ClientAuthentication::Unknown(UnknownReason::Contradiction)
+        } else if proven {
             ClientAuthentication::Presented(Sight::Clear)
         } else {
             ClientAuthentication::Unknown(unseen)

@@ -4,7 +4,7 @@ use super::handshake::Handshake;
 use super::message::kind;
 use super::ssl2;
 use super::stream::{ALERT, HANDSHAKE};
-use super::{IncompleteReason, TlsFacts};
+use super::{HandshakeState, IncompleteReason, RenegotiationWatch, TlsFacts, Version};
 
 /// Bytes of each direction that are looked at of a connection that is not TLS: enough for the first line of any
 /// protocol that is named.
@@ -45,8 +45,8 @@ pub enum Outlook {
         /// Sent by the server.
         wanted_server: u32,
     },
-    /// No further byte is wanted: the facts are final (bytes that come anyway are still read, and can show a
-    /// renegotiation).
+    /// No further byte is wanted: the facts are final, but for a renegotiation, which bytes that come anyway can show
+    /// (see [`Conversation::renegotiation_watch`]).
     Decided,
 }
 
@@ -151,6 +151,19 @@ impl Conversation {
     /// The facts, without the state that led to them; `None` if it is not TLS or not known to be.
     pub fn into_facts(self) -> Option<TlsFacts> {
         self.handshake.map(|handshake| handshake.facts)
+    }
+
+    /// Goes on behind what was read, where a renegotiation would make unknown what is known of the client: `None` if
+    /// nothing could. TLS 1.3 has none (RFC 8446 section 4.1.2).
+    pub fn renegotiation_watch(&self) -> Option<RenegotiationWatch> {
+        let handshake = self.handshake.as_ref()?;
+        let facts = &handshake.facts;
+        let classic = facts.version.is_some_and(|version| !version.is_modern() && version != Version::Ssl2);
+        let complete = facts.handshake == HandshakeState::Complete;
+        (classic && complete && facts.is_open_to_renegotiation()).then(|| RenegotiationWatch {
+            client: handshake.client.records(),
+            server: handshake.server.records(),
+        })
     }
 
     /// Whether more bytes are of use.

@@ -281,6 +281,25 @@ pub enum IncompleteReason {
     Conflicting,
 }
 
+impl TlsFacts {
+    /// A later handshake inside the connection could authenticate a client that this one did not (TLS ≤ 1.2).
+    pub fn is_open_to_renegotiation(&self) -> bool {
+        matches!(
+            self.client_authentication,
+            ClientAuthentication::NotRequested(_)
+                | ClientAuthentication::RequestedNoneSent(_)
+                | ClientAuthentication::Unknown(UnknownReason::ResumptionOriginNotSeen)
+        )
+    }
+
+    /// There was such a handshake: its messages are encrypted. A client that had shown its certificate has shown it.
+    pub fn note_renegotiation(&mut self) {
+        if self.is_open_to_renegotiation() {
+            self.client_authentication = ClientAuthentication::Unknown(UnknownReason::Renegotiation);
+        }
+    }
+}
+
 /// Why a fact is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UnknownReason {

@@ -14,6 +14,8 @@
 //!                                                 └─► ssl2 ─────────────┘
 //!                           modern asks inference (geometry); hello makes ja4 (fingerprint)
 //! ```
+//!
+//! After the verdict on a connection of TLS ≤ 1.2, renegotiation watches for what would take it back.
 
 mod classic;
 mod conversation;
@@ -29,6 +31,7 @@ mod message;
 mod modern;
 mod names;
 mod outline;
+mod renegotiation;
 mod ssl2;
 mod stream;
 mod suite;
@@ -40,5 +43,6 @@ pub use conversation::{Conversation, Direction, Outlook, PEEK, Reading};
 pub use facts::*;
 pub use ja4::Ja4;
 pub use names::{alert_name, compression_name, group_name};
+pub use renegotiation::RenegotiationWatch;
 pub use suite::{cipher_suite_name, suite_is_anonymous, suite_is_integrity_only};
 pub use version::Version;

@@ -1,5 +1,7 @@
 //! What one direction sent, in order, without its content.
 
+use super::stream::HANDSHAKE;
+
 /// Bound on [`Outline::entries`]: a handshake with client authentication and tickets has about 20 per direction;
 /// the rest is room for early data and what follows the handshake at once.
 pub(super) const MAX_ENTRIES: usize = 96;
@@ -39,6 +41,7 @@ pub(super) enum What {
 pub(super) struct Outline {
     entries: Vec<Entry>,
     pushed: u64,
+    finished: u64,
 }
 
 impl Outline {
@@ -48,6 +51,7 @@ impl Outline {
             self.entries.pop();
         }
         self.pushed += 1;
+        self.finished += u64::from(matches!(entry.what, What::Encrypted { content: HANDSHAKE, .. }));
         self.entries.push(entry);
     }
 
@@ -58,6 +62,11 @@ impl Outline {
     /// How many entries there were, dropped ones included.
     pub fn pushed(&self) -> u64 {
         self.pushed
+    }
+
+    /// How many encrypted handshake records there were, dropped ones included.
+    pub fn finished(&self) -> u64 {
+        self.finished
     }
 
     /// Whether no entry up to that stream offset was replaced.

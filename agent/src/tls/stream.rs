@@ -3,6 +3,7 @@
 use super::IncompleteReason;
 use super::message::kind;
 use super::outline::{Entry, Outline, What};
+use super::renegotiation::Records;
 use super::ssl2;
 
 /// Content types (RFC 8446 section 5.1).
@@ -10,11 +11,11 @@ pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
 pub(super) const ALERT: u8 = 21;
 pub(super) const HANDSHAKE: u8 = 22;
 pub(super) const APPLICATION_DATA: u8 = 23;
-const HEARTBEAT: u8 = 24;
+pub(super) const HEARTBEAT: u8 = 24;
 
 pub(super) const HEADER: usize = 5;
 /// Longest record body: RFC 5246 section 6.2.3 (2^14 + 2048); TLS 1.3 allows 2^14 + 256.
-const MAX_RECORD: u16 = (1 << 14) + 2048;
+pub(super) const MAX_RECORD: u16 = (1 << 14) + 2048;
 /// Longest body in clear (RFC 8446 section 5.1).
 const MAX_PLAINTEXT: u16 = 1 << 14;
 /// Longest handshake message that is kept: twice the longest certificate chain that common servers send;
@@ -127,6 +128,12 @@ impl Stream {
         self.position += count;
         // Not more than `remaining`, which is a u16.
         self.remaining -= u16::try_from(count).unwrap_or(self.remaining);
+    }
+
+    /// Where it stands among records that are all encrypted.
+    pub fn records(&self) -> Records {
+        let (header, filled, remaining) = (self.header, self.header_filled, self.remaining);
+        Records { header, filled, remaining, over: self.broken.is_some(), found: false }
     }
 
     /// Stream offset up to which bytes are wanted at least, so far as known.

@@ -31,6 +31,13 @@ pub(super) fn suite_has_external_key(suite: u16) -> bool {
     })
 }
 
+/// The key exchange may use the keys of both certificates: static (EC)DH (RFC 5246 section 7.4.2, RFC 4492 section 2).
+pub(super) fn suite_has_static_keys(suite: u16) -> bool {
+    TlsCipherSuite::from_id(suite).is_some_and(|suite| {
+        matches!(suite.kx, TlsCipherKx::Dh | TlsCipherKx::Ecdh) && suite.au != TlsCipherAu::Null
+    })
+}
+
 /// How ServerKeyExchange of this suite names its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyExchange {
@@ -93,6 +100,14 @@ mod tests {
         // RSA, RSA_PSK, SRP_RSA, ECDHE_RSA, DHE_RSA, TLS 1.3
         for certified in [0x002f, 0x0094, 0xc01e, 0xc02f, 0x0033, 0x1301] {
             assert!(!suite_has_external_key(certified) && !suite_is_anonymous(certified), "{certified:#x}");
+        }
+        // DH_RSA, DH_DSS, ECDH_ECDSA, ECDH_RSA
+        for fixed in [0x0031, 0x0030, 0x00a0, 0xc004, 0xc00e, 0xc025] {
+            assert!(suite_has_static_keys(fixed), "{fixed:#x}");
+        }
+        // RSA, DHE_RSA, ECDHE_RSA, ECDHE_ECDSA, DH_anon, ECDH_anon, PSK, TLS 1.3
+        for other in [0x002f, 0x0033, 0xc02f, 0xc02b, 0x0018, 0xc018, 0x008c, 0x1301] {
+            assert!(!suite_has_static_keys(other), "{other:#x}");
         }
         assert_eq!(key_exchange(0xc035), KeyExchange::EllipticCurveAfterHint);
         assert_eq!(key_exchange(0xc02b), KeyExchange::EllipticCurve);

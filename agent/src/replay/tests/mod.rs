@@ -260,3 +260,26 @@ fn time_strikes_once_however_far_it_jumps_and_whichever_way() {
     let strikes = (0..2 * MAX_EVENTS_PER_TICK).filter(|_| metronome.strikes(Timestamp(BEGIN))).count();
     assert_eq!(strikes, 2, "a clock that stands still");
 }
+
+#[test]
+fn a_capture_that_shows_a_renegotiation_claims_nothing_of_the_client() {
+    let hello = [&[22, 3, 3, 0, 80][..], &[0xee; 80]].concat();
+    let data = [&[23, 3, 3, 0, 80][..], &[0xee; 80]].concat();
+    let mut made = Made::new();
+    for (port, after) in
+        [(40_000, vec![hello.clone()]), (40_001, vec![data.clone(), hello]), (40_002, vec![data])]
+    {
+        let mut said = tls12_server_only();
+        said.extend(after.into_iter().map(|bytes| (true, bytes)));
+        made.connection(flow(port, 443), &said, Ends::Fin);
+        made.now += SECOND;
+    }
+    let (seen, _) = replayed(&made);
+    let answers: Vec<_> = seen
+        .connections()
+        .iter()
+        .map(|connection| (connection.authentication, connection.evidence.reason.as_deref()))
+        .collect();
+    let unknown = (Authentication::Unknown, Some("renegotiation"));
+    assert_eq!(answers, [unknown, unknown, (Authentication::ServerOnly, None)]);
+}

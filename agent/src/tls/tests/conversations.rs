@@ -257,3 +257,51 @@ fn a_handshake_inside_an_established_connection_hides_client_authentication() {
     assert_eq!(facts.client_authentication, Unknown(UnknownReason::Renegotiation));
     assert_eq!(facts.handshake, HandshakeState::Complete);
 }
+
+/// What a client sends to begin another handshake: a ClientHello, encrypted.
+fn another_handshake() -> Vec<u8> {
+    [&[22, 3, 3, 0, 80][..], &[0xee; 80]].concat()
+}
+
+#[test]
+fn another_handshake_takes_back_only_that_the_client_showed_nothing() {
+    let renegotiated = Unknown(UnknownReason::Renegotiation);
+    for (name, expected) in [
+        ("12_server_only", Some(renegotiated)),
+        ("12_none_sent", Some(renegotiated)),
+        ("12_resumed", Some(renegotiated)),
+        ("12_psk", Some(renegotiated)),
+        ("12_mutual", None),
+        ("13_server_only", None),
+    ] {
+        let before = facts(&load(name));
+        let mut chunks = load(name);
+        chunks.push(Chunk {
+            direction: Direction::Client,
+            acknowledged: 1 << 20,
+            bytes: another_handshake(),
+        });
+        let after = facts(&chunks);
+        assert_eq!(after.client_authentication, expected.unwrap_or(before.client_authentication), "{name}");
+        assert_eq!(replay(&load(name)).renegotiation_watch().is_some(), expected.is_some(), "{name}");
+    }
+}
+
+#[test]
+fn a_watch_goes_on_at_any_byte_where_the_conversation_was_left() {
+    let mut chunks = load("12_server_only");
+    // The server's last record is cut.
+    chunks.pop();
+    let last = chunks.pop().unwrap();
+    let rest = [last.bytes, another_handshake()].concat();
+    let mut watched = 0;
+    for cut in 0..=rest.len() {
+        let mut conversation = replay(&chunks);
+        conversation.push(last.direction, &rest[..cut], last.acknowledged);
+        let Some(mut watch) = conversation.renegotiation_watch() else { continue };
+        watch.push(last.direction, &rest[cut..]);
+        assert!(watch.has_seen_one(), "left after {cut} bytes");
+        watched += 1;
+    }
+    assert!(watched > 10);
+}

@@ -140,6 +140,32 @@ fn a_certificate_rejected_in_clear_is_presented_and_rejected() {
 }
 
 #[test]
+fn a_certificate_without_proof_of_its_key_is_mutual_only_if_the_key_exchange_is_that_proof() {
+    let chain = [0, 0, 7, 0, 0, 4, 0x30, 2, 5, 0];
+    let accepted = |version, suite, exchange: &[u8]| {
+        let script = classic(version, suite)
+            .server([handshake(11, &chain), handshake(13, &[1, 1, 0, 0]), handshake(14, &[])].concat())
+            .client([handshake(11, &chain), handshake(16, exchange), finish()].concat())
+            .server(finish());
+        script.facts().client_authentication
+    };
+    let contradiction = ClientAuthentication::Unknown(UnknownReason::Contradiction);
+    let presented = ClientAuthentication::Presented(Sight::Clear);
+    for version in [0x0300, 0x0301, 0x0302, 0x0303] {
+        // ECDHE_RSA, RSA, DHE_RSA; an empty key exchange makes no difference there.
+        for suite in [0xc02f, 0x002f, 0x0033] {
+            assert_eq!(accepted(version, suite, &[1, 0]), contradiction, "{version:#x} {suite:#x}");
+            assert_eq!(accepted(version, suite, &[]), contradiction, "{version:#x} {suite:#x}");
+        }
+        // ECDH_ECDSA, DH_RSA: a key of this connection instead of the certified one proves nothing, either.
+        for suite in [0xc004, 0x0031] {
+            assert_eq!(accepted(version, suite, &[]), presented, "{version:#x} {suite:#x}");
+            assert_eq!(accepted(version, suite, &[1, 0]), contradiction, "{version:#x} {suite:#x}");
+        }
+    }
+}
+
+#[test]
 fn a_client_certificate_that_no_server_asked_for_is_a_contradiction() {
     let chain = [0, 0, 7, 0, 0, 4, 0x30, 2, 5, 0];
     let script = classic(0x0303, 0xc02f)

@@ -1,0 +1,79 @@
+//! A connection of a capture after its verdict, as long as a renegotiation could still take it back.
+//!
+//! Enters: the segments that come after the verdict. Leaves: whether a second handshake began. A capture is read for
+//! what it holds: its bytes lie there. On a host every further byte would have to be copied, so a connection
+//! that is decided is not read any further, and what happens in it later is not seen.
+
+use super::reading::sender;
+use crate::event::{Role, Segment};
+use crate::reassembly::Stream;
+use crate::tls::{Direction, RenegotiationWatch};
+
+/// Both directions, without what was read of them.
+#[derive(Debug)]
+pub struct Watched {
+    client: Stream,
+    server: Stream,
+    watch: RenegotiationWatch,
+}
+
+impl Watched {
+    /// Goes on where the streams stand.
+    pub fn new(client: Stream, server: Stream, watch: RenegotiationWatch) -> Self {
+        let mut watched = Watched { client, server, watch };
+        watched.client.forget_read();
+        watched.server.forget_read();
+        watched
+    }
+
+    /// Takes a segment seen by the socket of `role`.
+    pub fn take(&mut self, role: Role, segment: &Segment) {
+        let direction = sender(role, segment.travel);
+        let stream = match direction {
+            Direction::Client => &mut self.client,
+            Direction::Server => &mut self.server,
+        };
+        if !segment.bytes.is_empty() {
+            stream.insert(segment.sequence, segment.bytes.clone(), 0);
+        }
+        if segment.withheld > 0 {
+            let end = segment.sequence.wrapping_add(segment.bytes.len() as u32);
+            stream.withhold(end, segment.withheld);
+        }
+        loop {
+            if let Some(chunk) = stream.read() {
+                self.watch.push(direction, &chunk.bytes);
+                continue;
+            }
+            let passable = stream.missing().min(self.watch.skippable(direction));
+            if passable == 0 {
+                break;
+            }
+            stream.skip(passable);
+            self.watch.skip(direction, passable);
+        }
+        if stream.is_withheld() {
+            self.watch.broken(direction);
+        }
+        stream.forget_read();
+    }
+
+    /// No more bytes will fill the holes there are.
+    pub fn give_up_holes(&mut self) {
+        for (direction, stream) in [(Direction::Client, &self.client), (Direction::Server, &self.server)] {
+            if stream.missing() > 0 {
+                self.watch.broken(direction);
+            }
+        }
+    }
+
+    /// Another handshake began.
+    pub fn is_renegotiated(&self) -> bool {
+        self.watch.has_seen_one()
+    }
+
+    /// Nothing further can show one.
+    pub fn is_over(&self) -> bool {
+        self.watch.is_over()
+    }
+}
