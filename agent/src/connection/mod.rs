@@ -12,6 +12,7 @@
 //! ```
 
 mod clear;
+mod conclude;
 mod conclusion;
 mod decide;
 mod early;

@@ -263,7 +263,7 @@ impl Reading {
     }
 
     /// Why a name in clear is not the whole truth, if it is not.
-    pub fn is_doubtful(&self) -> Option<UnknownReason> {
+    pub fn doubt(&self) -> Option<UnknownReason> {
         let clear = self.clear.as_ref()?;
         let dialogue = clear.examination().dialogue;
         let waits = self.may_switch() || clear.is_tunnel();

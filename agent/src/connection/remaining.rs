@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
 
-use super::decide::conclude;
+use super::conclude::conclude;
 use super::{Conclusion, ConnectionKey, Connections, Protocol, Sink, Stage};
 use crate::event::{AddressPair, Timestamp};
 use crate::tls::{IncompleteReason, UnknownReason};
