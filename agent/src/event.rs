@@ -6,9 +6,16 @@
 //! Directions are seen from the socket: `Sent` by its owner, `Received` by its owner. Sequence
 //! numbers are TCP's own, modulo 2^32 (RFC 9293 section 3.4).
 
+mod library;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+
+pub use library::{
+    Library, LibraryBytes, LibraryCall, LibraryForm, LibrarySocket, LibraryVerdict, LibraryVerification,
+    Presenter, SocketBy,
+};
 
 /// A moment in nanoseconds on the one clock of all events of a source: since boot (`CLOCK_BOOTTIME`) for the kernel, since
 /// the Unix epoch for a capture.
@@ -142,6 +149,17 @@ pub enum Event {
         /// Which.
         process: ProcessKey,
     },
+    /// Certificates went through a TLS library (uprobes).
+    LibraryBytes(Box<LibraryBytes>),
+    /// A TLS library verified the peer's certificate (uprobes).
+    LibraryVerification(Box<LibraryVerification>),
+    /// The dynamic linker of a process has mapped or unmapped libraries (`_dl_debug_state`).
+    LibrariesChanged {
+        /// When.
+        at: Timestamp,
+        /// Which.
+        process: ProcessKey,
+    },
     /// The source could not report something.
     Lost {
         /// When it was noticed.
@@ -164,7 +182,10 @@ impl Event {
             Event::Segment(event) => event.at,
             Event::Closed(event) => event.at,
             Event::Existing(event) => event.at,
-            Event::Subflow { at, .. }
+            Event::LibraryBytes(event) => event.call.at,
+            Event::LibraryVerification(event) => event.call.at,
+            Event::LibrariesChanged { at, .. }
+            | Event::Subflow { at, .. }
             | Event::ProcessForked { at, .. }
             | Event::ProcessExecuted { at, .. }
             | Event::ProcessExited { at, .. }

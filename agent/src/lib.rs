@@ -9,6 +9,8 @@ pub mod display;
 
 pub mod record;
 
+pub mod library;
+
 pub mod kernel;
 
 pub mod capture_file;

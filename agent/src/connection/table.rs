@@ -140,7 +140,11 @@ impl Connections {
                     self.last_loss = Some(*at);
                 }
             }
-            Event::ProcessForked { .. } | Event::ProcessExecuted { .. } | Event::ProcessExited { .. } => {}
+            Event::LibraryBytes(_) | Event::LibraryVerification(_) => {}
+            Event::ProcessForked { .. }
+            | Event::ProcessExecuted { .. }
+            | Event::ProcessExited { .. }
+            | Event::LibrariesChanged { .. } => {}
         }
     }
 

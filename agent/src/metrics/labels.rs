@@ -190,6 +190,12 @@ label_values! {
         ProcessExecuted = "process_executed",
         /// [`Event::ProcessExited`]
         ProcessExited = "process_exited",
+        /// [`Event::LibraryBytes`]
+        LibraryBytes = "library_bytes",
+        /// [`Event::LibraryVerification`]
+        LibraryVerification = "library_verification",
+        /// [`Event::LibrariesChanged`]
+        LibrariesChanged = "libraries_changed",
         /// [`Event::Lost`]
         Lost = "lost",
     }
@@ -210,6 +216,9 @@ impl EventKind {
             Event::ProcessForked { .. } => EventKind::ProcessForked,
             Event::ProcessExecuted { .. } => EventKind::ProcessExecuted,
             Event::ProcessExited { .. } => EventKind::ProcessExited,
+            Event::LibraryBytes(_) => EventKind::LibraryBytes,
+            Event::LibraryVerification(_) => EventKind::LibraryVerification,
+            Event::LibrariesChanged { .. } => EventKind::LibrariesChanged,
             Event::Lost { .. } => EventKind::Lost,
         }
     }

@@ -1,0 +1,95 @@
+//! Where a file can be probed, and for what.
+
+use crate::event::Library;
+
+/// A function that is worth a probe. What is read there, and at its entry or its return, is the kernel programs' matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    /// `d2i_X509`: the peer's certificates are parsed in place.
+    OpenSslPeer,
+    /// `i2d_X509`: the own certificates are written into a message.
+    OpenSslOwn,
+    /// `X509_STORE_CTX_set_default`: a peer is about to be verified.
+    OpenSslVerifyBegin,
+    /// `X509_verify_cert`.
+    OpenSslVerify,
+    /// `X509_STORE_CTX_get_error`: its result.
+    OpenSslVerifyResult,
+    /// `CRYPTO_BUFFER_new_from_CBS`.
+    BoringSslFromCbs,
+    /// `CRYPTO_BUFFER_new`.
+    BoringSslNew,
+    /// `gnutls_pcert_import_x509_raw`: the peer's leaf.
+    GnuTlsPeer,
+    /// `gnutls_certificate_verify_peers`: the status is its third argument.
+    GnuTlsVerifyPeers,
+    /// `gnutls_certificate_verify_peers2`: the status is its second argument.
+    GnuTlsVerifyPeers2,
+    /// `gnutls_certificate_verify_peers3`: the status is its third argument.
+    GnuTlsVerifyPeers3,
+    /// `CERT_NewTempCertificate`.
+    NssPeer,
+    /// `SSL_AuthCertificate`.
+    NssVerify,
+    /// `crypto/tls.(*Conn).verifyServerCertificate`.
+    GoPeerOfClient,
+    /// `crypto/tls.(*Conn).processCertsFromClient`.
+    GoPeerOfServer,
+    /// `crypto/tls.(*certificateMsgTLS13).marshal` with the chain at 24 (Go 1.22 and older).
+    GoOwn13At24,
+    /// The same with the chain at 0 (since Go 1.23).
+    GoOwn13At0,
+    /// `crypto/tls.(*certificateMsg).marshal`.
+    GoOwn12,
+    /// `crypto/x509.(*Certificate).Verify`.
+    GoVerify,
+    /// rustls 0.23: `CertificatePayloadTls13` is read.
+    RustlsPayload13,
+    /// rustls 0.23: `verify_server_cert` of the default verifier.
+    RustlsVerifyServer,
+    /// rustls 0.23: `verify_client_cert` of the default verifier.
+    RustlsVerifyClient,
+    /// rustls 0.21: `EndEntityCert::try_from`.
+    RustlsEndEntity,
+    /// `_dl_debug_state` of the dynamic linker: the libraries of a process have changed.
+    LinkerState,
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Point {
+    /// What it is good for.
+    pub hook: Hook,
+    /// Offset in the file of the function's first instruction.
+    pub offset: u64,
+}
+
+impl Hook {
+    /// The library it belongs to; nothing for the dynamic linker.
+    pub fn library(self) -> Option<Library> {
+        Some(match self {
+            Hook::OpenSslPeer
+            | Hook::OpenSslOwn
+            | Hook::OpenSslVerifyBegin
+            | Hook::OpenSslVerify
+            | Hook::OpenSslVerifyResult => Library::OpenSsl,
+            Hook::BoringSslFromCbs | Hook::BoringSslNew => Library::BoringSsl,
+            Hook::GnuTlsPeer
+            | Hook::GnuTlsVerifyPeers
+            | Hook::GnuTlsVerifyPeers2
+            | Hook::GnuTlsVerifyPeers3 => Library::GnuTls,
+            Hook::NssPeer | Hook::NssVerify => Library::Nss,
+            Hook::GoPeerOfClient
+            | Hook::GoPeerOfServer
+            | Hook::GoOwn13At24
+            | Hook::GoOwn13At0
+            | Hook::GoOwn12
+            | Hook::GoVerify => Library::Go,
+            Hook::RustlsPayload13
+            | Hook::RustlsVerifyServer
+            | Hook::RustlsVerifyClient
+            | Hook::RustlsEndEntity => Library::Rustls,
+            Hook::LinkerState => return None,
+        })
+    }
+}
