@@ -4,6 +4,152 @@
 //! why not. Pure and fuzzed: whoever can run a program on the host chooses these bytes.
 //! Refuses: processes, mounts, attaching.
 
+mod elf;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+mod go;
+mod names;
 mod point;
+mod source;
+mod symbols;
+#[cfg(test)]
+mod tests;
+mod traces;
+
+use std::io;
 
 pub use point::{Hook, Point};
+pub use source::Source;
+
+use crate::event::Library;
+use elf::Elf;
+use source::Reader;
+use symbols::Symbols;
+use traces::Traces;
+
+/// What a file is good for. Empty for a file without TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Examination {
+    /// The TLS libraries in it that can be probed, each once.
+    pub libraries: Vec<Found>,
+    /// The dynamic linker's `_dl_debug_state`, if this is one.
+    pub linker: Option<Point>,
+    /// What cannot be probed, and why.
+    pub refused: Vec<Refusal>,
+}
+
+/// A TLS library that can be probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Which.
+    pub library: Library,
+    /// The version that it gives itself, if that was found.
+    pub version: Option<String>,
+    /// Where, in order. At most 128 in one file. BoringSSL's are some of [`Library::OpenSsl`]'s too, since it has the same
+    /// functions that verify.
+    pub points: Vec<Point>,
+}
+
+/// Something that cannot be probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The library, if it is known.
+    pub library: Option<Library>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a file is not probed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The file could not be read.
+    #[error("it cannot be read: {0}")]
+    Unreadable(io::ErrorKind),
+    /// Not an ELF file.
+    #[error("it is not an ELF file")]
+    NotElf,
+    /// Arguments of functions are where they are on x86-64 only.
+    #[error("it is not made for x86-64, the only architecture whose calls are known")]
+    OtherArchitecture,
+    /// What the headers or tables say cannot be.
+    #[error("it is damaged: {0}")]
+    Damaged(&'static str),
+    /// A bound of this room.
+    #[error("its tables are larger than what is read")]
+    TooLarge,
+    /// Its constants are those of a TLS library, and no symbol tells where its functions are.
+    #[error(
+        "it holds the labels of TLS, but no symbol of a library that is known here: stripped, or another library"
+    )]
+    Stripped,
+    /// A version whose layout is not known.
+    #[error("version {0} lays out its functions in a way that is not known here")]
+    UnknownVersion(String),
+    /// A virtual machine whose TLS is compiled while it runs.
+    #[error("its TLS, if it has any, is compiled while it runs")]
+    CompiledWhileRunning,
+}
+
+/// Finds the TLS libraries in a file. Reads at most 128 MiB of it, and holds some windows of 96 KiB.
+pub fn examine(source: &dyn Source) -> Examination {
+    let mut examination = Examination::default();
+    if let Err(reason) = look(source, &mut examination) {
+        examination.refused.push(Refusal { library: None, reason });
+    }
+    examination
+}
+
+fn look(source: &dyn Source, examination: &mut Examination) -> Result<(), Reason> {
+    let mut reader = Reader::new(source)?;
+    let elf = Elf::read(&mut reader)?;
+    let symbols = Symbols::read(&mut reader, &elf)?;
+    examination.linker = symbols.points.iter().find(|point| point.hook == Hook::LinkerState).copied();
+    let go = go::version(&mut reader, &elf)?;
+    let go_points = go.as_deref().map(|version| go::points(&mut reader, &elf, version));
+    let traces = Traces::read(&mut reader, &elf)?;
+
+    for library in Library::ALL {
+        let points = points_of(library, &symbols.points);
+        if !points.is_empty() {
+            examination.libraries.push(Found { library, version: traces.version(library), points });
+        }
+    }
+    match go_points {
+        Some(Ok(points)) if !points.is_empty() => {
+            examination.libraries.push(Found { library: Library::Go, version: go, points });
+        }
+        Some(Err(reason)) if traces.tls => {
+            examination.refused.push(Refusal { library: Some(Library::Go), reason });
+        }
+        _ => {}
+    }
+    if symbols.java {
+        examination.refused.push(Refusal { library: None, reason: Reason::CompiledWhileRunning });
+    }
+    let explained = !examination.libraries.is_empty() || !examination.refused.is_empty();
+    // A part of a library has labels and calls the functions of another part; NSS' softoken calls none.
+    let part = symbols.imports && !traces.names(Library::Rustls) || traces.names(Library::Nss);
+    if traces.tls && !explained && !part {
+        examination.refused.push(Refusal { library: traces.library(), reason: Reason::Stripped });
+    }
+    Ok(())
+}
+
+/// The points of one library; none without one that shows the peer's certificates or verifies for a TLS library only.
+fn points_of(library: Library, all: &[Point]) -> Vec<Point> {
+    let has = |hook: Hook| all.iter().any(|point| point.hook == hook);
+    let boring = has(Hook::BoringSslFromCbs) || has(Hook::BoringSslNew);
+    let wanted = |hook: Hook| match hook {
+        Hook::OpenSslPeer | Hook::OpenSslOwn => {
+            library == Library::OpenSsl && !boring && has(Hook::OpenSslPeer)
+        }
+        // BoringSSL has them too, and they work alike.
+        Hook::OpenSslVerifyBegin | Hook::OpenSslVerify | Hook::OpenSslVerifyResult => match library {
+            Library::BoringSsl => boring,
+            Library::OpenSsl => !boring && has(Hook::OpenSslPeer),
+            _ => false,
+        },
+        hook => hook.library() == Some(library),
+    };
+    all.iter().filter(|point| wanted(point.hook)).copied().collect()
+}

@@ -1,0 +1,60 @@
+//! The names that functions of interest have in symbol tables.
+
+use super::Hook;
+
+/// What a name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// A point for this.
+    Hook(Hook),
+    /// Java, whose TLS is compiled while it runs.
+    Java,
+}
+
+/// Functions of C, each followed by the null that ends a string: a longer name that only begins so is another one.
+pub const EXACT: &[(&[u8], Name)] = &[
+    (b"d2i_X509\0", Name::Hook(Hook::OpenSslPeer)),
+    (b"i2d_X509\0", Name::Hook(Hook::OpenSslOwn)),
+    (b"X509_STORE_CTX_set_default\0", Name::Hook(Hook::OpenSslVerifyBegin)),
+    (b"X509_verify_cert\0", Name::Hook(Hook::OpenSslVerify)),
+    (b"X509_STORE_CTX_get_error\0", Name::Hook(Hook::OpenSslVerifyResult)),
+    (b"CRYPTO_BUFFER_new_from_CBS\0", Name::Hook(Hook::BoringSslFromCbs)),
+    (b"CRYPTO_BUFFER_new\0", Name::Hook(Hook::BoringSslNew)),
+    (b"gnutls_pcert_import_x509_raw\0", Name::Hook(Hook::GnuTlsPeer)),
+    (b"gnutls_certificate_verify_peers\0", Name::Hook(Hook::GnuTlsVerifyPeers)),
+    (b"gnutls_certificate_verify_peers2\0", Name::Hook(Hook::GnuTlsVerifyPeers2)),
+    (b"gnutls_certificate_verify_peers3\0", Name::Hook(Hook::GnuTlsVerifyPeers3)),
+    (b"CERT_NewTempCertificate\0", Name::Hook(Hook::NssPeer)),
+    (b"SSL_AuthCertificate\0", Name::Hook(Hook::NssVerify)),
+    (b"_dl_debug_state\0", Name::Hook(Hook::LinkerState)),
+    (b"JNI_CreateJavaVM\0", Name::Java),
+];
+
+/// What the mangled names of rustls' functions contain, in either mangling.
+pub const MANGLED: &[&[u8]] =
+    &[b"CertificatePayloadTls13", b"18verify_server_cert", b"18verify_client_cert", b"13EndEntityCert"];
+
+/// Their paths. The last is rustls 0.21's: its successor takes a CertificateDer.
+const PATHS: &[(&str, Hook)] = &[
+    (
+        "<rustls::msgs::handshake::CertificatePayloadTls13 as rustls::msgs::codec::Codec>::read",
+        Hook::RustlsPayload13,
+    ),
+    (
+        "<rustls::webpki::server_verifier::WebPkiServerVerifier as rustls::verify::ServerCertVerifier>::verify_server_cert",
+        Hook::RustlsVerifyServer,
+    ),
+    (
+        "<rustls::webpki::client_verifier::WebPkiClientVerifier as rustls::verify::ClientCertVerifier>::verify_client_cert",
+        Hook::RustlsVerifyClient,
+    ),
+    ("<webpki::end_entity::EndEntityCert as core::convert::TryFrom<&[u8]>>::try_from", Hook::RustlsEndEntity),
+];
+
+/// The hook of a mangled name of Rust.
+pub fn mangled(symbol: &str) -> Option<Name> {
+    let demangled = rustc_demangle::try_demangle(symbol).ok()?;
+    // Without the hash, and without the lifetimes that only the newer mangling has.
+    let path = format!("{demangled:#}").replace("<'_>", "").replace("&'_ ", "&");
+    PATHS.iter().find(|(known, _)| *known == path).map(|(_, hook)| Name::Hook(*hook))
+}

@@ -1,0 +1,116 @@
+//! Functions by the names in a file's symbol tables.
+//!
+//! The strings are searched for the few names that are wanted, and the symbols then for the offsets of these: tables of any
+//! size are read once, window by window.
+
+use std::ops::ControlFlow;
+
+use memchr::memmem;
+use object::LittleEndian;
+use object::elf::{self, Sym64};
+use object::pod::slice_from_all_bytes;
+use rustc_hash::FxHashMap;
+
+use super::elf::{Elf, LITTLE, Section};
+use super::names::{self, EXACT, MANGLED, Name};
+use super::source::Reader;
+use super::{Point, Reason};
+
+/// Names of interest in one table. A program with every library has thirty; rustls' generic code adds a copy per use.
+const MAX_NAMES: usize = 512;
+/// Points in one file.
+pub const MAX_POINTS: usize = 128;
+/// Bytes of a name with its null. The names that are wanted have up to 160.
+const MAX_NAME: usize = 512;
+
+/// What the symbol tables say.
+#[derive(Debug, Default)]
+pub struct Symbols {
+    /// In order, each once.
+    pub points: Vec<Point>,
+    /// A TLS library's function is called that another file has.
+    pub imports: bool,
+    /// It is a Java virtual machine.
+    pub java: bool,
+}
+
+impl Symbols {
+    /// Reads all tables.
+    pub fn read(reader: &mut Reader<'_>, elf: &Elf) -> Result<Self, Reason> {
+        let mut symbols = Symbols::default();
+        for (table, strings) in elf.symbol_tables() {
+            let wanted = wanted(reader, strings)?;
+            if !wanted.is_empty() {
+                symbols.add(reader, elf, table, &wanted)?;
+            }
+        }
+        symbols.points.sort_unstable();
+        symbols.points.dedup();
+        Ok(symbols)
+    }
+
+    fn add(
+        &mut self,
+        reader: &mut Reader<'_>,
+        elf: &Elf,
+        table: &Section,
+        wanted: &FxHashMap<u32, Name>,
+    ) -> Result<(), Reason> {
+        let size = size_of::<Sym64<LittleEndian>>();
+        reader.windows(table.range.clone(), 0, |_, bytes| {
+            let whole = bytes.len() / size * size;
+            let entries: &[Sym64<LittleEndian>] = slice_from_all_bytes(&bytes[..whole]).unwrap_or_default();
+            for entry in entries {
+                if let Some(name) = wanted.get(&entry.st_name.get(LITTLE)) {
+                    self.take(elf, entry, *name);
+                }
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    fn take(&mut self, elf: &Elf, entry: &Sym64<LittleEndian>, name: Name) {
+        let defined = entry.st_shndx.get(LITTLE) != elf::SHN_UNDEF;
+        match name {
+            Name::Java => self.java |= defined,
+            Name::Hook(hook) if !defined => self.imports |= hook.library().is_some(),
+            Name::Hook(hook) if entry.st_info & 0xf == elf::STT_FUNC && self.points.len() < MAX_POINTS => {
+                let offset = elf.code_offset(entry.st_value.get(LITTLE));
+                self.points.extend(offset.map(|offset| Point { hook, offset }));
+            }
+            Name::Hook(_) => {}
+        }
+    }
+}
+
+/// The wanted names among the strings, by their offsets.
+fn wanted(reader: &mut Reader<'_>, strings: &Section) -> Result<FxHashMap<u32, Name>, Reason> {
+    let mut wanted = FxHashMap::default();
+    let first = strings.range.start;
+    reader.windows(strings.range.clone(), MAX_NAME, |at, bytes| {
+        let exact = EXACT
+            .iter()
+            .flat_map(|(text, name)| memmem::find_iter(bytes, text).map(move |start| (start, *name)));
+        let mangled = MANGLED
+            .iter()
+            .flat_map(|text| memmem::find_iter(bytes, text))
+            .filter_map(|hit| around(bytes, hit));
+        for (start, name) in exact.chain(mangled) {
+            if wanted.len() == MAX_NAMES {
+                return ControlFlow::Break(());
+            }
+            wanted.extend(u32::try_from(at - first + start as u64).map(|offset| (offset, name)));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(wanted)
+}
+
+/// Where the mangled name around a hit begins, and what it is.
+fn around(bytes: &[u8], hit: usize) -> Option<(usize, Name)> {
+    let before = &bytes[hit.saturating_sub(MAX_NAME)..hit];
+    let start = hit - before.iter().rev().take_while(|byte| **byte != 0).count();
+    let length = bytes[start..].iter().take(MAX_NAME).position(|byte| *byte == 0)?;
+    let name = names::mangled(str::from_utf8(&bytes[start..start + length]).ok()?)?;
+    Some((start, name))
+}
