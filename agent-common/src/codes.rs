@@ -22,8 +22,14 @@ pub mod kind {
     pub const FORK: u32 = 9;
     /// [`crate::ExecRecord`].
     pub const EXEC: u32 = 10;
-    /// [`crate::ExitRecord`].
+    /// [`crate::ProcessRecord`]: it has exited.
     pub const EXIT: u32 = 11;
+    /// [`crate::LibraryBytesRecord`], followed by its bytes.
+    pub const LIBRARY_BYTES: u32 = 12;
+    /// [`crate::LibraryVerificationRecord`].
+    pub const LIBRARY_VERIFICATION: u32 = 13;
+    /// [`crate::ProcessRecord`]: its dynamic linker has mapped or unmapped libraries.
+    pub const LIBRARIES_CHANGED: u32 = 14;
 }
 
 /// Which side of a connection a socket is.
@@ -56,6 +62,60 @@ pub mod segment {
 pub mod task {
     /// `PF_KTHREAD` was set.
     pub const KERNEL_THREAD: u32 = 1;
+}
+
+/// TLS libraries.
+pub mod library {
+    /// OpenSSL and what exports its functions.
+    pub const OPENSSL: u32 = 1;
+    /// BoringSSL.
+    pub const BORINGSSL: u32 = 2;
+    /// GnuTLS.
+    pub const GNUTLS: u32 = 3;
+    /// Mozilla NSS.
+    pub const NSS: u32 = 4;
+    /// crypto/tls of Go.
+    pub const GO: u32 = 5;
+    /// rustls.
+    pub const RUSTLS: u32 = 6;
+}
+
+/// Whose certificates a library handled.
+pub mod presenter {
+    /// The peer's.
+    pub const PEER: u32 = 1;
+    /// The own.
+    pub const OWN: u32 = 2;
+}
+
+/// What the bytes of a [`crate::LibraryBytesRecord`] are.
+pub mod form {
+    /// The certificate_list of a Certificate message, behind its three bytes of length.
+    pub const LIST: u32 = 1;
+    /// The DER of a leaf.
+    pub const LEAF: u32 = 2;
+    /// The DER of a certificate that follows the one before.
+    pub const FOLLOWING: u32 = 3;
+}
+
+/// How a library's call was joined to a socket ([`crate::Header::detail`] of its records).
+pub mod socket_by {
+    /// Not at all: the cookie is 0.
+    pub const NONE: u32 = 0;
+    /// The thread received from it last.
+    pub const LAST_RECEIVE: u32 = 1;
+    /// The library's structures name its file descriptor.
+    pub const DESCRIPTOR: u32 = 2;
+}
+
+/// What a library said of the peer's certificate.
+pub mod verdict {
+    /// It is valid.
+    pub const VERIFIED: u32 = 1;
+    /// It is not; the record has the library's code.
+    pub const FAILED: u32 = 2;
+    /// A verifier was called; what it said was not seen.
+    pub const ATTEMPTED: u32 = 3;
 }
 
 /// Address families (the kernel's own numbers, part of its user ABI).
@@ -102,6 +162,8 @@ pub mod counter {
     pub const UNREADABLE: u32 = 2;
     /// Payload bytes shipped.
     pub const BYTES_SHIPPED: u32 = 3;
+    /// Runs of certificate bytes that could not be read out of their process.
+    pub const UNREADABLE_CERTIFICATES: u32 = 4;
     /// How many slots there are.
-    pub const SLOTS: usize = 4;
+    pub const SLOTS: usize = 5;
 }

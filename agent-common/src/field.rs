@@ -18,7 +18,7 @@ macro_rules! integers {
     )*};
 }
 
-integers!(u16 u32 u64);
+integers!(u16 u32 u64 i32);
 
 impl<const N: usize> Field for [u8; N] {
     fn take(bytes: &mut &[u8]) -> Option<Self> {

@@ -41,3 +41,19 @@ pub const JOINS_MAX: usize = 1024;
 
 /// Default bytes of the ring buffer: about a thousand handshakes that user space has not read yet.
 pub const RING_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes of certificates behind a [`LibraryBytesRecord`] at most: a usual chain fits.
+pub const LIBRARY_CHUNK_BYTES: usize = 4096;
+
+/// Chunks that one call ships at most: 64 KiB. Longer chains, of which OpenSSL would take 100 KiB, stay truncated.
+pub const LIBRARY_CHUNKS_MAX: u32 = 16;
+
+/// Threads whose last receive is remembered, the least recently used go first. A server has some threads per core; an
+/// entry has 16 bytes.
+pub const THREADS_MAX: usize = 16_384;
+
+/// Threads that are inside of calls of a TLS library: those that run, and some that were preempted or never returned.
+pub const CALLS_MAX: usize = 4096;
+
+/// Receives of one socket that are remembered: a handshake takes a few, and what comes later shall cost one look-up.
+pub const RECEIVES_MAX: u32 = 64;

@@ -178,14 +178,55 @@ records! {
         pub path: [u8; PATH_BYTES],
     }
 
-    /// A thread group leader exited.
-    pub struct ExitRecord = 48 {
+    /// What happened to a process: its thread group leader exited, or its libraries changed.
+    pub struct ProcessRecord = 48 {
         /// Header.
         pub header: Header,
         /// Start of the process.
         pub start_time: u64,
         /// Thread group id.
         pub pid: u32,
+        /// 0.
+        pub reserved: u32,
+    }
+
+    /// A run of certificate bytes out of a TLS library; `length` bytes follow it, then what is left of the reserved room.
+    /// The header's socket is 0 and its detail [`crate::socket_by::NONE`] where the call was not joined to one.
+    pub struct LibraryBytesRecord = 112 {
+        /// Header; its detail holds a [`crate::socket_by`].
+        pub header: Header,
+        /// Who called.
+        pub task: TaskRecord,
+        /// When the thread last received from the socket, nanoseconds since boot; 0 if that was not seen.
+        pub received_at: u64,
+        /// One of [`crate::library`].
+        pub library: u32,
+        /// One of [`crate::presenter`].
+        pub presenter: u32,
+        /// One of [`crate::form`].
+        pub form: u32,
+        /// Bytes of the whole.
+        pub total: u32,
+        /// Where these bytes stand in it.
+        pub offset: u32,
+        /// Bytes that follow.
+        pub length: u32,
+    }
+
+    /// What a TLS library said of the peer's certificate.
+    pub struct LibraryVerificationRecord = 104 {
+        /// Header; its detail holds a [`crate::socket_by`].
+        pub header: Header,
+        /// Who called.
+        pub task: TaskRecord,
+        /// As in [`LibraryBytesRecord`].
+        pub received_at: u64,
+        /// One of [`crate::library`].
+        pub library: u32,
+        /// One of [`crate::verdict`].
+        pub verdict: u32,
+        /// With [`crate::verdict::FAILED`], the library's own number, 0 if not known.
+        pub code: i32,
         /// 0.
         pub reserved: u32,
     }
@@ -220,7 +261,7 @@ records! {
 
     /// Where the running kernel keeps the fields that the programs read, from its BTF, in bytes.
     /// [`Offsets::UNKNOWN`] marks a field that this kernel does not have or that must not be read.
-    pub struct Offsets = 104 {
+    pub struct Offsets = 136 {
         /// task_struct.tgid
         pub task_tgid: u32,
         /// task_struct.pid
@@ -271,6 +312,22 @@ records! {
         pub sock_net: u32,
         /// net.net_cookie
         pub net_cookie: u32,
+        /// sock_common.skc_cookie
+        pub sock_cookie: u32,
+        /// task_struct.files
+        pub task_files: u32,
+        /// files_struct.fdt
+        pub files_table: u32,
+        /// fdtable.max_fds
+        pub table_size: u32,
+        /// fdtable.fd
+        pub table_files: u32,
+        /// file.f_inode
+        pub file_inode: u32,
+        /// file.private_data
+        pub file_private: u32,
+        /// inode.i_mode
+        pub inode_mode: u32,
         /// 0.
         pub reserved: u32,
     }
@@ -289,6 +346,8 @@ const _: () = {
     assert!(offset_of!(SegmentRecord, sequence) == 72);
     assert!(offset_of!(SegmentRecord, length) == 88);
     assert!(offset_of!(ExecRecord, path) == 88);
+    assert!(offset_of!(LibraryBytesRecord, length) == 108);
+    assert!(offset_of!(LibraryVerificationRecord, code) == 96);
     assert!(offset_of!(SocketRecord, pair) == 64);
 };
 

@@ -33,6 +33,14 @@ pub static OFFSETS: Offsets = Offsets {
     sock_local6: Offsets::UNKNOWN,
     sock_net: Offsets::UNKNOWN,
     net_cookie: Offsets::UNKNOWN,
+    sock_cookie: Offsets::UNKNOWN,
+    task_files: Offsets::UNKNOWN,
+    files_table: Offsets::UNKNOWN,
+    table_size: Offsets::UNKNOWN,
+    table_files: Offsets::UNKNOWN,
+    file_inode: Offsets::UNKNOWN,
+    file_private: Offsets::UNKNOWN,
+    inode_mode: Offsets::UNKNOWN,
     reserved: 0,
 };
 

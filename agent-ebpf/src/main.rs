@@ -14,14 +14,19 @@ mod connect;
 mod events;
 mod iterator;
 mod kernel;
+mod library;
+mod linker;
 mod maps;
+mod openssl;
 mod packet;
 mod process;
+mod receive;
 mod release;
 mod segment;
 mod sockops;
 mod state;
 mod task;
+mod user;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

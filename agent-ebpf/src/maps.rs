@@ -6,9 +6,15 @@ use aya_ebpf::{
     cty::c_void,
     macros::btf_map,
 };
-use countersign_common::{DECISIONS_MAX, DecisionRecord, JOINS_MAX, PairRecord, RING_BYTES, counter};
+use countersign_common::{
+    CALLS_MAX, DECISIONS_MAX, DecisionRecord, JOINS_MAX, PairRecord, RING_BYTES, THREADS_MAX, counter,
+};
 
-use crate::state::Socket;
+use crate::{
+    openssl::{Verifying, Writing},
+    receive::Received,
+    state::Socket,
+};
 
 /// All events, in the order in which they happened on each CPU. User space sets the size.
 #[btf_map]
@@ -28,6 +34,18 @@ pub static DECISIONS: HashMap<u64, DecisionRecord, DECISIONS_MAX, { BPF_F_NO_PRE
 /// used entries go first: a join that never completes must not stay.
 #[btf_map]
 pub static JOINS: LruHashMap<PairRecord, u32, JOINS_MAX> = LruHashMap::new();
+
+/// The last receive of each thread, by [`crate::task::current_thread`].
+#[btf_map]
+pub static RECEIVED: LruHashMap<u64, Received, THREADS_MAX> = LruHashMap::new();
+
+/// Threads in which OpenSSL writes own certificates. Least recently used entries go first: a call need not return.
+#[btf_map]
+pub static WRITING: LruHashMap<u64, Writing, CALLS_MAX> = LruHashMap::new();
+
+/// Threads in which OpenSSL verifies a peer.
+#[btf_map]
+pub static VERIFYING: LruHashMap<u64, Verifying, CALLS_MAX> = LruHashMap::new();
 
 /// Losses and volume, one slot per `counter`.
 #[btf_map]

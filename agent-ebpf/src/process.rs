@@ -4,7 +4,7 @@
 use aya_ebpf::{
     helpers::generated::bpf_probe_read_kernel_str, macros::raw_tracepoint, programs::RawTracePointContext,
 };
-use countersign_common::{ExecRecord, ExitRecord, ForkRecord, PATH_BYTES, kind};
+use countersign_common::{ExecRecord, ForkRecord, PATH_BYTES, ProcessRecord, kind};
 
 use crate::{
     events::{header, reserve, submit},
@@ -58,7 +58,7 @@ fn sched_process_exit(context: RawTracePointContext) -> i32 {
     if read::<u32>(task, offset!(task_pid)) != process {
         return 0;
     }
-    let Some(record) = reserve::<ExitRecord>() else { return 0 };
+    let Some(record) = reserve::<ProcessRecord>() else { return 0 };
     unsafe {
         (*record).header = header(kind::EXIT, 0, 0, 0);
         (*record).start_time = start_of(task);

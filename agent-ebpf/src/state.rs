@@ -52,8 +52,8 @@ pub struct Socket {
     pub multipath: u32,
     /// Retransmissions have given up: the socket is about to be closed.
     pub timed_out: u32,
-    /// Keeps the layout free of implicit padding.
-    pub reserved: u32,
+    /// How often a thread was seen to receive from it, up to `RECEIVES_MAX`.
+    pub receives: u32,
     /// What it sends.
     pub sent: Direction,
     /// What it receives.
@@ -97,7 +97,7 @@ impl Socket {
             reported: 0,
             multipath: 0,
             timed_out: 0,
-            reserved: 0,
+            receives: 0,
             sent: Direction::new(unsafe { read_volatile(&raw const START_BUDGET_SENT) }),
             received: Direction::new(unsafe { read_volatile(&raw const START_BUDGET_RECEIVED) }),
         }

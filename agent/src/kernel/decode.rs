@@ -1,11 +1,13 @@
 //! Ring-buffer records → events. Pure: any bytes give an event or `None`, never a panic.
 
+mod library;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use countersign_common::{
-    ClosedRecord, EstablishedRecord, ExecRecord, ExistingRecord, ExitRecord, ForkRecord, Header,
-    HolderRecord, PairRecord, Record, SegmentRecord, TaskRecord, close, family, kind, role, segment, task,
+    ClosedRecord, EstablishedRecord, ExecRecord, ExistingRecord, ForkRecord, Header, HolderRecord,
+    PairRecord, ProcessRecord, Record, SegmentRecord, TaskRecord, close, family, kind, role, segment, task,
 };
 
 use crate::event::{
@@ -83,13 +85,18 @@ pub(super) fn event(bytes: &[u8]) -> Option<Event> {
             let path = record.path.get(..record.path_length as usize)?;
             Event::ProcessExecuted { at, task: task_of(&record.task), path: Bytes::copy_from_slice(path) }
         }
-        kind::EXIT => {
-            let record = ExitRecord::read(bytes)?;
-            let process = ProcessKey { pid: record.pid, start_time: record.start_time };
-            Event::ProcessExited { at, process }
+        kind::EXIT => Event::ProcessExited { at, process: process_of(&ProcessRecord::read(bytes)?) },
+        kind::LIBRARY_BYTES => Event::LibraryBytes(Box::new(library::bytes_of(bytes)?)),
+        kind::LIBRARY_VERIFICATION => Event::LibraryVerification(Box::new(library::verification_of(bytes)?)),
+        kind::LIBRARIES_CHANGED => {
+            Event::LibrariesChanged { at, process: process_of(&ProcessRecord::read(bytes)?) }
         }
         _ => return None,
     })
+}
+
+fn process_of(record: &ProcessRecord) -> ProcessKey {
+    ProcessKey { pid: record.pid, start_time: record.start_time }
 }
 
 fn segment_of(bytes: &[u8]) -> Option<Segment> {
@@ -161,6 +168,8 @@ fn flag(value: u32) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use countersign_common::{LibraryBytesRecord, LibraryVerificationRecord};
+
     use super::*;
 
     /// Room for the largest record, with a header of the given kind and detail.
@@ -171,6 +180,15 @@ mod tests {
         // The families of the pairs, wherever a kind has its pair.
         for end in [72, 120] {
             bytes[end - 4..end].copy_from_slice(&family::INET.to_ne_bytes());
+        }
+        match kind {
+            // Library, presenter and form; library and verdict.
+            kind::LIBRARY_BYTES => bytes[88..112].fill(0),
+            kind::LIBRARY_VERIFICATION => bytes[88..104].fill(0),
+            _ => return bytes,
+        }
+        for code in [88, 92, 96] {
+            bytes[code] = 1;
         }
         bytes
     }
@@ -185,13 +203,15 @@ mod tests {
             kind::SUBFLOW => size_of::<Header>(),
             kind::FORK => size_of::<ForkRecord>(),
             kind::EXEC => size_of::<ExecRecord>(),
-            _ => size_of::<ExitRecord>(),
+            kind::LIBRARY_BYTES => size_of::<LibraryBytesRecord>(),
+            kind::LIBRARY_VERIFICATION => size_of::<LibraryVerificationRecord>(),
+            _ => size_of::<ProcessRecord>(),
         }
     }
 
     #[test]
     fn each_kind_decodes_from_its_length_on_and_no_sooner() {
-        for kind in kind::CONNECT..=kind::EXIT {
+        for kind in kind::CONNECT..=kind::LIBRARIES_CHANGED {
             let bytes = record(kind, u32::from(kind == kind::ESTABLISHED || kind == kind::CLOSED));
             for length in 0..bytes.len() {
                 assert_eq!(event(&bytes[..length]).is_some(), length >= length_of(kind), "{kind} {length}");
@@ -201,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused() {
-        for (kind, detail) in [(0, 0), (12, 0), (u32::MAX, 0), (kind::ESTABLISHED, 3), (kind::CLOSED, 0)] {
+        for (kind, detail) in [(0, 0), (15, 0), (u32::MAX, 0), (kind::ESTABLISHED, 3), (kind::CLOSED, 0)] {
             assert_eq!(event(&record(kind, detail)), None);
         }
         assert_eq!(event(&record(kind::SEGMENT, 4)), None);
@@ -223,7 +243,7 @@ mod tests {
 
     #[test]
     fn mutations_never_panic() {
-        for kind in 0..=kind::EXIT + 1 {
+        for kind in 0..=kind::LIBRARIES_CHANGED + 1 {
             let bytes = record(kind, 1);
             for index in 0..bytes.len() {
                 for value in [1, 0x7f, 0x80, 0xff] {

@@ -20,12 +20,17 @@ mod existing;
 mod memory;
 mod offsets;
 mod preflight;
+mod probes;
 mod programs;
 mod ring;
 #[cfg(test)]
 mod tests;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use aya::{
     Ebpf,
@@ -39,9 +44,13 @@ pub use error::KernelError;
 pub use existing::{ExistingSockets, Listener};
 pub use memory::release_unused_memory;
 pub use preflight::{Check, CheckStatus, has_rights, preflight};
+pub use probes::{Probed, RefusedPoint};
 pub use programs::Unavailable;
 
-use crate::event::{Decision, Event, LossCause, SocketCookie};
+use crate::{
+    event::{Decision, Event, LossCause, SocketCookie},
+    library::Point,
+};
 
 /// How to start.
 #[derive(Debug, Clone)]
@@ -79,6 +88,8 @@ pub struct Losses {
     pub refused_decisions: u64,
     /// Packets that could not be read or placed.
     pub unreadable: u64,
+    /// Runs of certificate bytes that could not be read out of a process.
+    pub unreadable_certificates: u64,
     /// Records that did not decode.
     pub malformed: u64,
     /// Payload bytes that the kernel shipped.
@@ -107,6 +118,7 @@ pub struct KernelSource {
     decisions: HashMap<MapData, u64, [u32; 4]>,
     counters: PerCpuArray<MapData, u64>,
     unavailable: Vec<Unavailable>,
+    probes: probes::Probes,
     refused_decisions: u64,
     ring_bytes: u32,
 }
@@ -136,7 +148,16 @@ impl KernelSource {
         }
         let ring_bytes = options.ring_bytes;
         release_unused_memory();
-        Ok(KernelSource { ebpf, ring, decisions, counters, unavailable, refused_decisions: 0, ring_bytes })
+        Ok(KernelSource {
+            ebpf,
+            ring,
+            decisions,
+            counters,
+            unavailable,
+            probes: probes::Probes::default(),
+            refused_decisions: 0,
+            ring_bytes,
+        })
     }
 
     /// What this kernel refused and the source does without.
@@ -154,6 +175,21 @@ impl KernelSource {
             return Err(KernelError::iterator(&lacking.reason));
         }
         existing::read(&mut self.ebpf)
+    }
+
+    /// Probes a file at `points`, which are those of its text, in every process that maps it now or later. `file` may be
+    /// any path that leads to it, `/proc/PID/map_files` among them; it is followed once.
+    ///
+    /// What is refused is listed by [`Probed::refused`], and the rest attached. The first probe also attaches the tracepoint
+    /// that tells from which socket a thread received last.
+    pub fn probe(&mut self, file: &Path, points: &[Point]) -> Probed {
+        self.probes.attach(&mut self.ebpf, file, points)
+    }
+
+    /// What this kernel refused of the probes of libraries, known after the first [`KernelSource::probe`] that needs it.
+    /// Without `sock_recv_length` events of libraries have no [`crate::event::SocketBy::LastReceive`].
+    pub fn library_unavailable(&self) -> &[Unavailable] {
+        &self.probes.unavailable
     }
 
     /// Waits until there is something to drain; `false` after `timeout` or a signal.
@@ -207,6 +243,7 @@ impl KernelSource {
             table_full: total(counter::TABLE_FULL) + self.refused_decisions,
             refused_decisions: self.refused_decisions,
             unreadable: total(counter::UNREADABLE),
+            unreadable_certificates: total(counter::UNREADABLE_CERTIFICATES),
             malformed: self.ring.malformed(),
             bytes_shipped: total(counter::BYTES_SHIPPED),
             ring_bytes: self.ring_bytes,

@@ -40,6 +40,14 @@ const FIELDS: [(&str, &[&str]); WORDS - 1] = [
     ("sock_common", &["skc_v6_rcv_saddr"]),
     ("sock_common", &["skc_net"]),
     ("net", &["net_cookie"]),
+    ("sock_common", &["skc_cookie"]),
+    ("task_struct", &["files"]),
+    ("files_struct", &["fdt"]),
+    ("fdtable", &["max_fds"]),
+    ("fdtable", &["fd"]),
+    ("file", &["f_inode"]),
+    ("file", &["private_data"]),
+    ("inode", &["i_mode"]),
 ];
 
 /// What was found, and what was not (`structure.field`).
@@ -91,6 +99,9 @@ mod tests {
         assert_eq!(index("sock", "sk_protocol") * 4, offset_of!(Offsets, sock_protocol));
         assert_eq!(index("sock_common", "skc_v6_rcv_saddr") * 4, offset_of!(Offsets, sock_local6));
         assert_eq!(index("net", "net_cookie") * 4, offset_of!(Offsets, net_cookie));
+        assert_eq!(index("sock_common", "skc_cookie") * 4, offset_of!(Offsets, sock_cookie));
+        assert_eq!(index("fdtable", "fd") * 4, offset_of!(Offsets, table_files));
+        assert_eq!(index("inode", "i_mode") * 4, offset_of!(Offsets, inode_mode));
     }
 
     #[test]

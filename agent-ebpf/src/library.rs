@@ -1,0 +1,241 @@
+//! What the probes of TLS libraries share: which socket a call belongs to, what certificates look like in the memory of a
+//! process, and how they are shipped. Nothing but certificates and outcomes is ever copied.
+
+use aya_ebpf::helpers::{
+    bpf_get_current_task, bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit,
+    generated::bpf_probe_read_user,
+};
+use core::hint::black_box;
+use countersign_common::{
+    COMM_BYTES, LIBRARY_CHUNK_BYTES, LIBRARY_CHUNKS_MAX, LibraryBytesRecord, LibraryVerificationRecord,
+    TaskRecord, counter, family, kind, socket_by,
+};
+
+use crate::{
+    connect::TCP,
+    events::{header, reserve, submit},
+    kernel::{offset, read},
+    maps::{EVENTS, RECEIVED, count, raw},
+    task::{current_thread, write_current},
+    user::{be24, read_user},
+};
+
+/// Certificates of one list: browsers stop at ten.
+const CERTIFICATES_MAX: u32 = 16;
+
+/// DER tag of a SEQUENCE, with which every certificate begins.
+const SEQUENCE: u8 = 0x30;
+
+/// The kind of file that is a socket (`S_IFSOCK`), and the mask of the kinds (`S_IFMT`, include/uapi/linux/stat.h).
+const SOCKET_MODE: u16 = 0o140_000;
+const MODE_MASK: u16 = 0o170_000;
+
+/// What is shipped.
+#[derive(Clone, Copy)]
+pub struct Subject {
+    /// One of `library`.
+    pub library: u32,
+    /// One of `presenter`.
+    pub presenter: u32,
+    /// One of `form`.
+    pub form: u32,
+}
+
+/// How to find the socket of a call.
+#[derive(Clone, Copy)]
+pub enum Whose {
+    /// It is the one from which the thread received last.
+    LastReceive,
+    /// The library's structures name this file descriptor.
+    Descriptor(i32),
+}
+
+/// Where a call belongs.
+struct Place {
+    cookie: u64,
+    received_at: u64,
+    by: u32,
+}
+
+#[inline(always)]
+fn place(whose: Whose) -> Place {
+    let received = unsafe { RECEIVED.get(current_thread()) };
+    match whose {
+        Whose::LastReceive => match received {
+            Some(received) => {
+                Place { cookie: received.socket, received_at: received.at, by: socket_by::LAST_RECEIVE }
+            }
+            None => Place { cookie: 0, received_at: 0, by: socket_by::NONE },
+        },
+        Whose::Descriptor(descriptor) => {
+            let cookie = socket_of(descriptor);
+            let received_at = match received {
+                Some(received) if received.socket == cookie => received.at,
+                _ => 0,
+            };
+            let by = if cookie == 0 { socket_by::NONE } else { socket_by::DESCRIPTOR };
+            Place { cookie, received_at, by }
+        }
+    }
+}
+
+/// The cookie of the TCP socket that a file descriptor of the current process stands for; 0 if it is none, or if none of
+/// the hooks has met it yet.
+#[inline(always)]
+fn socket_of(descriptor: i32) -> u64 {
+    if descriptor < 0 {
+        return 0;
+    }
+    let files: u64 = read(unsafe { bpf_get_current_task() }, offset!(task_files));
+    let table: u64 = read(files, offset!(files_table));
+    if descriptor as u32 >= read::<u32>(table, offset!(table_size)) {
+        return 0;
+    }
+    let array: u64 = read(table, offset!(table_files));
+    let file: u64 = read(array.wrapping_add(descriptor as u64 * 8), 0);
+    let mode: u16 = read(read(file, offset!(file_inode)), offset!(inode_mode));
+    if mode & MODE_MASK != SOCKET_MODE {
+        return 0;
+    }
+    let sock: u64 = read(read(file, offset!(file_private)), offset!(socket_sk));
+    let family: u16 = read(sock, offset!(sock_family));
+    let protocol: u16 = read(sock, offset!(sock_protocol));
+    let internet = u32::from(family) == family::INET || u32::from(family) == family::INET6;
+    if internet && u32::from(protocol) == TCP { read(sock, offset!(sock_cookie)) } else { 0 }
+}
+
+/// The certificate_list that begins with the certificate at `der`, of `length` bytes: its address and its length.
+///
+/// Where a Certificate message is parsed in place, the three bytes before the first certificate are its length, and the
+/// three before these the list's (RFC 5246 section 7.4.2, RFC 8446 section 4.4.2). Only if the lengths lead from one
+/// certificate to the next and end where the list does is it one: what other code parses never looks like that.
+#[inline(always)]
+pub fn list_of(der: u64, length: u32) -> Option<(u64, u32)> {
+    let before: [u8; 6] = read_user(der.wrapping_sub(6))?;
+    let list_length = be24([before[0], before[1], before[2]]);
+    if be24([before[3], before[4], before[5]]) != length || list_length < length.wrapping_add(3) {
+        return None;
+    }
+    let list = der.wrapping_sub(3);
+    (is_list::<false>(list, list_length) || is_list::<true>(list, list_length)).then_some((list, list_length))
+}
+
+/// Whether certificates, each behind its length and with `EXTENSIONS` (TLS 1.3) followed by extensions, fill a list.
+#[inline(always)]
+fn is_list<const EXTENSIONS: bool>(list: u64, length: u32) -> bool {
+    let mut at = 0u32;
+    for _ in 0..CERTIFICATES_MAX {
+        let Some(start) = read_user::<[u8; 3]>(list.wrapping_add(u64::from(at))) else { return false };
+        let entry = be24(start);
+        if !is_certificate(list.wrapping_add(u64::from(at) + 3), entry) {
+            return false;
+        }
+        at = at.wrapping_add(3).wrapping_add(entry);
+        if EXTENSIONS {
+            let Some(size) = read_user::<[u8; 2]>(list.wrapping_add(u64::from(at))) else { return false };
+            at = at.wrapping_add(2).wrapping_add(u32::from(u16::from_be_bytes(size)));
+        }
+        if at >= length {
+            return at == length;
+        }
+    }
+    false
+}
+
+/// Whether a DER sequence of exactly `length` bytes stands at `der` (X.690 sections 8.1.3 and 10.1).
+#[inline(always)]
+pub fn is_certificate(der: u64, length: u32) -> bool {
+    let Some(start) = read_user::<[u8; 5]>(der) else { return false };
+    // One to three bytes of length follow. Computed rather than told apart: the verifier follows each path of a loop.
+    let further = start[1].wrapping_sub(0x81);
+    if start[0] != SEQUENCE || further > 2 {
+        return false;
+    }
+    let content = be24([start[2], start[3], start[4]]) >> (16 - 8 * u32::from(further));
+    content.wrapping_add(3).wrapping_add(u32::from(further)) == length
+}
+
+/// Ships `total` bytes at `address` of the process that runs, as far as the bound goes.
+#[inline(always)]
+pub fn ship_certificates(subject: Subject, whose: Whose, address: u64, total: u32) {
+    let Place { cookie, received_at, by } = place(whose);
+    let mut record = LibraryBytesRecord {
+        header: header(kind::LIBRARY_BYTES, by, cookie, 0),
+        task: NOBODY,
+        received_at,
+        library: subject.library,
+        presenter: subject.presenter,
+        form: subject.form,
+        total,
+        offset: 0,
+        length: LIBRARY_CHUNK_BYTES as u32,
+    };
+    write_current(&raw mut record.task);
+    let mut left = total;
+    // Whole chunks first, with one path only that goes on: the verifier follows each.
+    for _ in 0..LIBRARY_CHUNKS_MAX - 1 {
+        if left <= LIBRARY_CHUNK_BYTES as u32 {
+            break;
+        }
+        if !ship_chunk::<LIBRARY_CHUNK_BYTES>(&record, address) {
+            return;
+        }
+        record.offset = record.offset.wrapping_add(LIBRARY_CHUNK_BYTES as u32);
+        left -= LIBRARY_CHUNK_BYTES as u32;
+    }
+    record.length = left.min(LIBRARY_CHUNK_BYTES as u32);
+    // Few sizes, since the room in the ring must be a constant: one certificate, a short chain, a chunk of a longer one.
+    match record.length {
+        0 => {}
+        1..=1024 => _ = ship_chunk::<1024>(&record, address),
+        1025..=2048 => _ = ship_chunk::<2048>(&record, address),
+        _ => _ = ship_chunk::<LIBRARY_CHUNK_BYTES>(&record, address),
+    }
+}
+
+/// A task whose fields are to be written.
+const NOBODY: TaskRecord =
+    TaskRecord { start_time: 0, cgroup: 0, pid: 0, thread: 0, uid: 0, flags: 0, comm: [0; COMM_BYTES] };
+
+/// One chunk of at most `ROOM` bytes, a power of two. What cannot be read is counted.
+#[inline(always)]
+fn ship_chunk<const ROOM: usize>(record: &LibraryBytesRecord, address: u64) -> bool {
+    unsafe {
+        let size = (size_of::<LibraryBytesRecord>() + ROOM) as u64;
+        let room = bpf_ringbuf_reserve(raw(&EVENTS), size, 0);
+        if room.is_null() {
+            count(counter::RING_FULL, 1);
+            return false;
+        }
+        *room.cast::<LibraryBytesRecord>() = *record;
+        // Linux 6.1 wants to see that the length is not 0; the black box keeps LLVM from removing what it knows to be
+        // redundant.
+        let length = (black_box(record.length).wrapping_sub(1) & (ROOM as u32 - 1)) + 1;
+        let target = room.byte_add(size_of::<LibraryBytesRecord>());
+        let source = address.wrapping_add(u64::from(record.offset)) as *const _;
+        if bpf_probe_read_user(target, length, source) != 0 {
+            bpf_ringbuf_discard(room, 0);
+            count(counter::UNREADABLE_CERTIFICATES, 1);
+            return false;
+        }
+        bpf_ringbuf_submit(room, 0);
+    }
+    true
+}
+
+/// Ships what a library said of the peer's certificate.
+#[inline(always)]
+pub fn ship_verdict(library: u32, whose: Whose, verdict: u32, code: i32) {
+    let Place { cookie, received_at, by } = place(whose);
+    let Some(record) = reserve::<LibraryVerificationRecord>() else { return };
+    unsafe {
+        (*record).header = header(kind::LIBRARY_VERIFICATION, by, cookie, 0);
+        write_current(&raw mut (*record).task);
+        (*record).received_at = received_at;
+        (*record).library = library;
+        (*record).verdict = verdict;
+        (*record).code = code;
+        (*record).reserved = 0;
+    }
+    submit(record);
+}

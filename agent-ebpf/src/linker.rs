@@ -1,0 +1,23 @@
+//! The dynamic linker tells debuggers that the libraries of a process have changed, by a call of an empty function.
+
+use aya_ebpf::{helpers::bpf_get_current_task, macros::uprobe, programs::ProbeContext};
+use countersign_common::{ProcessRecord, kind};
+
+use crate::{
+    events::{header, reserve, submit},
+    task::{current_process, start_of},
+};
+
+/// `void _dl_debug_state(void)`
+#[uprobe]
+fn linker_state(_context: ProbeContext) -> u32 {
+    let Some(record) = reserve::<ProcessRecord>() else { return 0 };
+    unsafe {
+        (*record).header = header(kind::LIBRARIES_CHANGED, 0, 0, 0);
+        (*record).start_time = start_of(bpf_get_current_task());
+        (*record).pid = current_process();
+        (*record).reserved = 0;
+    }
+    submit(record);
+    0
+}

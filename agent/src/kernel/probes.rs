@@ -1,0 +1,185 @@
+//! Probes of TLS libraries: a file and its points → attached programs.
+//!
+//! Programs are loaded at the first use of their hook, and the tracepoint of receives with the first probe: a host without
+//! probes pays nothing for them. Each attached program is one file descriptor.
+
+use std::path::Path;
+
+use aya::{
+    Btf, Ebpf,
+    programs::{
+        Program,
+        uprobe::{UProbeLink, UProbeScope},
+    },
+};
+
+use super::{
+    KernelError,
+    memory::release_unused_memory,
+    programs::{Unavailable, program},
+};
+use crate::library::{Hook, Point};
+
+/// The tracepoint that tells from which socket a thread received last, and its program.
+pub(super) const RECEIVES: &str = "sock_recv_length";
+
+/// The attached probes of one file. Dropping it detaches them.
+#[derive(Debug)]
+pub struct Probed {
+    links: Vec<UProbeLink>,
+    refused: Vec<RefusedPoint>,
+}
+
+/// A point that could not be probed.
+#[derive(Debug)]
+pub struct RefusedPoint {
+    /// Which.
+    pub point: Point,
+    /// Why.
+    pub error: KernelError,
+}
+
+impl Probed {
+    /// How many programs are attached: one for some hooks, two for others.
+    pub fn attached(&self) -> usize {
+        self.links.len()
+    }
+
+    /// What is not probed; the rest is.
+    pub fn refused(&self) -> &[RefusedPoint] {
+        &self.refused
+    }
+}
+
+/// What is remembered about the programs.
+#[derive(Debug, Default)]
+pub(super) struct Probes {
+    /// The tracepoint was tried.
+    receives_tried: bool,
+    /// What this kernel refused.
+    pub unavailable: Vec<Unavailable>,
+}
+
+impl Probes {
+    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, file: &Path, points: &[Point]) -> Probed {
+        if !points.is_empty() {
+            self.attach_receives(ebpf);
+        }
+        let mut probed = Probed { links: Vec::new(), refused: Vec::new() };
+        for point in points {
+            match self.attach_point(ebpf, file, *point) {
+                Ok(links) => probed.links.extend(links),
+                Err(error) => probed.refused.push(RefusedPoint { point: *point, error }),
+            }
+        }
+        probed
+    }
+
+    fn attach_receives(&mut self, ebpf: &mut Ebpf) {
+        if self.receives_tried {
+            return;
+        }
+        self.receives_tried = true;
+        if let Err(error) = attach_receives(ebpf) {
+            self.unavailable.push(Unavailable::new(RECEIVES, &error));
+        }
+        release_unused_memory();
+    }
+
+    /// All programs of a point, or none.
+    fn attach_point(
+        &mut self,
+        ebpf: &mut Ebpf,
+        file: &Path,
+        point: Point,
+    ) -> Result<Vec<UProbeLink>, KernelError> {
+        programs_of(point.hook)
+            .iter()
+            .map(|name| self.attach_program(ebpf, file, point.offset, name))
+            .collect()
+    }
+
+    fn attach_program(
+        &mut self,
+        ebpf: &mut Ebpf,
+        file: &Path,
+        offset: u64,
+        name: &'static str,
+    ) -> Result<UProbeLink, KernelError> {
+        if let Some(known) = self.unavailable.iter().find(|unavailable| unavailable.program == name) {
+            return Err(KernelError::Load {
+                program: name,
+                reason: known.reason.clone(),
+                log: String::new(),
+            });
+        }
+        if let Err(error) = load(ebpf, name) {
+            self.unavailable.push(Unavailable::new(name, &error));
+            return Err(error);
+        }
+        let Program::UProbe(program) = program(ebpf, name)? else {
+            return Err(KernelError::Missing { kind: "program", name });
+        };
+        let refused = |error| KernelError::attach(name, format!("{} at {offset:#x}", file.display()), &error);
+        let link = program.attach(offset, file, UProbeScope::AllProcesses).map_err(refused)?;
+        program.take_link(link).map_err(refused)
+    }
+}
+
+/// Loads a program unless it is loaded.
+pub(super) fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
+    let Program::UProbe(program) = program(ebpf, name)? else {
+        return Err(KernelError::Missing { kind: "program", name });
+    };
+    if program.fd().is_ok() {
+        return Ok(());
+    }
+    program.load().map_err(|error| KernelError::load(name, &error))
+}
+
+/// Loads the program of receives and attaches it.
+pub(super) fn attach_receives(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    let types = Btf::from_sys_fs().map_err(|error| KernelError::Load {
+        program: RECEIVES,
+        reason: error.to_string(),
+        log: String::new(),
+    })?;
+    let Program::BtfTracePoint(program) = program(ebpf, RECEIVES)? else {
+        return Err(KernelError::Missing { kind: "program", name: RECEIVES });
+    };
+    program.load(RECEIVES, &types).map_err(|error| KernelError::load(RECEIVES, &error))?;
+    program
+        .attach()
+        .map_err(|error| KernelError::attach(RECEIVES, format!("tracepoint {RECEIVES}"), &error))?;
+    Ok(())
+}
+
+/// The programs that a hook needs.
+pub(super) fn programs_of(hook: Hook) -> &'static [&'static str] {
+    match hook {
+        Hook::OpenSslPeer => &["d2i_x509"],
+        Hook::OpenSslOwn => &["i2d_x509", "i2d_x509_done"],
+        Hook::OpenSslVerifyBegin => &["x509_store_ctx_set_default"],
+        Hook::OpenSslVerify => &["x509_verify_cert", "x509_verify_cert_done"],
+        Hook::OpenSslVerifyResult => &["x509_store_ctx_get_error"],
+        Hook::LinkerState => &["linker_state"],
+        Hook::BoringSslFromCbs
+        | Hook::BoringSslNew
+        | Hook::GnuTlsPeer
+        | Hook::GnuTlsVerifyPeers
+        | Hook::GnuTlsVerifyPeers2
+        | Hook::GnuTlsVerifyPeers3
+        | Hook::NssPeer
+        | Hook::NssVerify
+        | Hook::GoPeerOfClient
+        | Hook::GoPeerOfServer
+        | Hook::GoOwn13At24
+        | Hook::GoOwn13At0
+        | Hook::GoOwn12
+        | Hook::GoVerify
+        | Hook::RustlsPayload13
+        | Hook::RustlsVerifyServer
+        | Hook::RustlsVerifyClient
+        | Hook::RustlsEndEntity => &[],
+    }
+}
