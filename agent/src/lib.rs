@@ -27,6 +27,8 @@ pub mod connection;
 
 pub mod identity;
 
+pub mod discovery;
+
 pub mod scope;
 
 pub mod verdict;

@@ -1,18 +1,28 @@
 //! The `countersign` program.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use countersign::cli::{self, CheckRow, CheckStatus, DaemonStart, Program};
 use countersign::config::Config;
+use countersign::discovery::Discovery;
+use countersign::record::LibraryFileRecord;
 use countersign::{daemon, kernel};
 
 fn main() -> ExitCode {
     // The rooms that do the work come in here, and only here.
-    cli::run(std::env::args_os(), &Program { preflight, daemon: start })
+    cli::run(std::env::args_os(), &Program { preflight, libraries, daemon: start })
 }
 
 fn preflight(config: &Config) -> Vec<CheckRow> {
     kernel::preflight(&daemon::kernel_options(config)).into_iter().map(row).collect()
+}
+
+fn libraries() -> std::io::Result<Vec<LibraryFileRecord>> {
+    let mut discovery = Discovery::new(Path::new("/proc"), usize::MAX);
+    discovery.sweep(Instant::now(), &mut |_| {})?;
+    Ok(discovery.rows())
 }
 
 fn row(check: kernel::Check) -> CheckRow {

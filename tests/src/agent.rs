@@ -23,6 +23,9 @@ pub struct AgentOptions {
     pub notify_socket: Option<PathBuf>,
 }
 
+/// Configuration of an agent that does not probe libraries.
+const WIRE_ONLY: &str = "[libraries]\nenabled = false\n";
+
 /// A running daemon and one `watch --json` on it.
 #[derive(Debug)]
 pub struct Agent {
@@ -97,7 +100,7 @@ fn free_port() -> Result<u16> {
 }
 
 impl Agent {
-    /// The one that all tests of a program share, on its defaults.
+    /// The one that all tests of a program share. It looks at the wire alone: what libraries add has its own suite.
     ///
     /// # Panics
     /// When it does not start.
@@ -105,7 +108,8 @@ impl Agent {
         static SHARED: OnceLock<Agent> = OnceLock::new();
         SHARED.get_or_init(|| {
             let started = Testbed::shared().folder("agent").and_then(|folder| {
-                Self::start(AgentOptions { folder: Some(folder), ..AgentOptions::default() })
+                let configuration = WIRE_ONLY.to_owned();
+                Self::start(AgentOptions { folder: Some(folder), configuration, ..AgentOptions::default() })
             });
             started.unwrap_or_else(|error| panic!("the shared agent does not start: {error:?}"))
         })

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{Case, Mode, Testbed, Version, at};
+use crate::{Case, ClientKind, Mode, ServerKind, Testbed, Version, at};
 
 /// What one field must be.
 #[derive(Debug, Clone)]
@@ -104,6 +104,15 @@ pub fn findings_are(codes: &[&str]) -> Matcher {
     Matcher::Set(codes.iter().map(|code| json!(code)).collect())
 }
 
+/// What the agent looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// The wire alone: `[libraries] enabled = false`.
+    Wire,
+    /// TLS libraries, too.
+    Libraries,
+}
+
 /// What the peers of one connection did.
 #[derive(Debug, Clone)]
 pub struct Outcome<'a> {
@@ -117,6 +126,8 @@ pub struct Outcome<'a> {
     pub cipher_suite: Option<&'a str>,
     /// Record id of the connection whose session this one resumed.
     pub resumes: Option<&'a str>,
+    /// What the agent looks at.
+    pub sight: Sight,
 }
 
 /// What the record of a connection of the matrix must say.
@@ -168,7 +179,14 @@ fn tls(
     outcome: &Outcome<'_>,
 ) -> Expectation {
     let clear = version == Version::V1_2;
-    let chain = |fingerprints: &[String]| if clear { json!(fingerprints) } else { json!([]) };
+    let library = !clear && outcome.sight == Sight::Libraries;
+    // GnuTLS shows the leaf alone under TLS 1.3, and nothing of its own.
+    let leaf_only = (case.server, case.client) == (ServerKind::GnuTls, ClientKind::GnuTls);
+    let chain = |fingerprints: &[String]| match (clear, library) {
+        (false, false) => json!([]),
+        (false, true) if leaf_only => json!(fingerprints.get(..1)),
+        _ => json!(fingerprints),
+    };
     let suite = outcome.cipher_suite.filter(|suite| suite.starts_with("TLS_"));
     let common = common
         .is("/protocol", "tls")
@@ -186,7 +204,11 @@ fn tls(
         .is("/tls/resumed", "no")
         .is("/evidence/disagreement", Value::Null)
         .is("/server/certificates", chain(&testbed.pki.server.fingerprints));
-    let shown = if clear { "certificate" } else { "inferred" };
+    let shown = match (clear, library) {
+        (true, _) => "certificate",
+        (false, true) => "library",
+        (false, false) => "inferred",
+    };
     let absent = if clear { "handshake" } else { "inferred" };
     let server_only = |expectation: Expectation| {
         expectation

@@ -14,11 +14,12 @@ use tokio::net::UnixStream;
 
 use super::WatchFilter;
 use crate::display::display_safe;
+use crate::record::LibraryFileRecord;
 
 /// Longest line taken from the daemon; a connection's record has a few kilobytes.
 const MAX_LINE_BYTES: usize = 1 << 20;
-/// Largest answer that is no stream.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
+/// Largest answer that is no stream: some thousand files with TLS libraries, in containers.
+const MAX_ANSWER_BYTES: usize = 8 << 20;
 
 /// Why the daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +114,12 @@ impl WatchClient {
 pub async fn status(socket: &Path) -> Result<serde_json::Value, ClientError> {
     let bytes = whole(get(socket, "/v1/status".to_owned()).await?).await?;
     serde_json::from_slice(&bytes).map_err(|_| ClientError::Unexpected("a status that is not JSON"))
+}
+
+/// What `/v1/libraries` says.
+pub async fn libraries(socket: &Path) -> Result<Vec<LibraryFileRecord>, ClientError> {
+    let bytes = whole(get(socket, "/v1/libraries".to_owned()).await?).await?;
+    serde_json::from_slice(&bytes).map_err(|_| ClientError::Unexpected("a list that is not one of libraries"))
 }
 
 async fn get(socket: &Path, target: String) -> Result<Response<Incoming>, ClientError> {

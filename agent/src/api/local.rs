@@ -30,8 +30,17 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Pause after a failed accept(2), which otherwise would fail again at once (EMFILE).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What `/v1/status` shows.
-pub type StatusSource = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+/// An answer that is made when it is asked for.
+pub type AnswerSource = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// What is answered from outside of this room.
+#[derive(Clone)]
+pub struct Answers {
+    /// `/v1/status`
+    pub status: AnswerSource,
+    /// `/v1/libraries`
+    pub libraries: AnswerSource,
+}
 
 /// The bound socket; dropping it removes the file.
 #[derive(Debug)]
@@ -66,7 +75,7 @@ impl LocalServer {
     pub async fn serve(
         self,
         hub: Hub,
-        status: StatusSource,
+        answers: Answers,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let LocalServer { listener, access, file: _file } = self;
@@ -94,13 +103,13 @@ impl LocalServer {
             }
             let crowded = connections.len() >= MAX_WATCHERS;
             let allowed = stream.peer_cred().is_ok_and(|peer| access.allows(&peer));
-            let (hub, status) = (hub.clone(), status.clone());
+            let (hub, answers) = (hub.clone(), answers.clone());
             connections.spawn(async move {
                 let service = service_fn(move |request| {
                     let answer = match (allowed, crowded) {
                         (false, _) => error(StatusCode::FORBIDDEN, DENIED),
                         (true, true) => error(StatusCode::SERVICE_UNAVAILABLE, CROWDED),
-                        (true, false) => route(&request, &hub, &status),
+                        (true, false) => route(&request, &hub, &answers),
                     };
                     async { Ok::<_, Infallible>(answer) }
                 });
@@ -118,7 +127,7 @@ impl LocalServer {
 const DENIED: &str = "only root and members of the socket's group may read";
 const CROWDED: &str = "too many readers at once";
 
-fn route(request: &Request<Incoming>, hub: &Hub, status: &StatusSource) -> Response<Answer> {
+fn route(request: &Request<Incoming>, hub: &Hub, answers: &Answers) -> Response<Answer> {
     if !http::is_read_only(request.method()) {
         return http::not_allowed();
     }
@@ -129,8 +138,9 @@ fn route(request: &Request<Incoming>, hub: &Hub, status: &StatusSource) -> Respo
             Ok(filter) => lines(Answer::lines(hub.watch(filter))),
             Err(refused) => error(StatusCode::BAD_REQUEST, &refused.to_string()),
         },
-        "/v1/status" => json(StatusCode::OK, &status()),
-        _ => error(StatusCode::NOT_FOUND, "there are /v1/watch and /v1/status"),
+        "/v1/status" => json(StatusCode::OK, &(answers.status)()),
+        "/v1/libraries" => json(StatusCode::OK, &(answers.libraries)()),
+        _ => error(StatusCode::NOT_FOUND, "there are /v1/watch, /v1/status and /v1/libraries"),
     }
 }
 

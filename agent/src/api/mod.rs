@@ -21,10 +21,10 @@ mod metrics_page;
 #[cfg(test)]
 mod tests;
 
-pub use client::{ClientError, WatchClient, status};
+pub use client::{ClientError, WatchClient, libraries, status};
 pub use filter::{FilterError, WatchFilter};
 pub use hub::{Hub, WATCH_QUEUE_RECORDS, Watcher};
-pub use local::{LocalServer, MAX_WATCHERS, StatusSource};
+pub use local::{AnswerSource, Answers, LocalServer, MAX_WATCHERS};
 pub use metrics_page::{Health, MAX_SCRAPERS, MetricsPage, MetricsServer};
 
 /// A server could not be set up.

@@ -32,10 +32,17 @@ const CHECK_EXAMPLES: &str = "\
 EXAMPLES:
   countersign check
   countersign check --json
+  countersign check --libraries
+  countersign check --libraries --json
   countersign check --config /etc/countersign/countersign.toml
 
 EXIT STATUS:
-  0 if the daemon can run here, 1 if something that it needs is missing. What is merely degraded does not count.";
+  0 if the daemon can run here, 1 if something that it needs is missing. What is merely degraded does not count.
+  With --libraries: 0 if there is a process with a TLS library, 1 if there is none.
+
+LIBRARIES:
+  --libraries lists the files with TLS libraries that processes map: whether the running daemon probes them, why it does
+  not, and in which processes they are. Without a daemon it looks itself, and says what could be probed.";
 
 const RUN_EXAMPLES: &str = "\
 EXAMPLES:
@@ -142,6 +149,12 @@ pub enum Command {
 /// `check`
 #[derive(Debug, Args)]
 pub struct CheckArguments {
+    /// List TLS libraries instead: what was found, in which processes, what is probed, and why something is not
+    #[arg(long)]
+    pub libraries: bool,
+    /// The daemon's socket, for --libraries [default: as the configuration says]
+    #[arg(long, value_name = "PATH", requires = "libraries")]
+    pub socket: Option<PathBuf>,
     /// Configuration to check with [default: /etc/countersign/countersign.toml if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::arguments::CheckArguments;
 use super::output::{Colour, colour, coloured, stdout};
-use super::{Exit, Failure, Program};
+use super::{Exit, Failure, Program, libraries};
 use crate::config::Config;
 use crate::display::{display_safe, json_safe};
 
@@ -53,6 +53,9 @@ impl CheckStatus {
 
 pub(super) fn check(arguments: &CheckArguments, program: &Program) -> Result<Exit, Failure> {
     let config = Config::load(arguments.config.as_deref())?;
+    if arguments.libraries {
+        return libraries::list(arguments, &config, program);
+    }
     let rows = (program.preflight)(&config);
     if arguments.json {
         print_json(&rows, &mut stdout())?

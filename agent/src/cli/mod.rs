@@ -15,11 +15,13 @@ use clap::Parser as _;
 use crate::config::{Config, ConfigLoader};
 use crate::display::display_safe;
 use crate::logging::Logging;
+use crate::record::LibraryFileRecord;
 
 mod arguments;
 mod check;
 mod configuration;
 mod interruption;
+mod libraries;
 mod manual;
 mod outcome;
 mod output;
@@ -42,6 +44,8 @@ pub use outcome::{Exit, Failure};
 pub struct Program {
     /// What works on this host.
     pub preflight: fn(&Config) -> Vec<CheckRow>,
+    /// TLS libraries that processes of this host use, seen without a daemon.
+    pub libraries: fn() -> std::io::Result<Vec<LibraryFileRecord>>,
     /// Runs until SIGTERM.
     pub daemon: fn(DaemonStart) -> anyhow::Result<()>,
 }

@@ -10,6 +10,7 @@ use crate::record::*;
 
 const PROGRAM: Program = Program {
     preflight: |_| vec![row("kernel", CheckStatus::Works, "6.18", None)],
+    libraries: || Ok(vec![sample::library_file()]),
     daemon: |_| anyhow::bail!("no kernel\nin tests"),
 };
 

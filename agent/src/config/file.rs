@@ -18,6 +18,7 @@ pub struct ConfigFile {
     pub(super) metrics: MetricsFile,
     pub(super) scope: ScopeFile,
     pub(super) capture: CaptureFile,
+    pub(super) libraries: LibrariesFile,
     pub(super) limits: LimitsFile,
     pub(super) findings: FindingsFile,
     pub(super) exception: Vec<Spanned<ExceptionFile>>,
@@ -53,6 +54,13 @@ pub(super) struct CaptureFile {
     pub max_budget_bytes: Typed<i64>,
     pub ring_bytes: Typed<i64>,
     pub cgroup_root: Typed<String>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct LibrariesFile {
+    pub enabled: Typed<bool>,
+    pub max_files: Typed<i64>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -45,6 +45,12 @@ pub(super) fn of(file: ConfigFile) -> Result<Config, Refused> {
 
     capture(&mut config.capture, &file.capture)?;
 
+    let libraries = &mut config.libraries;
+    set(&mut libraries.enabled, &file.libraries.enabled, |enabled| Ok(*enabled))?;
+    set(&mut libraries.max_files, &file.libraries.max_files, |number| {
+        Ok(bounded(*number, 1..=MAX_PROBED_FILES)? as usize)
+    })?;
+
     let limits = &mut config.limits;
     for (limit, typed) in [
         (&mut limits.connections, &file.limits.connections),

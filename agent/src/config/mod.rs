@@ -39,6 +39,8 @@ pub const MAX_BUDGET_BYTES: u32 = 1 << 20;
 pub const MIN_RING_BYTES: u32 = 64 << 10;
 /// Largest ring: locked kernel memory.
 pub const MAX_RING_BYTES: u32 = 256 << 20;
+/// Most files probed at once: each takes a few descriptors and a uprobe per function.
+pub const MAX_PROBED_FILES: u32 = 4096;
 /// Largest table: about a gigabyte if all were filled with connections.
 pub const MAX_TABLE_ENTRIES: u32 = 1_000_000;
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub scope: ScopeConfig,
     /// `[capture]`
     pub capture: CaptureConfig,
+    /// `[libraries]`
+    pub libraries: LibrariesConfig,
     /// `[limits]`
     pub limits: LimitsConfig,
     /// `[findings]`
@@ -108,6 +112,15 @@ pub struct CaptureConfig {
     pub ring_bytes: u32,
     /// Where to attach; `None`: the root of the mounted cgroup v2 hierarchy.
     pub cgroup_root: Option<PathBuf>,
+}
+
+/// `[libraries]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LibrariesConfig {
+    /// Whether TLS libraries are probed.
+    pub enabled: bool,
+    /// Files probed at once.
+    pub max_files: usize,
 }
 
 /// `[limits]`: entries of each table.
@@ -184,6 +197,7 @@ impl Default for Config {
                 ring_bytes: 8 << 20,
                 cgroup_root: None,
             },
+            libraries: LibrariesConfig { enabled: true, max_files: 256 },
             limits: LimitsConfig {
                 connections: 131_072,
                 processes: 32_768,

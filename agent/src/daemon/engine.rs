@@ -1,5 +1,8 @@
 //! The one thread through which everything flows: source → connections → publisher.
 
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -8,11 +11,14 @@ use std::time::{Duration, Instant};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::heartbeat::Heartbeat;
+use super::libraries::{Notice, Notices};
 use super::publisher::{Order, Publisher};
 use crate::connection::Connections;
+use crate::discovery::{FileKey, ProbeOutcome};
 use crate::event::{Decision, Event, LossCause, SocketCookie, Timestamp};
 use crate::identity::WallClock;
-use crate::kernel::{self, KernelSource, Losses};
+use crate::kernel::{self, KernelSource, Losses, Probed};
+use crate::library::Point;
 use crate::metrics::Stage as WorkStage;
 use crate::publication::MAX_FINDINGS;
 use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
@@ -47,6 +53,20 @@ pub enum Command {
         /// What is internal.
         networks: Networks,
     },
+    /// Probe a file.
+    Probe {
+        /// Which.
+        key: FileKey,
+        /// The file, open.
+        file: File,
+        /// Where.
+        points: Vec<Point>,
+    },
+    /// Probe it no more.
+    Release {
+        /// Which.
+        key: FileKey,
+    },
     /// End.
     Stop,
 }
@@ -69,6 +89,15 @@ pub struct Engine {
     last_pass: Option<Instant>,
     heartbeat_failed: bool,
     pulse: Arc<AtomicU64>,
+    probes: Probes,
+}
+
+/// Probes of TLS libraries.
+#[derive(Debug, Default)]
+struct Probes {
+    /// Takes what there is to say of processes; nothing if libraries are not probed.
+    notices: Option<Notices>,
+    attached: FxHashMap<FileKey, Probed>,
 }
 
 impl Engine {
@@ -92,7 +121,13 @@ impl Engine {
             last_pass: None,
             heartbeat_failed: false,
             pulse: Arc::default(),
+            probes: Probes::default(),
         }
+    }
+
+    /// Whoever looks for TLS libraries is told of processes from now on.
+    pub fn tell_of_processes(&mut self, notices: Notices) {
+        self.probes.notices = Some(notices);
     }
 
     /// When it last moved, in nanoseconds since boot.
@@ -169,6 +204,7 @@ impl Engine {
             _ => {}
         }
         self.connections.handle(event, publisher);
+        self.tell_of(event);
     }
 
     /// Tells the kernel what was decided. What a socket was to be told that has ended in the same batch is not said.
@@ -205,7 +241,49 @@ impl Engine {
                 self.publisher.findings.clear();
                 self.learn();
             }
+            Command::Probe { key, file, points } => self.probe(key, &file, &points),
+            Command::Release { key } => drop(self.probes.attached.remove(&key)),
             Command::Stop => {}
+        }
+    }
+
+    fn probe(&mut self, key: FileKey, file: &File, points: &[Point]) {
+        // However the file was reached, the way to it may be gone by now.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let probed = self.source.probe(Path::new(&path), points);
+        let refused = probed.refused();
+        let reason = || {
+            let reasons: Vec<String> = refused
+                .iter()
+                .map(|refused| format!("{:?}: {}", refused.point.hook, super::chain(&refused.error)))
+                .collect();
+            reasons.join("; ")
+        };
+        let outcome = match (refused.is_empty(), probed.attached()) {
+            (true, _) => ProbeOutcome::Whole,
+            (false, 0) => ProbeOutcome::None(reason()),
+            (false, _) => ProbeOutcome::Part(reason()),
+        };
+        if let ProbeOutcome::Part(reason) | ProbeOutcome::None(reason) = &outcome {
+            tracing::warn!(
+                reason,
+                "a TLS library cannot be probed in full: `countersign check --libraries` says which"
+            );
+        }
+        self.probes.attached.insert(key, probed);
+        if let Some(notices) = &mut self.probes.notices {
+            notices.tell(Notice::Probed(key, outcome));
+        }
+    }
+
+    /// What matters to whoever looks for TLS libraries.
+    fn tell_of(&mut self, event: &Event) {
+        let Some(notices) = &mut self.probes.notices else { return };
+        match event {
+            Event::ProcessExecuted { task, .. } => notices.tell(Notice::Executed(task.process.pid)),
+            Event::LibrariesChanged { process, .. } => notices.tell(Notice::Changed(process.pid)),
+            Event::ProcessExited { process, .. } => notices.tell(Notice::Exited(process.pid)),
+            _ => {}
         }
     }
 
@@ -345,6 +423,9 @@ impl Engine {
         let processes = self.publisher.parts.processes.sizes();
         let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
         metrics.open_connections(sizes.connections);
+        if let Some(notices) = &self.probes.notices {
+            metrics.table_evictions("process_notices", notices.dropped());
+        }
         for (table, entries, bound, evicted) in [
             ("connections", sizes.connections, self.connections.bound(), sizes.refused),
             ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),

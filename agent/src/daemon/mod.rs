@@ -7,12 +7,14 @@
 
 mod engine;
 mod heartbeat;
+mod libraries;
+mod orders;
 mod publisher;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,7 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use crate::api::{ApiError, Health, Hub, LocalServer, MetricsPage, MetricsServer, StatusSource};
+use crate::api::{AnswerSource, Answers, ApiError, Health, Hub, LocalServer, MetricsPage, MetricsServer};
 use crate::config::{Config, ConfigError};
 use crate::connection::{Connections, Limits};
 use crate::display::display_safe;
@@ -34,6 +36,8 @@ use crate::verdict::Code;
 
 use engine::{Command, Engine};
 use heartbeat::Heartbeat;
+use libraries::{Rows, Watch};
+use orders::Orders;
 use publisher::{Parts, Publisher};
 
 /// The engine beats at least this often, else the daemon calls itself unhealthy.
@@ -98,24 +102,41 @@ pub fn run(
     let source = KernelSource::start(&kernel_options(config))?;
     let publisher = publisher(config, &host, &metrics, &hub);
     let connections = Connections::new(limits(config));
-    let engine = Engine::new(source, connections, publisher, heartbeat);
+    let (commands, received) = mpsc::channel();
+    let orders = Orders { commands, waker: source.waker() };
+    let mut engine = Engine::new(source, connections, publisher, heartbeat);
     let pulse = engine.pulse();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DaemonError::Runtime)?;
-    let (commands, orders) = mpsc::channel();
+    let watch = match config.libraries.enabled {
+        true => {
+            let max_files = config.libraries.max_files;
+            let (watch, notices) =
+                Watch::start(Path::new("/proc"), max_files, orders.clone(), metrics.clone())
+                    .map_err(DaemonError::Runtime)?;
+            engine.tell_of_processes(notices);
+            Some(watch)
+        }
+        false => None,
+    };
     let (ended, has_ended) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || {
-            engine.run(&orders);
+            engine.run(&received);
             if ended.send(()).is_err() {
                 tracing::debug!("the daemon ended before its engine");
             }
         })
         .map_err(DaemonError::Runtime)?;
-    let service = Service { config, metrics, hub, logging: Arc::new(Mutex::new(logging)), pulse, commands };
+    let rows = watch.as_ref().map(|watch| Arc::clone(&watch.rows)).unwrap_or_default();
+    let logging = Arc::new(Mutex::new(logging));
+    let service = Service { config, metrics, hub, logging, pulse, orders, rows };
     let outcome = runtime.block_on(service.serve(local, page, has_ended, &read_again));
-    stop(&service.commands, thread);
+    if let Some(watch) = watch {
+        watch.stop();
+    }
+    stop(&service.orders, thread);
     outcome
 }
 
@@ -126,7 +147,8 @@ struct Service<'a> {
     hub: Hub,
     logging: Arc<Mutex<Logging>>,
     pulse: Arc<AtomicU64>,
-    commands: Sender<Command>,
+    orders: Orders,
+    rows: Rows,
 }
 
 impl Service<'_> {
@@ -152,7 +174,8 @@ impl Service<'_> {
             config = self.config.source.as_ref().map_or("built-in".to_owned(), |path| path.display().to_string()),
             "watching every TCP connection of this host"
         );
-        let readers = tokio::spawn(local.serve(self.hub.clone(), self.status(), until_end(ending.clone())));
+        let answers = Answers { status: self.status(), libraries: self.libraries() };
+        let readers = tokio::spawn(local.serve(self.hub.clone(), answers, until_end(ending.clone())));
         let scrapers = page.map(|page| tokio::spawn(page.serve(self.page(), until_end(ending.clone()))));
         notify(&[sd_notify::NotifyState::Ready]);
         let outcome = loop {
@@ -189,8 +212,7 @@ impl Service<'_> {
                 let policy = policy(&config);
                 let version = policy_version(&config);
                 let networks = Networks::new(&config.scope.internal);
-                // If the engine is gone its end is reported elsewhere.
-                drop(self.commands.send(Command::Reload { policy, version, networks }));
+                self.orders.give(Command::Reload { policy, version, networks });
                 self.metrics.config_reload(ConfigReload::Applied);
                 tracing::info!("configuration reloaded");
             }
@@ -220,7 +242,12 @@ impl Service<'_> {
         MetricsPage { content_type: TEXT_CONTENT_TYPE, render: Arc::new(render), health: Arc::new(health) }
     }
 
-    fn status(&self) -> StatusSource {
+    fn libraries(&self) -> AnswerSource {
+        let rows = Arc::clone(&self.rows);
+        Arc::new(move || serde_json::json!(*rows.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn status(&self) -> AnswerSource {
         let (hub, pulse, started) = (self.hub.clone(), Arc::clone(&self.pulse), Instant::now());
         let version = policy_version(self.config);
         Arc::new(move || {
@@ -250,9 +277,9 @@ fn silence(pulse: &AtomicU64, started: Instant) -> Duration {
     }
 }
 
-fn stop(commands: &Sender<Command>, thread: JoinHandle<()>) {
+fn stop(orders: &Orders, thread: JoinHandle<()>) {
     // If the engine is gone already, joining it is all there is to do.
-    drop(commands.send(Command::Stop));
+    orders.give(Command::Stop);
     thread.thread().unpark();
     if thread.join().is_err() {
         tracing::error!("the engine panicked");
@@ -309,6 +336,7 @@ fn fixed_keys_changed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("daemon", old.daemon != new.daemon),
         ("metrics", old.metrics != new.metrics),
         ("capture", old.capture != new.capture),
+        ("libraries", old.libraries != new.libraries),
         ("limits", old.limits != new.limits),
         ("log.format", old.log.format != new.log.format),
     ]

@@ -46,6 +46,7 @@ pub use memory::release_unused_memory;
 pub use preflight::{Check, CheckStatus, has_rights, preflight};
 pub use probes::{Probed, RefusedPoint};
 pub use programs::Unavailable;
+pub use ring::Waker;
 
 use crate::{
     event::{Decision, Event, LossCause, SocketCookie},
@@ -192,7 +193,12 @@ impl KernelSource {
         &self.probes.unavailable
     }
 
-    /// Waits until there is something to drain; `false` after `timeout` or a signal.
+    /// Ends [`KernelSource::wait`] from another thread.
+    pub fn waker(&self) -> Waker {
+        self.ring.waker()
+    }
+
+    /// Waits until there is something to drain or somebody wakes it; `false` after `timeout` or a signal.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 use crate::event::Event;
 use crate::identity::ProcessUnknown;
 use crate::record::{
-    CERTIFICATE_SCHEMA, CONNECTION_SCHEMA, FINDING_SCHEMA, GAP_SCHEMA, Record, Severity, SideName,
+    CERTIFICATE_SCHEMA, CONNECTION_SCHEMA, FINDING_SCHEMA, GAP_SCHEMA, ProbeState, Record, Severity, SideName,
 };
 
 /// Stands for every value that is not in the set.
@@ -57,6 +57,8 @@ pub(super) const TABLES: &[&str] = &[
     "findings",
     "decisions",
     "ring_bytes",
+    "probed_files",
+    "process_notices",
 ];
 /// Why authentication, capture or owner are not known, beside [`ProcessUnknown`].
 const UNKNOWN_REASONS: &[&str] = &[
@@ -127,6 +129,9 @@ pub(super) fn schema(record: &Record) -> &'static str {
     }
 }
 
+/// Whether a file is probed; what only could be is of no daemon's.
+pub(super) const PROBE_STATES: [ProbeState; 2] = [ProbeState::Probed, ProbeState::NotProbed];
+
 macro_rules! label_values {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
@@ -152,6 +157,8 @@ label_values! {
         Connection = "connection",
         /// Certificates, findings, records and those who read them.
         Publish = "publish",
+        /// Looking for TLS libraries.
+        Discovery = "discovery",
     }
 }
 

@@ -28,8 +28,8 @@ pub use labels::{ConfigReload, EventKind, Stage};
 pub use page::{OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE};
 pub use process::ProcessSample;
 
-use crate::event::{Event, LossCause};
-use crate::record::{ConnectionRecord, EvidenceName, Record, Severity};
+use crate::event::{Event, Library, LossCause};
+use crate::record::{ConnectionRecord, EvidenceName, LibraryFileRecord, ProbeState, Record, Severity};
 use family::{Family, Seconds};
 use labels::{other_than, role, severity_name};
 
@@ -49,6 +49,7 @@ struct Families {
     handshakes_failed: Family<1, Counter>,
     certificates_seen: Counter,
     certificates_parse_failed: Counter,
+    library_files: Family<2, Gauge>,
     unknown: Family<2, Counter>,
     /// By [`EventKind`]: counted per event, so without a look-up.
     events: Vec<Counter>,
@@ -115,6 +116,21 @@ impl Metrics {
         for endpoint in [&connection.client, &connection.server] {
             if let Some(reason) = endpoint.process_unknown.as_deref().filter(|reason| *reason != "remote") {
                 self.unknown("process", reason);
+            }
+        }
+    }
+
+    /// Which files with TLS libraries there are.
+    pub fn library_files(&self, files: &[LibraryFileRecord]) {
+        let libraries = Library::ALL.map(Library::as_str);
+        for library in libraries.into_iter().chain([labels::OTHER]) {
+            for state in labels::PROBE_STATES {
+                let probed = state == ProbeState::Probed;
+                let count = files.iter().filter(|file| {
+                    let named = other_than(&libraries, file.library.as_deref().unwrap_or_default());
+                    named == library && (file.state == ProbeState::Probed) == probed
+                });
+                self.inner.library_files.of([library, state.as_str()]).set(gauge(count.count()));
             }
         }
     }

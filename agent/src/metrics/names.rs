@@ -42,6 +42,8 @@ descriptions! {
         "Certificates met for the first time since the start";
     CERTIFICATES_PARSE_FAILED = "countersign_certificates_parse_failed_total" []
         "Certificates met for the first time that did not parse";
+    LIBRARY_FILES = "countersign_library_files" ["library", "state"]
+        "Files with TLS libraries that processes map now, by whether they are probed for certificates";
     UNKNOWN = "countersign_unknown_total" ["about", "reason"]
         "Facts of connections that are not known (authentication, capture, process), by reason";
     EVENTS = "countersign_events_total" ["kind"]

@@ -13,7 +13,7 @@ use super::labels::{self, ConfigReload, EventKind, Stage};
 use super::names::{self, Description};
 use super::process::ProcessMetrics;
 use super::{Families, Seconds};
-use crate::event::LossCause;
+use crate::event::{Library, LossCause};
 use crate::record::Scope;
 
 /// Upper bounds of the byte histograms: 256 B (a plaintext peek) to 256 KiB (beyond every budget).
@@ -69,6 +69,12 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
     }
     let certificates_seen = page.add(names::CERTIFICATES_SEEN, Counter::default());
     let certificates_parse_failed = page.add(names::CERTIFICATES_PARSE_FAILED, Counter::default());
+    let library_files: Family<2, Gauge> = page.family(names::LIBRARY_FILES);
+    for library in Library::ALL.map(Library::as_str).into_iter().chain([labels::OTHER]) {
+        for state in labels::PROBE_STATES {
+            library_files.of([library, state.as_str()]);
+        }
+    }
     let unknown = page.family(names::UNKNOWN);
     let events: Family<1, Counter> = page.family(names::EVENTS);
     let events = EventKind::ALL.iter().map(|kind| events.of([kind.as_str()])).collect();
@@ -120,6 +126,7 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
         handshakes_failed,
         certificates_seen,
         certificates_parse_failed,
+        library_files,
         unknown,
         events,
         events_lost,

@@ -12,6 +12,7 @@ use serde::Serialize;
 mod certificate;
 mod connection;
 mod finding;
+mod library;
 #[cfg(test)]
 pub(crate) mod sample;
 mod time;
@@ -19,6 +20,7 @@ mod time;
 pub use certificate::{CERTIFICATE_SCHEMA, CertificateRecord, SubjectAlternativeNames};
 pub use connection::*;
 pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord, Severity};
+pub use library::{LIBRARY_SCHEMA, LibraryFileRecord, ProbeState};
 pub use time::WallTime;
 
 /// Text that is one of the names of the contract when it is written, and anything when it is read.

@@ -2,6 +2,22 @@
 
 use super::*;
 
+/// A file that is probed.
+pub(crate) fn library_file() -> LibraryFileRecord {
+    LibraryFileRecord {
+        schema: LIBRARY_SCHEMA.to_owned(),
+        path: "/usr/lib/x86_64-linux-gnu/libcrypto.so.3".to_owned(),
+        inode: 42,
+        device: 65024,
+        library: Some("openssl".to_owned()),
+        version: Some("3.0.17".to_owned()),
+        state: ProbeState::Probed,
+        reason: None,
+        processes: vec![7, 9],
+        process_count: 2,
+    }
+}
+
 /// A connection of which nothing is known.
 pub(crate) fn connection(number: u32) -> ConnectionRecord {
     let evidence = EvidenceRecord {

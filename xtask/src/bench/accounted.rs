@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::agent::Agent;
+use super::agent::{Agent, Probing};
 use super::load::Load;
 
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -55,7 +55,7 @@ impl Drop for Statistics {
 /// One more run of the load, with the books kept.
 pub fn account(load: &Load, length: Duration, folder: &Path) -> Result<Accounted> {
     let _statistics = Statistics::on()?;
-    let agent = Agent::start(folder)?;
+    let agent = Agent::start(folder, Probing::Off)?;
     let before = programs(agent.pid())?;
     let run = load.run(length, Some(agent.pid()))?;
     let after = programs(agent.pid())?;

@@ -27,6 +27,15 @@ pub struct Resident {
     pub files: u64,
 }
 
+/// Whether the agent probes TLS libraries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Probing {
+    /// It looks at the wire alone.
+    Off,
+    /// It does, as it does by default.
+    On,
+}
+
 /// A running agent, ended with this value.
 pub struct Agent {
     child: Child,
@@ -34,12 +43,16 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts it on its defaults, with files of its own in `folder`, and returns when it is healthy.
-    pub fn start(folder: &Path) -> Result<Self> {
+    /// Starts it on its defaults but for `probing`, with files of its own in `folder`, and returns when it is healthy.
+    pub fn start(folder: &Path, probing: Probing) -> Result<Self> {
+        let configuration = folder.join("countersign.toml");
+        fs::write(&configuration, format!("[libraries]\nenabled = {}\n", probing == Probing::On))?;
         let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let log = fs::File::options().create(true).append(true).open(folder.join("agent.log"))?;
         let child = Command::new(workspace::agent_binary())
             .arg("run")
+            .arg("--config")
+            .arg(configuration)
             .arg("--socket")
             .arg(folder.join("socket"))
             .arg("--data-dir")

@@ -43,6 +43,8 @@ pub struct Load {
 enum Client {
     /// wrk with these arguments; requests per second.
     Requests(Vec<String>),
+    /// openssl s_time with this identity to this port; connections per second.
+    Connections { port: u16, certificate: String, key: String },
     /// iperf3 to this port; bits per second.
     Bulk(u16),
 }
@@ -61,16 +63,49 @@ impl Load {
     pub fn handshakes(folder: &Path) -> Result<Self> {
         let port = free_port()?;
         let (certificate, key) = self_signed(folder)?;
-        let settings = format!(
-            "listen 127.0.0.1:{port} ssl; ssl_protocols TLSv1.3; ssl_certificate {certificate}; \
-             ssl_certificate_key {key}; ssl_session_tickets off; ssl_session_cache off;"
-        );
+        let settings = tls_settings(port, &certificate, &key);
         Ok(Self {
             server: nginx(folder, &settings, port)?,
             client: Client::Requests(vec![
                 "--header=Connection: close".to_owned(),
                 format!("https://127.0.0.1:{port}/"),
             ]),
+        })
+    }
+
+    /// A new mutual TLS 1.3 connection with ECDSA certificates each time, never resumed.
+    pub fn mutual(folder: &Path) -> Result<Self> {
+        let (certificate, key) = self_signed(folder)?;
+        let port = free_port()?;
+        // Any certificate will do: the client's is nobody's.
+        let settings = tls_settings(port, &certificate, &key) + " ssl_verify_client optional_no_ca;";
+        Ok(Self {
+            server: nginx(folder, &settings, port)?,
+            client: Client::Connections { port, certificate, key },
+        })
+    }
+
+    /// Small requests over TLS connections that stay open.
+    pub fn keepalive_tls(folder: &Path) -> Result<Self> {
+        let (certificate, key) = self_signed(folder)?;
+        let port = free_port()?;
+        Ok(Self {
+            server: nginx(folder, &tls_settings(port, &certificate, &key), port)?,
+            client: Client::Requests(vec![format!("https://127.0.0.1:{port}/")]),
+        })
+    }
+
+    /// Responses of 16 MiB over TLS connections that stay open.
+    pub fn bulk_tls(folder: &Path) -> Result<Self> {
+        let (certificate, key) = self_signed(folder)?;
+        let files = folder.join("files");
+        fs::create_dir_all(&files)?;
+        fs::File::create(files.join("bulk"))?.set_len(16 << 20)?;
+        let port = free_port()?;
+        let place = format!(" location /bulk {{ root {}; }}", files.display());
+        Ok(Self {
+            server: nginx(folder, &(tls_settings(port, &certificate, &key) + &place), port)?,
+            client: Client::Requests(vec![format!("https://127.0.0.1:{port}/bulk")]),
         })
     }
 
@@ -110,6 +145,15 @@ impl Load {
                 )?;
                 requests_per_second(&output)
             }
+            Client::Connections { port, certificate, key } => {
+                let started = Instant::now();
+                let output = process::output_of(
+                    bound_to(CLIENT_PROCESSOR, "openssl")
+                        .args(["s_time", "-new", "-tls1_3", "-connect", &format!("127.0.0.1:{port}")])
+                        .args(["-time", &seconds.to_string(), "-cert", certificate, "-key", key]),
+                )?;
+                Ok(connections_in(&output)? / started.elapsed().as_secs_f64())
+            }
             Client::Bulk(port) => transfer(*port, seconds),
         }
     }
@@ -134,7 +178,7 @@ fn transfer(port: u16, seconds: u64) -> Result<f64> {
 }
 
 /// Processor time of all living threads of a process.
-fn processor_time(pid: u32) -> Result<Duration> {
+pub fn processor_time(pid: u32) -> Result<Duration> {
     let mut total = Duration::ZERO;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         // The first field is the time on a processor in nanoseconds (Documentation/scheduler/sched-stats).
@@ -173,6 +217,14 @@ fn start(command: &mut Command) -> Result<Child> {
         .stdout(Stdio::null())
         .spawn()
         .with_context(|| format!("cannot start `{shown}`"))
+}
+
+/// A TLS 1.3 server that resumes nothing.
+fn tls_settings(port: u16, certificate: &str, key: &str) -> String {
+    format!(
+        "listen 127.0.0.1:{port} ssl; ssl_protocols TLSv1.3; ssl_certificate {certificate}; \
+         ssl_certificate_key {key}; ssl_session_tickets off; ssl_session_cache off;"
+    )
 }
 
 /// One nginx process without children, which answers every request with six bytes.
@@ -241,6 +293,17 @@ fn requests_per_second(report: &str) -> Result<f64> {
         bail!("no request succeeded: {report}");
     }
     Ok(rate)
+}
+
+/// From the report of s_time: `1234 connections in 1.02s; …`.
+fn connections_in(report: &str) -> Result<f64> {
+    let line =
+        report.lines().find(|line| line.contains(" connections in ")).context("s_time reported nothing")?;
+    let count: f64 = line.split_whitespace().next().unwrap_or_default().parse()?;
+    if count == 0.0 {
+        bail!("no connection succeeded: {report}");
+    }
+    Ok(count)
 }
 
 fn bits_per_second(report: &str) -> Result<f64> {

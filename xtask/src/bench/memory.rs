@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::Verdict;
-use super::agent::{Agent, Resident};
+use super::agent::{Agent, Probing, Resident};
 use super::handshake::record_handshake;
 use super::holder::Holder;
 
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Measures both.
 pub fn measure(folder: &Path, connections: usize) -> Result<Vec<Verdict>> {
     let flights = record_handshake(folder)?;
-    let agent = Agent::start(folder)?;
+    let agent = Agent::start(folder, Probing::On)?;
     std::thread::sleep(IDLE_TIME);
     let idle = agent.resident()?;
     let opened = Instant::now();

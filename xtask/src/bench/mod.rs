@@ -10,6 +10,7 @@ mod accounted;
 mod agent;
 mod handshake;
 mod holder;
+mod libraries;
 mod load;
 mod memory;
 mod page;
@@ -27,7 +28,7 @@ use clap::ValueEnum;
 
 use crate::setup::{self, Purpose};
 use crate::{process, run, workspace};
-use agent::Agent;
+use agent::{Agent, Probing};
 pub use holder::{Options as HolderOptions, hold};
 use load::Load;
 use pairs::Pairs;
@@ -79,6 +80,8 @@ enum Subject {
     Bulk,
     /// Resident memory, idle and with many open connections
     Memory,
+    /// Reading certificates at TLS libraries, beyond the wire alone
+    Libraries,
     /// `countersign replay` of a long capture; needs no root
     Replay,
     /// All of them
@@ -124,6 +127,9 @@ pub fn bench(options: &Options) -> Result<bool> {
     if matches!(options.subject, Subject::Memory | Subject::All) {
         let title = format!("memory, idle and with {} open connections", options.connections);
         verdicts.extend(process::timed(&title, || memory::measure(&folder, options.connections))?);
+    }
+    if matches!(options.subject, Subject::Libraries | Subject::All) {
+        verdicts.extend(libraries::measure(&folder, options.pairs, Duration::from_secs(options.seconds))?);
     }
     if options.subject == Subject::All {
         let measure = || replay::measure(options.handshakes, options.runs);
@@ -191,7 +197,7 @@ fn compare(subject: Subject, folder: &Path, options: &Options, shipped: &mut Shi
     let length = Duration::from_secs(options.seconds);
     let off = || load.run(length, None);
     let mut on = || {
-        let agent = Agent::start(folder)?;
+        let agent = Agent::start(folder, Probing::Off)?;
         let run = load.run(length, Some(agent.pid()));
         shipped.add(&agent.page()?);
         agent.stop()?;

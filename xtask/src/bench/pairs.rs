@@ -30,6 +30,14 @@ impl Pairs {
         )
     }
 
+    /// What was measured, without a limit.
+    pub fn said(&self, title: &str) -> Verdict {
+        let rates = Summary::of(&self.rates);
+        let text =
+            format!("{title}: cost {:.2} %\n  on/off                 {rates}", (1.0 - rates.median) * 100.0);
+        Verdict { text, within: true }
+    }
+
     /// Compares the median rate with the part of the work that the agent may cost. Exceeded is only what the noise
     /// between the pairs does not explain.
     pub fn verdict(&self, title: &str, limit: f64) -> Verdict {

@@ -1,0 +1,220 @@
+//! Who uses which TLS library: a thread of its own, since reading `/proc` must not hold events up.
+//!
+//! The engine tells it of processes that began, changed and ended; it tells the engine what to probe.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::engine::Command;
+use super::orders::Orders;
+use crate::discovery::{Discovery, FileKey, Order, ProbeOutcome};
+use crate::metrics::{Metrics, Stage};
+use crate::record::LibraryFileRecord;
+
+/// Notices that wait; processes whose notice finds no room are met by the next sweep.
+const MAX_NOTICES: usize = 4096;
+/// Between two looks at every process: heals what notices have missed.
+const SWEEP: Duration = Duration::from_secs(60);
+/// After a program has started whose dynamic linker is not probed: its libraries are mapped within milliseconds, others later.
+const LATER: [Duration; 3] = [Duration::from_millis(5), Duration::from_millis(50), Duration::from_secs(1)];
+/// Looks that wait; beyond, the next sweep does them.
+const MAX_LATER: usize = 4096;
+
+/// What the engine tells.
+#[derive(Debug)]
+pub enum Notice {
+    /// A process runs a new program.
+    Executed(u32),
+    /// The libraries of a process have changed.
+    Changed(u32),
+    /// A process has ended.
+    Exited(u32),
+    /// A file is probed, or not.
+    Probed(FileKey, ProbeOutcome),
+    /// End.
+    Stop,
+}
+
+/// What others see of the files.
+pub type Rows = Arc<Mutex<Vec<LibraryFileRecord>>>;
+
+/// The engine's end.
+#[derive(Debug)]
+pub struct Notices {
+    sender: SyncSender<Notice>,
+    dropped: u64,
+}
+
+impl Notices {
+    /// Never waits.
+    pub fn tell(&mut self, notice: Notice) {
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(notice) {
+            self.dropped += 1;
+        }
+    }
+
+    /// How many found no room.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+/// The thread, and how to end it.
+#[derive(Debug)]
+pub struct Watch {
+    sender: SyncSender<Notice>,
+    thread: JoinHandle<()>,
+    /// What was found.
+    pub rows: Rows,
+}
+
+impl Watch {
+    /// Starts it. At most `max_files` files are probed at once.
+    ///
+    /// # Errors
+    /// If the system has no room for a thread.
+    pub fn start(
+        proc: &Path,
+        max_files: usize,
+        orders: Orders,
+        metrics: Metrics,
+    ) -> std::io::Result<(Watch, Notices)> {
+        let (sender, notices) = sync_channel(MAX_NOTICES);
+        let rows = Rows::default();
+        let mut watcher = Watcher {
+            discovery: Discovery::new(proc, max_files),
+            orders,
+            metrics,
+            max_files,
+            rows: Arc::clone(&rows),
+            later: VecDeque::new(),
+        };
+        let thread =
+            std::thread::Builder::new().name("libraries".to_owned()).spawn(move || watcher.run(&notices))?;
+        Ok((Watch { sender: sender.clone(), thread, rows }, Notices { sender, dropped: 0 }))
+    }
+
+    /// Ends it.
+    pub fn stop(self) {
+        // If it is gone already, joining it is all there is to do.
+        drop(self.sender.send(Notice::Stop));
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that looks for TLS libraries panicked");
+        }
+    }
+}
+
+struct Watcher {
+    discovery: Discovery,
+    orders: Orders,
+    metrics: Metrics,
+    max_files: usize,
+    rows: Rows,
+    /// Processes to be looked at again, in no particular order of time: there are three delays.
+    later: VecDeque<(Instant, u32, usize)>,
+}
+
+impl Watcher {
+    fn run(&mut self, notices: &Receiver<Notice>) {
+        let mut swept = Instant::now();
+        self.sweep();
+        loop {
+            let until = self.next_look().unwrap_or(SWEEP).min(SWEEP.saturating_sub(swept.elapsed()));
+            let first = match notices.recv_timeout(until) {
+                Ok(notice) => Some(notice),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let started = Instant::now();
+            let mut changed = BTreeSet::new();
+            for notice in first.into_iter().chain(notices.try_iter()) {
+                match notice {
+                    Notice::Executed(pid) => {
+                        changed.remove(&pid);
+                        self.look(pid, Some(0));
+                    }
+                    Notice::Changed(pid) => {
+                        changed.insert(pid);
+                    }
+                    Notice::Exited(pid) => {
+                        changed.remove(&pid);
+                        self.discovery.gone(pid, started);
+                    }
+                    Notice::Probed(key, outcome) => self.discovery.probed(key, outcome),
+                    Notice::Stop => return,
+                }
+            }
+            for pid in changed {
+                self.look(pid, None);
+            }
+            self.look_again(started);
+            if swept.elapsed() >= SWEEP {
+                swept = Instant::now();
+                self.sweep();
+            }
+            self.publish();
+            self.metrics.stage(Stage::Discovery, started.elapsed());
+        }
+    }
+
+    fn sweep(&mut self) {
+        let orders = &self.orders;
+        let swept = self.discovery.sweep(Instant::now(), &mut |order| give(orders, order));
+        if let Err(error) = swept {
+            tracing::warn!(%error, "cannot list processes: TLS libraries that are loaded from now on may be missed");
+        }
+        self.publish();
+    }
+
+    /// `attempt` counts the looks at a program that has just started.
+    fn look(&mut self, pid: u32, attempt: Option<usize>) {
+        let orders = &self.orders;
+        // A process that is gone maps nothing any more.
+        let Ok(look) = self.discovery.look(pid, Instant::now(), &mut |order| give(orders, order)) else {
+            return;
+        };
+        if let Some(attempt) = attempt
+            && look.links
+            && !look.announces
+            && let Some(delay) = LATER.get(attempt)
+            && self.later.len() < MAX_LATER
+        {
+            self.later.push_back((Instant::now() + *delay, pid, attempt + 1));
+        }
+    }
+
+    fn look_again(&mut self, now: Instant) {
+        for _ in 0..self.later.len() {
+            let Some((at, pid, attempt)) = self.later.pop_front() else { return };
+            if at <= now {
+                self.look(pid, Some(attempt));
+            } else {
+                self.later.push_back((at, pid, attempt));
+            }
+        }
+    }
+
+    fn next_look(&self) -> Option<Duration> {
+        let next = self.later.iter().map(|(at, ..)| *at).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn publish(&self) {
+        let rows = self.discovery.rows();
+        self.metrics.library_files(&rows);
+        self.metrics.table("probed_files", self.discovery.probed_files(), self.max_files);
+        *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+    }
+}
+
+fn give(orders: &Orders, order: Order) {
+    orders.give(match order {
+        Order::Probe { key, file, points } => Command::Probe { key, file, points },
+        Order::Release { key } => Command::Release { key },
+    });
+}

@@ -1,0 +1,366 @@
+//! The files that processes map, and which of them are probed.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
+
+use super::maps::{Mapped, executable_files};
+use crate::library::{self, Examination, Point};
+use crate::record::{LIBRARY_SCHEMA, LibraryFileRecord, ProbeState};
+
+/// The largest `maps` file that is read: a process may have 65,530 mappings (vm.max_map_count) of some hundred bytes.
+const MAX_MAPS_BYTES: u64 = 16 << 20;
+/// Files that are remembered as holding no TLS library; beyond, those are forgotten and examined anew.
+const MAX_FILES: usize = 16_384;
+/// A file keeps its probes this long after its last user ended: programs that live for milliseconds come again.
+pub(super) const GRACE: Duration = Duration::from_secs(600);
+
+/// Which file: the inode of a deleted file is given away again, the time of its change tells the two apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+    bytes: u64,
+}
+
+impl FileKey {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        FileKey {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            bytes: metadata.size(),
+        }
+    }
+}
+
+/// What is to be done about a file.
+#[derive(Debug)]
+pub enum Order {
+    /// Attach probes.
+    Probe {
+        /// Which.
+        key: FileKey,
+        /// The file, open.
+        file: File,
+        /// Where.
+        points: Vec<Point>,
+    },
+    /// Detach them.
+    Release {
+        /// Which.
+        key: FileKey,
+    },
+}
+
+/// What became of [`Order::Probe`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// All points are probed.
+    Whole,
+    /// Some are; why others are not.
+    Part(String),
+    /// None is; why.
+    None(String),
+}
+
+/// What a look at a process showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Its dynamic linker is probed: what it loads later will be told.
+    pub announces: bool,
+    /// It runs a dynamic linker at all.
+    pub links: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing to probe.
+    Nothing,
+    /// Asked for.
+    Asked,
+    /// It is told what came of it.
+    Told(ProbeOutcome),
+    /// More files than may be probed.
+    Beyond,
+}
+
+#[derive(Debug)]
+struct Known {
+    path: PathBuf,
+    examination: Examination,
+    state: State,
+    users: BTreeSet<u32>,
+    unused_since: Option<Instant>,
+}
+
+impl Known {
+    /// Nothing in it is of interest.
+    fn is_plain(&self) -> bool {
+        self.examination == Examination::default()
+    }
+
+    fn has_linker(&self) -> bool {
+        self.examination.linker.is_some()
+    }
+
+    fn points(&self) -> Vec<Point> {
+        let examination = &self.examination;
+        let of_libraries = examination.libraries.iter().flat_map(|found| &found.points);
+        // Two libraries of one file may share a function.
+        let points: BTreeSet<Point> = of_libraries.chain(&examination.linker).copied().collect();
+        points.into_iter().collect()
+    }
+
+    fn is_probed(&self) -> bool {
+        matches!(self.state, State::Asked | State::Told(ProbeOutcome::Whole | ProbeOutcome::Part(_)))
+    }
+}
+
+/// All files that processes of this host map.
+#[derive(Debug)]
+pub struct Discovery {
+    proc: PathBuf,
+    max_probed: usize,
+    files: FxHashMap<FileKey, Known>,
+    /// Files of interest by process.
+    processes: FxHashMap<u32, Vec<FileKey>>,
+    examined: u64,
+}
+
+impl Discovery {
+    /// Knows nothing yet; `proc` is where procfs is mounted. At most `max_probed` files are probed at once.
+    pub fn new(proc: &Path, max_probed: usize) -> Self {
+        Discovery {
+            proc: proc.to_owned(),
+            max_probed,
+            files: FxHashMap::default(),
+            processes: FxHashMap::default(),
+            examined: 0,
+        }
+    }
+
+    /// Looks at what a process maps now.
+    ///
+    /// # Errors
+    /// If it is gone, or not to be looked at.
+    pub fn look(&mut self, pid: u32, now: Instant, order: &mut dyn FnMut(Order)) -> io::Result<Look> {
+        let folder = self.proc.join(pid.to_string());
+        let mut maps = Vec::new();
+        File::open(folder.join("maps"))?.take(MAX_MAPS_BYTES).read_to_end(&mut maps)?;
+        let mut used = Vec::new();
+        let mut look = Look { announces: false, links: false };
+        for mapped in executable_files(&maps) {
+            // It may have been unmapped since, or the process has ended.
+            let Ok(key) = self.know(&folder, &mapped, order) else { continue };
+            let Some(known) = self.files.get_mut(&key) else { continue };
+            if known.has_linker() {
+                look.links = true;
+                look.announces |= matches!(known.state, State::Told(ProbeOutcome::Whole));
+            }
+            if !known.is_plain() {
+                known.users.insert(pid);
+                known.unused_since = None;
+                used.push(key);
+            }
+        }
+        let before = self.processes.insert(pid, used.clone()).unwrap_or_default();
+        for key in before.into_iter().filter(|key| !used.contains(key)) {
+            self.leave(pid, key, now);
+        }
+        if used.is_empty() {
+            self.processes.remove(&pid);
+        }
+        Ok(look)
+    }
+
+    /// A process has ended.
+    pub fn gone(&mut self, pid: u32, now: Instant) {
+        for key in self.processes.remove(&pid).unwrap_or_default() {
+            self.leave(pid, key, now);
+        }
+    }
+
+    /// Looks at every process there is, and forgets those that are gone.
+    ///
+    /// # Errors
+    /// If procfs cannot be listed.
+    pub fn sweep(&mut self, now: Instant, order: &mut dyn FnMut(Order)) -> io::Result<()> {
+        let mut alive = BTreeSet::new();
+        for entry in std::fs::read_dir(&self.proc)? {
+            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            // The labels by which libraries are recognised stand in this program, too.
+            if pid == std::process::id() {
+                continue;
+            }
+            // A process that ends meanwhile, or a thread of the kernel, which maps nothing.
+            if self.look(pid, now, order).is_ok() {
+                alive.insert(pid);
+            }
+        }
+        let gone: Vec<u32> = self.processes.keys().filter(|pid| !alive.contains(pid)).copied().collect();
+        for pid in gone {
+            self.gone(pid, now);
+        }
+        self.expire(now, order);
+        Ok(())
+    }
+
+    /// Takes the probes off files that nobody has used for a while.
+    pub fn expire(&mut self, now: Instant, order: &mut dyn FnMut(Order)) {
+        let over = |known: &Known| {
+            known.unused_since.is_some_and(|since| now.saturating_duration_since(since) >= GRACE)
+        };
+        let expired: Vec<FileKey> =
+            self.files.iter().filter(|(_, known)| over(known)).map(|(key, _)| *key).collect();
+        for key in expired {
+            if self.files.remove(&key).is_some_and(|known| known.is_probed()) {
+                order(Order::Release { key });
+            }
+        }
+    }
+
+    /// Notes what became of an order to probe.
+    pub fn probed(&mut self, key: FileKey, outcome: ProbeOutcome) {
+        if let Some(known) = self.files.get_mut(&key) {
+            known.state = State::Told(outcome);
+        }
+    }
+
+    /// Files probed now.
+    pub fn probed_files(&self) -> usize {
+        self.files.values().filter(|known| known.is_probed()).count()
+    }
+
+    /// Files examined so far.
+    pub fn examined(&self) -> u64 {
+        self.examined
+    }
+
+    /// What there is to say, by path.
+    pub fn rows(&self) -> Vec<LibraryFileRecord> {
+        let mut rows: Vec<LibraryFileRecord> =
+            self.files.iter().filter(|(_, known)| !known.users.is_empty()).flat_map(rows_of).collect();
+        rows.sort_by(|one, other| {
+            (&one.path, one.device, one.inode, &one.library).cmp(&(
+                &other.path,
+                other.device,
+                other.inode,
+                &other.library,
+            ))
+        });
+        rows
+    }
+
+    fn leave(&mut self, pid: u32, key: FileKey, now: Instant) {
+        if let Some(known) = self.files.get_mut(&key) {
+            known.users.remove(&pid);
+            if known.users.is_empty() {
+                known.unused_since = Some(now);
+            }
+        }
+    }
+
+    /// The key of a mapped file, which is examined if it was not met before.
+    fn know(&mut self, folder: &Path, mapped: &Mapped, order: &mut dyn FnMut(Order)) -> io::Result<FileKey> {
+        let (path, metadata) = reach(folder, mapped)?;
+        let key = FileKey::of(&metadata);
+        if self.files.contains_key(&key) {
+            return Ok(key);
+        }
+        let file = File::open(path)?;
+        // The link may have been another mapping's by now.
+        if FileKey::of(&file.metadata()?) != key {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.examined += 1;
+        let examination = library::examine(&file);
+        self.make_room();
+        let mut known = Known {
+            path: mapped.path.clone(),
+            examination,
+            state: State::Nothing,
+            users: BTreeSet::new(),
+            unused_since: None,
+        };
+        let points = known.points();
+        if !points.is_empty() {
+            known.state = State::Beyond;
+            if self.probed_files() < self.max_probed {
+                known.state = State::Asked;
+                order(Order::Probe { key, file, points });
+            }
+        }
+        self.files.insert(key, known);
+        Ok(key)
+    }
+
+    fn make_room(&mut self) {
+        if self.files.len() >= MAX_FILES {
+            self.files.retain(|_, known| !known.is_plain());
+        }
+    }
+}
+
+/// A path that leads to a mapped file in any mount namespace.
+fn reach(folder: &Path, mapped: &Mapped) -> io::Result<(PathBuf, std::fs::Metadata)> {
+    let link = folder.join("map_files").join(&mapped.range);
+    match std::fs::metadata(&link) {
+        Ok(metadata) => Ok((link, metadata)),
+        // Only CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN may follow it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let path = folder.join("root").join(mapped.path.strip_prefix("/").unwrap_or(&mapped.path));
+            let metadata = std::fs::metadata(&path)?;
+            if metadata.ino() != mapped.inode {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            Ok((path, metadata))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn rows_of((key, known): (&FileKey, &Known)) -> Vec<LibraryFileRecord> {
+    let (state, reason) = match &known.state {
+        State::Nothing => (ProbeState::NotProbed, None),
+        State::Asked => (ProbeState::CanBeProbed, None),
+        State::Told(ProbeOutcome::Whole) => (ProbeState::Probed, None),
+        State::Told(ProbeOutcome::Part(reason)) => (ProbeState::Probed, Some(reason.clone())),
+        State::Told(ProbeOutcome::None(reason)) => (ProbeState::NotProbed, Some(reason.clone())),
+        State::Beyond => {
+            (ProbeState::NotProbed, Some("libraries.max_files files are probed already".to_owned()))
+        }
+    };
+    let row = |library: Option<&str>, version: Option<&str>, state, reason| LibraryFileRecord {
+        schema: LIBRARY_SCHEMA.to_owned(),
+        path: known.path.to_string_lossy().into_owned(),
+        inode: key.inode,
+        device: key.device,
+        library: library.map(str::to_owned),
+        version: version.map(str::to_owned),
+        state,
+        reason,
+        processes: known.users.iter().take(LibraryFileRecord::MAX_PROCESSES).copied().collect(),
+        process_count: known.users.len() as u64,
+    };
+    let found = known
+        .examination
+        .libraries
+        .iter()
+        .map(|found| row(Some(found.library.as_str()), found.version.as_deref(), state, reason.clone()));
+    let refused = known.examination.refused.iter().map(|refusal| {
+        row(
+            refusal.library.map(|library| library.as_str()),
+            None,
+            ProbeState::NotProbed,
+            Some(refusal.reason.to_string()),
+        )
+    });
+    found.chain(refused).collect()
+}

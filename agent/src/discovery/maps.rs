@@ -1,0 +1,81 @@
+//! `/proc/PID/maps` (proc(5)): which files a process maps to execute them.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+/// A file that is mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mapped {
+    /// The name of the mapping in `/proc/PID/map_files`.
+    pub range: String,
+    /// Inode number.
+    pub inode: u64,
+    /// As the process sees it; ends in ` (deleted)` if it has no name any more.
+    pub path: PathBuf,
+}
+
+/// Files mapped with the right to execute, each once. Lines that are not as they should be are passed over.
+pub(super) fn executable_files(maps: &[u8]) -> Vec<Mapped> {
+    let mut found: Vec<Mapped> = Vec::new();
+    let mut devices: Vec<&[u8]> = Vec::new();
+    for line in maps.split(|byte| *byte == b'\n') {
+        let Some((device, mapped)) = mapping(line) else { continue };
+        let known =
+            found.iter().zip(&devices).any(|(other, of)| other.inode == mapped.inode && *of == device);
+        if !known {
+            found.push(mapped);
+            devices.push(device);
+        }
+    }
+    found
+}
+
+/// `start-end perms offset device inode   path`.
+fn mapping(line: &[u8]) -> Option<(&[u8], Mapped)> {
+    let mut fields = line.splitn(6, |byte| *byte == b' ');
+    let range = fields.next()?;
+    let permissions = fields.next()?;
+    let (_offset, device) = (fields.next()?, fields.next()?);
+    let inode = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let path = fields.next()?.trim_ascii_start();
+    let is_range = range.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
+    if permissions.get(2) != Some(&b'x') || inode == 0 || !path.starts_with(b"/") || !is_range {
+        return None;
+    }
+    let range = String::from_utf8(range.to_vec()).ok()?;
+    Some((device, Mapped { range, inode, path: PathBuf::from(OsStr::from_bytes(path)) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAPS: &[u8] = b"\
+55f472003000-55f472005000 r--p 00000000 fe:00 247030                     /usr/bin/cat
+55f472005000-55f47200a000 r-xp 00002000 fe:00 247030                     /usr/bin/cat
+55f4741da000-55f4741fb000 rw-p 00000000 00:00 0                          [heap]
+7f0f4e442000-7f0f4e499000 r-xp 00022000 fe:01 247030                     /srv/a name/libssl.so.3 (deleted)
+7f0f4e499000-7f0f4e49a000 r-xp 00030000 fe:01 247030                     /srv/a name/libssl.so.3 (deleted)
+7f0f4e500000-7f0f4e501000 rwxp 00000000 00:00 0 
+7ffc7a5d2000-7ffc7a5d4000 r-xp 00000000 00:00 0                          [vdso]
+";
+
+    #[test]
+    fn only_files_that_are_executed_count_and_each_once() {
+        let found = executable_files(MAPS);
+        let paths: Vec<_> = found.iter().map(|mapped| mapped.path.display().to_string()).collect();
+        assert_eq!(paths, ["/usr/bin/cat", "/srv/a name/libssl.so.3 (deleted)"]);
+        assert_eq!(found[0].range, "55f472005000-55f47200a000");
+    }
+
+    #[test]
+    fn any_bytes_are_read() {
+        for length in 0..MAPS.len() {
+            executable_files(&MAPS[..length]);
+            let mut changed = MAPS.to_vec();
+            changed[length] = 0xff;
+            executable_files(&changed);
+        }
+    }
+}
