@@ -345,6 +345,7 @@ impl Engine {
         let processes = self.publisher.parts.processes.sizes();
         let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
         metrics.open_connections(sizes.connections);
+        metrics.library_evidence(self.connections.library_counts());
         for (table, entries, bound, evicted) in [
             ("connections", sizes.connections, self.connections.bound(), sizes.refused),
             ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),

@@ -13,7 +13,8 @@ use super::labels::{self, ConfigReload, EventKind, Stage};
 use super::names::{self, Description};
 use super::process::ProcessMetrics;
 use super::{Families, Seconds};
-use crate::event::LossCause;
+use crate::connection::LibraryOutcome;
+use crate::event::{Library, LossCause};
 use crate::record::Scope;
 
 /// Upper bounds of the byte histograms: 256 B (a plaintext peek) to 256 KiB (beyond every budget).
@@ -76,6 +77,12 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
     for cause in LossCause::ALL {
         events_lost.of([cause.as_str()]);
     }
+    let library_evidence: Family<2, Counter> = page.family(names::LIBRARY_EVIDENCE);
+    for library in Library::ALL {
+        for outcome in LibraryOutcome::ALL {
+            library_evidence.of([library.as_str(), outcome.as_str()]);
+        }
+    }
     let events_truncated: Family<1, Counter> = page.family(names::EVENTS_TRUNCATED);
     for reason in labels::TRUNCATION_REASONS {
         events_truncated.of([reason]);
@@ -123,6 +130,7 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
         unknown,
         events,
         events_lost,
+        library_evidence,
         events_truncated,
         table_entries,
         table_bound,
