@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::fingerprints::Fingerprints;
+use super::library::{LibraryCounts, fuse};
 use super::reading::Reading;
 use super::sessions::{Origin, Sessions};
 use super::settled::{Settled, Shared};
@@ -14,7 +15,7 @@ use crate::record::Authentication;
 use crate::tls::{self, TlsFacts, UnknownReason};
 
 /// What is remembered of other connections.
-pub(super) type Memory<'a> = (&'a mut Sessions, &'a mut Shared, &'a mut Fingerprints);
+pub(super) type Memory<'a> = (&'a mut Sessions, &'a mut Shared, &'a mut Fingerprints, &'a mut LibraryCounts);
 
 /// The last conclusion of a connection's bytes. Returns what could still take it back.
 pub(super) fn conclude(
@@ -86,6 +87,10 @@ pub(super) fn conclude_plain(connection: &mut Connection, reading: &Reading) -> 
         }
         tls::Reading::Tls(_) => {
             let (client, server) = reading.conversation.handshake_bytes();
+            let end = |before: usize, bytes: u64| u32::try_from(before as u64 + bytes).unwrap_or(u32::MAX);
+            let before = reading.before;
+            connection.handshake_ends = Some((end(before.client, client), end(before.server, server)));
+            connection.flights = reading.conversation.flights();
             // Each byte was delivered as often as sockets saw it.
             let unique = (read.0 + read.1).max(1);
             let copies = ((connection.shipped + unique / 2) / unique).max(1);
@@ -103,11 +108,11 @@ fn begins_with_client_hello(reading: &Reading) -> bool {
 
 pub(super) fn conclude_tls(
     connection: &mut Connection,
-    facts: TlsFacts,
+    mut facts: TlsFacts,
     memory: Memory<'_>,
     sink: &mut dyn Sink,
 ) {
-    let (sessions, shared, fingerprints) = memory;
+    let (sessions, shared, fingerprints, counts) = memory;
     let server = connection.server_address();
     let origin = origin(&facts, server, sessions).cloned();
     connection.conclusion = Conclusion::of_tls(&facts, origin.as_ref());
@@ -125,23 +130,28 @@ pub(super) fn conclude_tls(
             met(&facts.server_chain, Role::Server, fingerprints, sink),
         ),
     };
+    let issued = std::mem::take(&mut facts.session_issued);
+    connection.settled = Some(shared.share(Settled::new(facts, client_chain, server_chain)));
+    if let Some(witness) = &mut connection.library {
+        witness.hear_wire_anew();
+    }
+    fuse(connection, shared, counts);
     let lasting = !matches!(
         connection.conclusion.authentication,
         Authentication::Unknown | Authentication::NotEstablished
     );
     if lasting {
-        for handle in &facts.session_issued {
+        for handle in issued {
             let began = Origin {
                 connection: connection.inherited_from.unwrap_or(connection.key),
                 server,
                 authentication: connection.conclusion.authentication,
-                client_chain: client_chain.clone(),
-                server_chain: server_chain.clone(),
+                client_chain: connection.chain(Role::Client).to_vec(),
+                server_chain: connection.chain(Role::Server).to_vec(),
             };
-            sessions.remember(*handle, began);
+            sessions.remember(handle, began);
         }
     }
-    connection.settled = Some(shared.share(Settled::new(facts, client_chain, server_chain)));
 }
 
 /// The handshake whose session this one resumes. A client offers what it likes: a ticket of another server is none, and a

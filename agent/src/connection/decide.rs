@@ -46,7 +46,7 @@ impl Connections {
     pub(super) fn settle(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let Some(reading) = connection.reading.take() else { return };
-        let memory = (&mut self.sessions, &mut self.shared, &mut self.fingerprints);
+        let memory = (&mut self.sessions, &mut self.shared, &mut self.fingerprints, &mut self.library.counts);
         let watched = conclude(connection, *reading, memory, sink);
         connection.decided.get_or_insert(now);
         let revisable = !matches!(
@@ -101,7 +101,7 @@ impl Connections {
                 conclude_tls(
                     connection,
                     facts.clone(),
-                    (&mut self.sessions, &mut self.shared, &mut self.fingerprints),
+                    (&mut self.sessions, &mut self.shared, &mut self.fingerprints, &mut self.library.counts),
                     sink,
                 );
             }
@@ -143,10 +143,11 @@ impl Connections {
             conclude(
                 &mut connection,
                 *reading,
-                (&mut self.sessions, &mut self.shared, &mut self.fingerprints),
+                (&mut self.sessions, &mut self.shared, &mut self.fingerprints, &mut self.library.counts),
                 sink,
             );
         }
+        self.close_library(&mut connection);
         if connection.conclusion.protocol == Protocol::Silent {
             connection.conclusion = Conclusion::silent();
         }

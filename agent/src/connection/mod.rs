@@ -18,6 +18,7 @@ mod decide;
 mod early;
 mod ends;
 mod fingerprints;
+mod library;
 mod owners;
 mod reading;
 mod remaining;
@@ -28,6 +29,9 @@ mod table;
 mod watched;
 
 pub use conclusion::{Conclusion, Evidence, Protocol};
+#[cfg(any(test, fuzzing))]
+pub use library::fuzz;
+pub use library::{LibraryCounts, LibraryOutcome, LibrarySummary, MAX_WHOLE as MAX_LIBRARY_WHOLE};
 pub use settled::Settled;
 pub use side::{End, Holder, HolderRole, OwnerSource, OwnerUnknown, Side};
 pub use table::{Connections, Limits, TableSizes};
@@ -37,7 +41,7 @@ use std::sync::Arc;
 
 use crate::cleartext::{Credential, Upgrade};
 use crate::event::{CloseReason, Decision, Role, SocketCookie, Timestamp};
-use crate::tls::{IncompleteReason, TlsFacts};
+use crate::tls::{self, IncompleteReason, TlsFacts};
 
 /// Names a connection within one run of the agent; sorts by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,6 +97,12 @@ pub struct Connection {
     pub shipped: u64,
     /// How many of them were TLS handshake.
     pub handshake_shipped: u64,
+    /// Payload bytes of client and server up to the end of the handshake, once it is concluded.
+    handshake_ends: Option<(u32, u32)>,
+    /// Sizes of the encrypted flights of TLS 1.3, once they are concluded from.
+    flights: Option<tls::Flights>,
+    /// What TLS libraries of this host said.
+    library: Option<Box<library::Witness>>,
     reading: Option<Box<reading::Reading>>,
     /// Only in captures.
     watched: Option<Box<watched::Watched>>,
@@ -171,7 +181,7 @@ pub trait Sink {
     fn decide(&mut self, socket: SocketCookie, decision: Decision);
     /// The source can forget a socket.
     fn forget(&mut self, socket: SocketCookie);
-    /// A certificate was seen in clear, presented by `role`.
+    /// A certificate was seen, in clear or at a library, presented by `role`.
     fn certificate(&mut self, der: &bytes::Bytes, fingerprint: Fingerprint, role: Role);
     /// A connection was decided, changed or ended.
     fn connection(&mut self, connection: &Connection, stage: Stage);

@@ -31,7 +31,7 @@ impl Connections {
             conclude(
                 &mut connection,
                 *reading,
-                (&mut self.sessions, &mut self.shared, &mut self.fingerprints),
+                (&mut self.sessions, &mut self.shared, &mut self.fingerprints, &mut self.library.counts),
                 sink,
             );
         }

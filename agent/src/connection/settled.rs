@@ -16,7 +16,7 @@ const MAX_SHARED: usize = 8192;
 pub struct Settled {
     /// TLS facts; no chains, no session handles, no session id.
     pub tls: TlsFacts,
-    /// What the client presented in clear, leaf first.
+    /// What the client presented, in clear or at a library, leaf first.
     pub client_chain: Vec<Fingerprint>,
     /// What the server did.
     pub server_chain: Vec<Fingerprint>,

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::early::Early;
 use super::fingerprints::Fingerprints;
+use super::library::Libraries;
 use super::reading::Reading;
 use super::remaining::serial;
 use super::sessions::Sessions;
@@ -82,6 +83,7 @@ pub struct Connections {
     pub(super) shared: Shared,
     pub(super) fingerprints: Fingerprints,
     pub(super) early: Early,
+    pub(super) library: Libraries,
     /// When to look again at young connections, oldest first.
     pub(super) young: VecDeque<(Timestamp, ConnectionKey)>,
     pub(super) lingering: VecDeque<(Timestamp, ConnectionKey)>,
@@ -109,6 +111,7 @@ impl Connections {
             shared: Shared::default(),
             fingerprints: Fingerprints::default(),
             early: Early::default(),
+            library: Libraries::default(),
             young: VecDeque::new(),
             lingering: VecDeque::new(),
             unowned: VecDeque::new(),
@@ -140,7 +143,8 @@ impl Connections {
                     self.last_loss = Some(*at);
                 }
             }
-            Event::LibraryBytes(_) | Event::LibraryVerification(_) => {}
+            Event::LibraryBytes(run) => self.library_bytes(run, sink),
+            Event::LibraryVerification(event) => self.library_verification(event, sink),
             Event::ProcessForked { .. }
             | Event::ProcessExecuted { .. }
             | Event::ProcessExited { .. }
@@ -224,6 +228,9 @@ impl Connections {
             bytes: None,
             shipped: 0,
             handshake_shipped: 0,
+            handshake_ends: None,
+            flights: None,
+            library: None,
             reading: None,
             watched: None,
             subflow: false,
@@ -258,6 +265,9 @@ impl Connections {
         }
         let Some((client, server)) = connection.sequences else { return };
         let budget = self.limits.start_budget;
+        if connection.reading.is_none() && !self.of_capture {
+            self.library.reads(key);
+        }
         let reading =
             connection.reading.get_or_insert_with(|| Box::new(Reading::from_start(client, server, budget)));
         reading.take(role, segment);
@@ -267,6 +277,7 @@ impl Connections {
     /// Looks after everything that time changes. To be called about once a second.
     pub fn tick(&mut self, now: Timestamp, sink: &mut dyn Sink) {
         self.early.sweep(now);
+        self.sweep_library(now);
         while let Some(&(since, key)) = self.young.front()
             && is_due(now, since, DECIDE_AFTER.max(MEET_WITHIN))
         {

@@ -426,6 +426,7 @@ impl Engine {
         if let Some(notices) = &self.probes.notices {
             metrics.table_evictions("process_notices", notices.dropped());
         }
+        metrics.library_evidence(self.connections.library_counts());
         for (table, entries, bound, evicted) in [
             ("connections", sizes.connections, self.connections.bound(), sizes.refused),
             ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::api::Hub;
-use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, Sink, Stage};
+use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, LibrarySummary, Sink, Stage};
 use crate::event::{Decision, Role, SocketCookie, Timestamp};
 use crate::identity::{KnownProcess, ProcessTable, WallClock};
 use crate::metrics::Metrics;
@@ -17,7 +17,7 @@ use crate::publication::{
 };
 use crate::record::{ConnectionRecord, GapRecord, Record};
 use crate::scope::Networks;
-use crate::verdict::{self, Policy, Subject};
+use crate::verdict::{self, Code, Policy, Subject};
 
 /// What is remembered of a connection between its revisions.
 #[derive(Debug)]
@@ -25,6 +25,10 @@ struct Published {
     revision: u32,
     digest: u64,
     counted: bool,
+    /// Findings that were handed out, see [`finding_bit`].
+    noted: u32,
+    /// What libraries had contributed.
+    library: LibrarySummary,
     /// Who held the client's socket, then who held the server's.
     holders: Box<[Arc<KnownProcess>]>,
     of_client: u8,
@@ -185,14 +189,17 @@ impl Publisher {
     /// A change of a connection that has been counted and that nobody reads needs no record; the next one that somebody
     /// reads is a revision of its own. `false` if a record is needed all the same.
     fn pass_unread(&mut self, connection: &Connection, last: bool) -> bool {
+        // What libraries add comes with findings of its own.
+        let library = connection.library_summary();
+        let settled = |published: &Published| published.counted && published.library == library;
         if last {
-            let counted = self.published.get(&connection.key).is_some_and(|published| published.counted);
-            if counted {
+            let settled = self.published.get(&connection.key).is_some_and(settled);
+            if settled {
                 self.published.remove(&connection.key);
             }
-            return counted;
+            return settled;
         }
-        let Some(published) = self.published.get_mut(&connection.key).filter(|published| published.counted)
+        let Some(published) = self.published.get_mut(&connection.key).filter(|published| settled(published))
         else {
             return false;
         };
@@ -200,6 +207,25 @@ impl Publisher {
         let side = |role| connection.side(role).map_or(0, |side| side.holders.len());
         // A new holder is described while it can be.
         published.client().len() >= side(Role::Client) && published.server().len() >= side(Role::Server)
+    }
+
+    /// Counts findings and hands them out, each once per connection. Returns which have been.
+    fn note(&mut self, findings: &[verdict::Finding], record: &ConnectionRecord, before: u32) -> u32 {
+        let mut noted = before;
+        for finding in findings {
+            let bit = finding_bit(finding, record);
+            noted |= bit;
+            if before & bit != 0 {
+                continue;
+            }
+            let now = self.parts.clock.wall(self.now);
+            let excepted = finding.exception.is_some();
+            self.parts.metrics.finding(finding.code.as_str(), finding.severity, excepted);
+            if let Some(finding) = self.findings.note(finding, record, now) {
+                self.publish(Record::Finding(finding));
+            }
+        }
+        noted
     }
 
     fn publish(&self, record: Record) {
@@ -248,6 +274,7 @@ impl Sink for Publisher {
         let digest = digest(&record);
         let unchanged = before.as_ref().is_some_and(|before| before.digest == digest);
         let counted = before.as_ref().is_some_and(|before| before.counted);
+        let mut noted = before.as_ref().map_or(0, |before| before.noted);
         let mut revision = before.as_ref().map_or(0, |before| before.revision);
         if last || !unchanged {
             revision += u32::from(before.is_some());
@@ -264,17 +291,9 @@ impl Sink for Publisher {
                 if let Some(reason) = &record.capture_reason {
                     self.parts.metrics.truncated(reason);
                 }
-                for finding in &findings {
-                    let now = self.parts.clock.wall(self.now);
-                    self.parts.metrics.finding(
-                        finding.code.as_str(),
-                        finding.severity,
-                        finding.exception.is_some(),
-                    );
-                    if let Some(finding) = self.findings.note(finding, &record, now) {
-                        self.publish(Record::Finding(finding));
-                    }
-                }
+            }
+            if record.decided.is_some() {
+                noted = self.note(&findings, &record, noted);
             }
             self.publish(Record::Connection(Arc::new(record)));
             if !last {
@@ -282,6 +301,8 @@ impl Sink for Publisher {
                     revision,
                     digest,
                     counted: counted || counts,
+                    noted,
+                    library: connection.library_summary(),
                     of_client: holders.client.len() as u8,
                     holders: holders.client.into_iter().chain(holders.server).collect(),
                 };
@@ -300,14 +321,26 @@ impl Sink for Publisher {
     }
 }
 
+/// One bit per code, and per side where it is about a certificate.
+fn finding_bit(finding: &verdict::Finding, record: &ConnectionRecord) -> u32 {
+    const { assert!(Code::ALL.len() <= 16, "two sides fit into 32 bits") };
+    let of_client = finding
+        .certificate
+        .as_ref()
+        .is_some_and(|certificate| record.client.certificates.contains(certificate));
+    1 << (finding.code as u32 + if of_client { 16 } else { 0 })
+}
+
 /// What makes a new revision: authentication, evidence, owners, identities, findings.
 fn digest(record: &ConnectionRecord) -> u64 {
     let mut hash = FxHasher::default();
     (record.authentication, record.encryption, record.scope, record.decided.is_some()).hash(&mut hash);
     (record.evidence.server, record.evidence.client, &record.evidence.reason).hash(&mut hash);
+    record.evidence.disagreement.hash(&mut hash);
     (record.confidence.server, record.confidence.client, &record.protocol).hash(&mut hash);
     for endpoint in [&record.client, &record.server] {
         (&endpoint.address, endpoint.port, &endpoint.identity, &endpoint.owner_source).hash(&mut hash);
+        (&endpoint.certificates, endpoint.verification).hash(&mut hash);
         for holder in &endpoint.processes {
             (holder.process.pid, holder.process.start_time, &holder.role, &holder.process.executable)
                 .hash(&mut hash);

@@ -84,6 +84,7 @@ const UNKNOWN_REASONS: &[&str] = &[
     "other_protocol",
     "switch_not_seen",
     "protocol_not_recognised",
+    "evidence_disagrees",
 ];
 
 /// `value` as the member of `set` that it equals, else [`OTHER`].

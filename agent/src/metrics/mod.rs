@@ -28,6 +28,7 @@ pub use labels::{ConfigReload, EventKind, Stage};
 pub use page::{OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE};
 pub use process::ProcessSample;
 
+use crate::connection::{LibraryCounts, LibraryOutcome};
 use crate::event::{Event, Library, LossCause};
 use crate::record::{ConnectionRecord, EvidenceName, LibraryFileRecord, ProbeState, Record, Severity};
 use family::{Family, Seconds};
@@ -54,6 +55,7 @@ struct Families {
     /// By [`EventKind`]: counted per event, so without a look-up.
     events: Vec<Counter>,
     events_lost: Family<1, Counter>,
+    library_evidence: Family<2, Counter>,
     events_truncated: Family<1, Counter>,
     table_entries: Family<1, Gauge>,
     table_bound: Family<1, Gauge>,
@@ -188,6 +190,16 @@ impl Metrics {
     /// Counts events that were lost since the last call.
     pub fn lost(&self, cause: LossCause, count: u64) {
         self.inner.events_lost.of([cause.as_str()]).inc_by(count);
+    }
+
+    /// What became of what TLS libraries showed since the start; totals, not differences.
+    pub fn library_evidence(&self, counts: &LibraryCounts) {
+        for library in Library::ALL {
+            for outcome in LibraryOutcome::ALL {
+                let counter = self.inner.library_evidence.of([library.as_str(), outcome.as_str()]);
+                raise(&counter, counts.of(library, outcome));
+            }
+        }
     }
 
     /// Counts a stream of which not all wanted bytes could be kept.

@@ -50,6 +50,8 @@ descriptions! {
         "Events received from the source";
     EVENTS_LOST = "countersign_events_lost_total" ["cause"]
         "Events that the source could not report";
+    LIBRARY_EVIDENCE = "countersign_library_evidence_total" ["library", "outcome"]
+        "Certificate chains and verifications that TLS libraries showed, by what became of them";
     EVENTS_TRUNCATED = "countersign_events_truncated_total" ["reason"]
         "Byte streams of which not all wanted bytes were had";
     RECORDS = "countersign_records_total" ["schema"]

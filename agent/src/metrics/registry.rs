@@ -13,6 +13,7 @@ use super::labels::{self, ConfigReload, EventKind, Stage};
 use super::names::{self, Description};
 use super::process::ProcessMetrics;
 use super::{Families, Seconds};
+use crate::connection::LibraryOutcome;
 use crate::event::{Library, LossCause};
 use crate::record::Scope;
 
@@ -82,6 +83,12 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
     for cause in LossCause::ALL {
         events_lost.of([cause.as_str()]);
     }
+    let library_evidence: Family<2, Counter> = page.family(names::LIBRARY_EVIDENCE);
+    for library in Library::ALL {
+        for outcome in LibraryOutcome::ALL {
+            library_evidence.of([library.as_str(), outcome.as_str()]);
+        }
+    }
     let events_truncated: Family<1, Counter> = page.family(names::EVENTS_TRUNCATED);
     for reason in labels::TRUNCATION_REASONS {
         events_truncated.of([reason]);
@@ -130,6 +137,7 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
         unknown,
         events,
         events_lost,
+        library_evidence,
         events_truncated,
         table_entries,
         table_bound,

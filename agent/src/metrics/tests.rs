@@ -77,6 +77,11 @@ fn busy() -> Metrics {
     metrics.decided_after(Duration::from_millis(3));
     metrics.event(&Event::Subflow { at: Timestamp(0), socket: crate::event::SocketCookie(1) });
     metrics.lost(LossCause::RingFull, 5);
+    let mut counts = LibraryCounts::default();
+    counts.add(Library::Go, LibraryOutcome::Ambiguous);
+    metrics.library_evidence(&counts);
+    counts.add(Library::Go, LibraryOutcome::Ambiguous);
+    metrics.library_evidence(&counts);
     metrics.truncated("budget");
     metrics.table("connections", 7, 65_536);
     metrics.table_evictions("connections", 3);

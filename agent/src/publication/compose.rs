@@ -130,6 +130,8 @@ pub fn compose(
     }
     certify(&mut client, connection.chain(Role::Client), &chains.client, inherited.as_ref());
     certify(&mut server, connection.chain(Role::Server), &chains.server, inherited.as_ref());
+    client.verification = connection.verification(Role::Client);
+    server.verification = connection.verification(Role::Server);
     let wall = |at| around.clock.wall(at);
     let host = around.source.host();
     ConnectionRecord {
@@ -170,7 +172,7 @@ pub fn compose(
             server: conclusion.server.kind,
             client: conclusion.client.kind,
             reason: conclusion.reason.map(|reason| reason.as_str().into()),
-            disagreement: None,
+            disagreement: connection.disagreement(),
         },
         confidence: ConfidenceRecord {
             server: conclusion.server.confidence,

@@ -115,8 +115,8 @@ pub struct EndpointRecord {
     pub identity: Option<String>,
     /// Id of the connection whose session this one resumes.
     pub inherited_from: Option<String>,
-    /// Reserved.
-    pub verification: Option<String>,
+    /// Whether it verified its peer's certificate, where a TLS library of this host showed that.
+    pub verification: Option<VerificationName>,
     /// Reserved.
     pub trust: Option<serde_json::Value>,
     /// Reserved.
@@ -233,6 +233,17 @@ names! {
     }
 }
 names! {
+    /// Which sources say different things.
+    DisagreementName { WireLibrary = "wire_library", Libraries = "libraries" }
+}
+names! {
+    /// What an endpoint did about its peer's certificate.
+    VerificationName {
+        Verified = "verified", FailedOverridden = "failed_overridden", NotAttempted = "not_attempted",
+        Custom = "custom", Unknown = "unknown",
+    }
+}
+names! {
     /// How surely.
     ConfidenceName { High = "high", Medium = "medium" }
 }
@@ -247,7 +258,7 @@ pub struct EvidenceRecord {
     /// Why unknown.
     pub reason: Option<Text>,
     /// Which sources disagree.
-    pub disagreement: Option<String>,
+    pub disagreement: Option<DisagreementName>,
 }
 
 /// How surely, for each side.

@@ -1,5 +1,6 @@
 //! One TCP connection: TLS, not TLS, or not yet known.
 
+use super::flights::{Flights, flights};
 use super::handshake::Handshake;
 use super::message::kind;
 use super::ssl2;
@@ -189,6 +190,11 @@ impl Conversation {
     /// Bytes of client and server up to the end of the handshake, as far as it is known; 0 if it is not TLS.
     pub fn handshake_bytes(&self) -> (u64, u64) {
         self.handshake.as_ref().map_or((0, 0), |handshake| handshake.handshake_bytes())
+    }
+
+    /// Sizes of the encrypted flights of TLS 1.3 so far; `None` where there are none, or sizes cannot be read.
+    pub fn flights(&self) -> Option<Flights> {
+        self.handshake.as_deref().and_then(flights)
     }
 
     /// The first bytes of client and server, at most [`PEEK`] each; empty once the connection is TLS.

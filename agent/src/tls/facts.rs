@@ -345,6 +345,8 @@ pub enum UnknownReason {
     SwitchNotSeen,
     /// Bytes that are no TLS and match no known protocol: they may be anything.
     ProtocolNotRecognised,
+    /// The wire and a TLS library of this host say different things, or two libraries do.
+    EvidenceDisagrees,
 }
 
 impl UnknownReason {
@@ -372,6 +374,7 @@ impl UnknownReason {
             UnknownReason::OtherProtocol => "other_protocol",
             UnknownReason::SwitchNotSeen => "switch_not_seen",
             UnknownReason::ProtocolNotRecognised => "protocol_not_recognised",
+            UnknownReason::EvidenceDisagrees => "evidence_disagrees",
         }
     }
 }

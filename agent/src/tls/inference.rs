@@ -16,7 +16,7 @@
 //! CertificateVerify, Finished) mean requested, four mean not.
 
 use super::suite::{RecordSizes, record_sizes};
-use super::{ClientAuthentication, Sight, UnknownReason};
+use super::{ClientAuthentication, Direction, Sight, UnknownReason};
 
 /// Padding per record that implementations are known to add (none; Java).
 const PADDINGS: [u16; 2] = [0, 16];
@@ -123,6 +123,23 @@ pub(super) fn ends_early_data(suite: u16, client: &[u16]) -> Option<bool> {
             || client.windows(2).any(|pair| pair == [END_OF_EARLY_DATA + sizes.overhead + padding, finished])
     });
     found.then_some(true)
+}
+
+/// Bytes of the Certificate message, with its header, in the records of a whole flight that sends each message in records
+/// of its own. `None`: not such a flight.
+pub(super) fn certificate_length(suite: u16, flight: &[u16], sender: Direction) -> Option<u32> {
+    let sizes = record_sizes(suite)?;
+    PADDINGS.into_iter().find_map(|padding| {
+        let candidates = match sender {
+            Direction::Client => [Some(flight), None],
+            // EncryptedExtensions, perhaps CertificateRequest.
+            Direction::Server => [flight.get(1..), flight.get(2..)],
+        };
+        let records =
+            candidates.into_iter().flatten().find(|records| sizes.is_certified_end(records, padding))?;
+        let (total, count) = sizes.message(records)?;
+        total.checked_sub(u32::try_from(count).ok()? * u32::from(sizes.overhead + padding))
+    })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,13 +280,13 @@ impl RecordSizes {
             if !(6 + self.overhead + padding..256).contains(first) {
                 return ServerFlight::NotTelling;
             }
-            if self.is_server_end(rest, padding) {
+            if self.is_certified_end(rest, padding) {
                 return ServerFlight::NotRequested;
             }
             // CertificateRequest has at least 4 + 3 + signature_algorithms with one entry (8).
             if let [request, rest @ ..] = rest
                 && *request >= 15 + self.overhead + padding
-                && self.is_server_end(rest, padding)
+                && self.is_certified_end(rest, padding)
             {
                 return ServerFlight::Requested;
             }
@@ -278,7 +295,7 @@ impl RecordSizes {
     }
 
     /// Certificate, CertificateVerify and Finished, each in its own record, and nothing else.
-    fn is_server_end(self, records: &[u16], padding: u16) -> bool {
+    fn is_certified_end(self, records: &[u16], padding: u16) -> bool {
         self.message(records).is_some_and(|(certificate, count)| {
             certificate >= MIN_CERTIFICATE
                 && matches!(records[count..], [verify, last]

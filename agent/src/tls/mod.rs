@@ -20,6 +20,7 @@
 mod classic;
 mod conversation;
 mod facts;
+mod flights;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod handshake;
@@ -41,6 +42,7 @@ mod version;
 
 pub use conversation::{Conversation, Direction, Outlook, PEEK, Reading};
 pub use facts::*;
+pub use flights::{Flights, MessageSize};
 pub use ja4::Ja4;
 pub use names::{alert_name, compression_name, group_name};
 pub use renegotiation::RenegotiationWatch;

@@ -19,13 +19,19 @@ pub enum Code {
     NotYetValidCertificateAccepted,
     /// A credential that whoever listens can use crossed the network unencrypted.
     CredentialInClear,
+    /// A peer's certificate was verified, found wanting, and the connection used all the same.
+    VerificationFailedOverridden,
+    /// A peer's certificate was not verified at all.
+    PeerNotVerified,
+    /// What the wire shows and what TLS libraries show are not the same.
+    EvidenceDisagrees,
     /// An exception of the configuration has expired and something still matches it.
     ExceptionExpired,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Code; 8] = [
+    pub const ALL: [Code; 11] = [
         Code::UnauthenticatedEastWest,
         Code::ServerOnlyTlsEastWest,
         Code::ClientCertificateRequestedNotSent,
@@ -33,12 +39,15 @@ impl Code {
         Code::ExpiredCertificateAccepted,
         Code::NotYetValidCertificateAccepted,
         Code::CredentialInClear,
+        Code::VerificationFailedOverridden,
+        Code::PeerNotVerified,
+        Code::EvidenceDisagrees,
         Code::ExceptionExpired,
     ];
 
     /// All names, in the same order.
-    pub const NAMES: [&str; 8] = {
-        let mut names = [""; 8];
+    pub const NAMES: [&str; 11] = {
+        let mut names = [""; 11];
         let mut index = 0;
         while index < names.len() {
             names[index] = Code::ALL[index].as_str();
@@ -57,6 +66,9 @@ impl Code {
             Code::ExpiredCertificateAccepted => "expired_certificate_accepted",
             Code::NotYetValidCertificateAccepted => "not_yet_valid_certificate_accepted",
             Code::CredentialInClear => "credential_in_clear",
+            Code::VerificationFailedOverridden => "verification_failed_overridden",
+            Code::PeerNotVerified => "peer_not_verified",
+            Code::EvidenceDisagrees => "evidence_disagrees",
             Code::ExceptionExpired => "exception_expired",
         }
     }
@@ -69,13 +81,16 @@ impl Code {
     /// How bad it is.
     pub fn severity(self) -> Severity {
         match self {
-            Code::UnauthenticatedEastWest | Code::ExpiredCertificateAccepted | Code::CredentialInClear => {
-                Severity::High
-            }
+            Code::UnauthenticatedEastWest
+            | Code::ExpiredCertificateAccepted
+            | Code::CredentialInClear
+            | Code::VerificationFailedOverridden
+            | Code::PeerNotVerified => Severity::High,
             Code::ServerOnlyTlsEastWest
             | Code::ClientCertificateRequestedNotSent
             | Code::DeprecatedTlsVersion
-            | Code::NotYetValidCertificateAccepted => Severity::Medium,
+            | Code::NotYetValidCertificateAccepted
+            | Code::EvidenceDisagrees => Severity::Medium,
             Code::ExceptionExpired => Severity::Low,
         }
     }
@@ -104,6 +119,15 @@ impl Code {
             Code::CredentialInClear => {
                 "Replace the credential, for it is known to whoever listened, and allow it only inside TLS."
             }
+            Code::VerificationFailedOverridden => {
+                "Have the program end the connection when verification fails, and mend what it finds wrong: issuer, name or date."
+            }
+            Code::PeerNotVerified => {
+                "Turn on verification in the program, with the issuer and the name that it expects of its peer."
+            }
+            Code::EvidenceDisagrees => {
+                "Compare the connection's record with a capture of it, and report it if neither end is at fault: one of the sources was misread."
+            }
             Code::ExceptionExpired => {
                 "Fix what the exception covers, or have its owner renew it with a new date."
             }
@@ -124,6 +148,14 @@ impl Code {
             Code::CredentialInClear => {
                 &["NIST CSF 2.0 PR.AA-01", "NIST CSF 2.0 PR.DS-02", "OWASP NHI2:2025", "OWASP NHI4:2025"]
             }
+            Code::VerificationFailedOverridden | Code::PeerNotVerified => &[
+                "NIST CSF 2.0 PR.AA-03",
+                "NIST CSF 2.0 PR.AA-04",
+                "NIST SP 800-207 tenet 6",
+                "OWASP NHI4:2025",
+                "RFC 5280 section 6",
+            ],
+            Code::EvidenceDisagrees => &["NIST CSF 2.0 DE.AE-02"],
             Code::ExceptionExpired => &["NIST CSF 2.0 GV.RM-04"],
         }
     }

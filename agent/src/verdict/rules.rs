@@ -5,16 +5,19 @@ use std::sync::Arc;
 use jiff::civil::Date;
 
 use super::{Code, Finding, Policy};
-use crate::record::{Authentication, CertificateRecord, ConnectionRecord, EndpointRecord, Scope, WallTime};
+use crate::record::{
+    Authentication, CertificateRecord, ConnectionRecord, DisagreementName, EndpointRecord, Scope,
+    VerificationName, WallTime,
+};
 
 /// What is judged.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The connection.
     pub connection: &'a ConnectionRecord,
-    /// Certificates that the client presented in clear, leaf first.
+    /// Certificates that the client presented, leaf first.
     pub client_chain: &'a [Arc<CertificateRecord>],
-    /// Certificates that the server presented in clear, leaf first.
+    /// Certificates that the server presented, leaf first.
     pub server_chain: &'a [Arc<CertificateRecord>],
 }
 
@@ -33,6 +36,8 @@ pub fn judge(subject: Subject<'_>, policy: &Policy, now: WallTime) -> Vec<Findin
     deprecated_version(subject.connection, &mut add);
     validity(subject, &mut add);
     credential_in_clear(subject.connection, &mut add);
+    verification(subject.connection, &mut add);
+    evidence_disagrees(subject.connection, &mut add);
     except(findings, subject.connection, policy, today(now))
 }
 
@@ -153,6 +158,35 @@ fn credential_in_clear(connection: &ConnectionRecord, add: &mut Add<'_>) {
         service(&connection.server),
     );
     add(Code::CredentialInClear, None, summary);
+}
+
+fn verification(connection: &ConnectionRecord, add: &mut Add<'_>) {
+    let ends = [(&connection.client, &connection.server), (&connection.server, &connection.client)];
+    for (end, peer) in ends {
+        let (code, what) = match end.verification {
+            Some(VerificationName::FailedOverridden) => {
+                (Code::VerificationFailedOverridden, "talked on although it could not verify the certificate")
+            }
+            Some(VerificationName::NotAttempted) => (Code::PeerNotVerified, "did not verify the certificate"),
+            _ => continue,
+        };
+        let summary = format!("{} {what} that {} showed", name(end), name(peer));
+        add(code, peer.certificates.first().cloned(), summary);
+    }
+}
+
+fn evidence_disagrees(connection: &ConnectionRecord, add: &mut Add<'_>) {
+    let sources = match connection.evidence.disagreement {
+        None => return,
+        Some(DisagreementName::WireLibrary) => "what crossed the network and what a TLS library showed",
+        Some(DisagreementName::Libraries) => "what the TLS libraries of both ends showed",
+    };
+    let summary = format!(
+        "of {} and {}, {sources} are not the same",
+        name(&connection.client),
+        service(&connection.server),
+    );
+    add(Code::EvidenceDisagrees, None, summary);
 }
 
 /// Sets apart what exceptions cover; one that has expired covers nothing and is itself reported.

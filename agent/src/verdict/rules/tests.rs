@@ -137,6 +137,40 @@ fn a_credential_in_clear_is_found_where_somebody_else_can_listen() {
 }
 
 #[test]
+fn an_end_that_does_not_insist_on_its_peers_certificate_is_found_wherever_it_is() {
+    let mut record = over_tls(Authentication::Mutual, "1.3", "presented");
+    record.client.certificates = vec!["cd".repeat(32)];
+    for scope in [Scope::EastWest, Scope::NorthSouth, Scope::Loopback] {
+        record.scope = scope;
+        record.client.verification = Some(VerificationName::FailedOverridden);
+        record.server.verification = Some(VerificationName::NotAttempted);
+        assert_eq!(
+            codes(&record, &Policy::default()),
+            ["verification_failed_overridden", "peer_not_verified"]
+        );
+    }
+    let subject = Subject { connection: &record, client_chain: &[], server_chain: &[] };
+    let findings = judge(subject, &Policy::default(), OPENED);
+    assert_eq!(findings[0].certificate, None);
+    assert_eq!(findings[1].certificate, Some("cd".repeat(32)));
+    assert_eq!(findings[1].summary, "10.0.0.2 did not verify the certificate that 10.0.0.1 showed");
+    for other in [VerificationName::Verified, VerificationName::Custom, VerificationName::Unknown] {
+        record.client.verification = Some(other);
+        record.server.verification = None;
+        assert!(codes(&record, &Policy::default()).is_empty());
+    }
+}
+
+#[test]
+fn sources_that_disagree_are_found() {
+    let mut record = over_tls(Authentication::Unknown, "1.3", "unknown");
+    for sources in [DisagreementName::WireLibrary, DisagreementName::Libraries] {
+        record.evidence.disagreement = Some(sources);
+        assert_eq!(codes(&record, &Policy::default()), ["evidence_disagrees"]);
+    }
+}
+
+#[test]
 fn an_exception_sets_a_finding_apart_but_leaves_it_visible() {
     let record = connection(Authentication::None);
     let exception = Arc::new(exception(Code::UnauthenticatedEastWest, "2999-12-31"));
