@@ -3,7 +3,7 @@
 use super::clear::Clear;
 use super::watched::Watched;
 use crate::cleartext::{Credential, Examination, LOOK, Name, Protocol, Switch, Upgrade};
-use crate::event::{Role, Segment, Travel};
+use crate::event::{Role, Segment, Travel, Withheld};
 use crate::reassembly::Stream;
 use crate::tls::{self, Conversation, Direction, IncompleteReason, Outlook, TlsFacts, UnknownReason};
 
@@ -73,7 +73,7 @@ impl Reading {
             stream.insert(segment.sequence, segment.bytes.clone(), acknowledged);
         }
         if segment.withheld > 0 {
-            stream.withhold(end, segment.withheld);
+            stream.withhold(end, segment.withheld, segment.withheld_for);
         }
         self.advance(direction, acknowledged);
     }
@@ -95,8 +95,10 @@ impl Reading {
                 self.conversation.skip(direction, passable, acknowledged);
                 continue;
             }
-            if stream.is_withheld() {
-                self.break_off(direction, IncompleteReason::Budget);
+            match stream.withheld_for() {
+                Some(Withheld::Budget) => self.break_off(direction, IncompleteReason::Budget),
+                Some(Withheld::Cut) => self.break_off(direction, IncompleteReason::Truncated),
+                None => {}
             }
             return;
         }

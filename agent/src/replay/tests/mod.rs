@@ -283,3 +283,21 @@ fn a_capture_that_shows_a_renegotiation_claims_nothing_of_the_client() {
     let unknown = (Authentication::Unknown, Some("renegotiation"));
     assert_eq!(answers, [unknown, unknown, (Authentication::ServerOnly, None)]);
 }
+
+/// `budget` would say that countersign did not care to read on.
+#[test]
+fn what_the_snap_length_cut_off_is_said_to_be_cut() {
+    let mut made = Made { snap: 54 + 60, ..Made::new() };
+    made.connection(flow(40_000, 443), &tls12_mutual(), Ends::Fin);
+    made.connection(flow(40_001, 443), &tls13_mutual(), Ends::Never);
+    let (seen, _) = replayed(&made);
+    assert_eq!(seen.connections().len(), 2);
+    for connection in seen.connections() {
+        assert_eq!(connection.authentication, Authentication::Unknown);
+        assert_eq!(connection.evidence.reason.as_deref(), Some("truncated"));
+        assert_eq!(
+            (connection.capture_complete, connection.capture_reason.as_deref()),
+            (false, Some("truncated"))
+        );
+    }
+}
