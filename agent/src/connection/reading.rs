@@ -2,8 +2,8 @@
 
 use super::clear::Clear;
 use super::watched::Watched;
-use crate::cleartext::{Credential, Examination, LOOK, Name, Protocol, Switch, Upgrade};
-use crate::event::{Role, Segment, Travel, Withheld};
+use crate::cleartext::{Credential, Dialogue, Examination, LOOK, Name, Protocol, Switch, Upgrade};
+use crate::event::{CloseReason, Role, Segment, Travel, Withheld};
 use crate::reassembly::Stream;
 use crate::tls::{self, Conversation, Direction, IncompleteReason, Outlook, TlsFacts, UnknownReason};
 
@@ -27,6 +27,8 @@ pub struct Reading {
     pub incomplete: Option<IncompleteReason>,
     /// A direction ended early, by a hole or by the budget.
     cut: bool,
+    /// The connection's end was seen.
+    ended: bool,
 }
 
 /// What was said in clear before the last switch.
@@ -57,6 +59,7 @@ impl Reading {
             granted,
             incomplete: None,
             cut: false,
+            ended: false,
         }
     }
 
@@ -182,13 +185,19 @@ impl Reading {
         }
     }
 
-    /// The connection ended, gracefully or not.
-    pub fn closed(&mut self, graceful: bool) {
+    /// Looks at what would have been looked at together with the next bytes.
+    pub fn look(&mut self) {
         if let Some(clear) = &mut self.clear {
             clear.look();
         }
         self.follow_switch();
-        self.conversation.closed(graceful);
+    }
+
+    /// The connection ended: how, as far as that was seen.
+    pub fn closed(&mut self, reason: Option<CloseReason>) {
+        self.ended = !matches!(reason, None | Some(CloseReason::Unknown));
+        self.look();
+        self.conversation.closed(reason == Some(CloseReason::Fin));
     }
 
     /// Whether copies of the same bytes differed: nothing that was read can be believed.
@@ -279,7 +288,17 @@ impl Reading {
         let missing = self.incomplete.filter(|_| waits && !dialogue.over);
         let unanswered =
             clear.is_tunnel() && !dialogue.over && dialogue.switch.is_none() && !clear.is_answered();
-        missing.map(UnknownReason::from).or(unanswered.then_some(UnknownReason::Incomplete))
+        let awaited = !dialogue.over && self.is_opening(dialogue);
+        let open = dialogue.asked || unanswered || awaited;
+        missing.map(UnknownReason::from).or(open.then_some(UnknownReason::Incomplete))
+    }
+
+    /// Its next words could be the wish for TLS. Who has shown a password does not wait for it any more, and LDAP, which has no
+    /// opening and may ask at any time, is taken at what it has said.
+    fn is_opening(&self, dialogue: Dialogue) -> bool {
+        let looked_through = self.ended || self.cut || self.has_heard_much();
+        let can_ask = self.may_switch() && self.name() != Name::Found(Protocol::Ldap);
+        can_ask && !looked_through && dialogue.credential.is_none()
     }
 
     /// The facts, if it is TLS, and what could still take them back.

@@ -301,3 +301,61 @@ fn what_the_snap_length_cut_off_is_said_to_be_cut() {
         );
     }
 }
+
+/// Each dialogue once with its end and once without: the name, and why nobody knows who would have authenticated, if so.
+#[test]
+fn an_opening_that_ends_before_tls_is_in_clear_only_if_nothing_else_was_wanted() {
+    let client = |text: &[u8]| (true, text.to_vec());
+    let server = |text: &[u8]| (false, text.to_vec());
+    let smtp = |rest: &[(bool, Vec<u8>)]| {
+        let opening = [server(b"220 a ESMTP\r\n"), client(b"EHLO b\r\n"), server(b"250 a\r\n")];
+        ("smtp", [&opening, rest].concat())
+    };
+    let ssl_request = client(&[0, 0, 0, 8, 4, 210, 22, 47]);
+    let greeted = [client(&[5, 1, 0]), server(&[5, 0])];
+    let imap = [server(b"* OK hi\r\n"), client(b"a STARTTLS\r\n")].to_vec();
+    let xmpp = client(b"<stream:stream to='a'><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+    let start_tls = [&b"\x30\x1d\x02\x01\x01\x77\x18\x80\x16"[..], b"1.3.6.1.4.1.1466.20037"].concat();
+    let (in_clear, open) = (None, Some("incomplete"));
+    let cases = [
+        // Asked, and no answer; or agreed, and nothing came.
+        (smtp(&[client(b"STARTTLS\r\n")]), open, open),
+        (smtp(&[client(b"STARTTLS\r\n"), server(b"220 go\r\n")]), open, open),
+        (("imap", imap), open, open),
+        (("pop3", vec![server(b"+OK hi\r\n"), client(b"STLS\r\n")]), open, open),
+        (("ftp", vec![server(b"220 FTP\r\n"), client(b"AUTH TLS\r\n")]), open, open),
+        (("xmpp", vec![xmpp]), open, open),
+        (("ldap", vec![client(&start_tls)]), open, open),
+        (("amqp", vec![client(b"AMQP\x02\x01\0\0")]), open, open),
+        (("socks", [&greeted[..], &[client(&[5, 1, 0, 1, 1, 2, 3, 4, 1, 187])]].concat()), open, open),
+        (("postgresql", vec![ssl_request.clone()]), open, open),
+        (("postgresql", vec![ssl_request.clone(), server(b"E\0\0\0\x0dSFATAL\0\0")]), open, open),
+        // Not asked, or refused: the next words could have been another wish.
+        (smtp(&[]), in_clear, open),
+        (smtp(&[client(b"STARTTLS\r\n"), server(b"454 no\r\n")]), in_clear, open),
+        (("postgresql", vec![ssl_request, server(b"N")]), in_clear, open),
+        // Nothing else can follow.
+        (smtp(&[client(b"QUIT\r\n")]), in_clear, in_clear),
+    ];
+    for ends in [Ends::Fin, Ends::Never] {
+        let mut made = Made::new();
+        for (port, ((_, said), ..)) in (40_000..).zip(&cases) {
+            made.connection(flow(port, 9_999), said, ends);
+        }
+        let (seen, _) = replayed(&made);
+        assert_eq!(seen.connections().len(), cases.len());
+        for (connection, (case, ended, not_ended)) in seen.connections().into_iter().zip(&cases) {
+            let reason = if ends == Ends::Fin { *ended } else { *not_ended };
+            let answer = if reason.is_none() { Authentication::None } else { Authentication::Unknown };
+            assert_eq!(
+                (
+                    connection.protocol.as_ref(),
+                    connection.authentication,
+                    connection.evidence.reason.as_deref()
+                ),
+                (case.0, answer, reason),
+                "{case:?}"
+            );
+        }
+    }
+}
