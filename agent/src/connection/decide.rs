@@ -138,6 +138,10 @@ impl Connections {
         connection.bytes = byte_counts(&connection);
         if let Some(mut reading) = connection.reading.take() {
             reading.closed(connection.close_reason);
+            // On a host losses are reported; the counts of its sockets are other hooks'.
+            if let Some(bytes) = connection.bytes.filter(|_| self.of_capture) {
+                reading.sent_in_all(bytes);
+            }
             reading.give_up_holes(tls::IncompleteReason::Lost);
             conclude(
                 &mut connection,

@@ -185,6 +185,23 @@ impl Reading {
         }
     }
 
+    /// So many payload bytes were sent in all, client's first: what of them is behind all that arrived is missing too. TLS
+    /// says itself whether something of a handshake is missing.
+    pub fn sent_in_all(&mut self, (client, server): (u64, u64)) {
+        if self.cut || matches!(self.conversation.reading(), tls::Reading::Tls(_)) {
+            return;
+        }
+        for (direction, total) in [(Direction::Client, client), (Direction::Server, server)] {
+            let stream = match direction {
+                Direction::Client => &self.client,
+                Direction::Server => &self.server,
+            };
+            if stream.position() < total && stream.missing() == 0 {
+                self.break_off(direction, IncompleteReason::Lost);
+            }
+        }
+    }
+
     /// Looks at what would have been looked at together with the next bytes.
     pub fn look(&mut self) {
         if let Some(clear) = &mut self.clear {

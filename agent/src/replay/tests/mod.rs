@@ -359,3 +359,30 @@ fn an_opening_that_ends_before_tls_is_in_clear_only_if_nothing_else_was_wanted()
         }
     }
 }
+
+/// Whichever packet is missing: also the last one of a direction, which only the numbers of the end tell.
+#[test]
+fn a_dialogue_in_clear_with_a_hole_is_not_complete() {
+    let client = |text: &str| (true, text.as_bytes().to_vec());
+    let server = |text: &str| (false, text.as_bytes().to_vec());
+    let request = [client("GET / HTTP/1.1\r\n"), client("Host: a\r\n"), client("X: b\r\n\r\n")];
+    let answer = [server("HTTP/1.1 200 OK\r\n"), server("Content-Length: 5\r\n\r\n"), server("hello")];
+    let plain = ([request, answer].concat(), Authentication::None);
+    let asks = [client("CONNECT a:443 HTTP/1.1\r\n"), client("Host: a\r\n\r\n")];
+    let grants = [server("HTTP/1.1 200 OK\r\n"), server("X: y\r\n\r\n")];
+    let tunnel = ([asks, grants].concat(), Authentication::Unknown);
+    for (said, answer) in [plain, tunnel] {
+        for missed in 0..said.len() {
+            let mut made = Made { missed: Some(3 + missed), ..Made::new() };
+            made.connection(flow(40_000, 80), &said, Ends::Fin);
+            let (seen, _) = replayed(&made);
+            let [connection] = seen.connections()[..] else { panic!("{:?}", seen.records) };
+            let complete = (connection.capture_complete, connection.capture_reason.as_deref());
+            assert_eq!(complete, (false, Some("lost")), "{missed} of {said:?}");
+            // Without its first words it has no name.
+            if missed > 0 {
+                assert_eq!(connection.authentication, answer, "{missed} of {said:?}");
+            }
+        }
+    }
+}
