@@ -34,7 +34,8 @@ pub fn deliver(flow: &mut Flow, place: Place, payload: &[u8], missing: u32, each
     if length == 0 && (withheld == 0 || sent.told) {
         return;
     }
-    sent.told |= length < payload.len();
+    // Where only repetitions were too many, the next new byte is said to be withheld as well.
+    sent.told |= offset + payload.len() as u64 > u64::from(sent.budget);
     sent.shipped += length as u64;
     each(Event::Segment(Segment {
         at: place.at,
