@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use made::{Ends, Made, SECOND, flow};
@@ -365,4 +366,46 @@ fn a_live_pipe_shows_what_ended_and_a_signal_ends_it_like_its_end() {
         assert_eq!(ended.stdout.matches("countersign.connection/1").count(), 1, "the open one: {ended:?}");
         assert!(ended.stdout.lines().last().unwrap().contains("countersign.replay/1"), "{ended:?}");
     }
+}
+
+/// Starts a replay of a FIFO that nobody writes to, and waits until signals no longer end it by themselves.
+fn awaiting_a_writer(folder: &Folder) -> Live {
+    nix::unistd::mkfifo(&folder.0.join("fifo"), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let live = Live::new(folder, "fifo --json");
+    let status = format!("/proc/{}/status", live.child.id());
+    let blocks = |text: &str| {
+        let mask = text.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or("0").trim();
+        u64::from_str_radix(mask, 16).unwrap() & 1 << (Signal::SIGINT as u32 - 1) != 0
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    while !blocks(&fs::read_to_string(&status).unwrap()) {
+        assert!(Instant::now() < until, "no signal is ever blocked");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    live
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_writer_of_a_fifo() {
+    let folder = Folder::new();
+    let mut live = awaiting_a_writer(&folder);
+    live.signal(Signal::SIGINT);
+    let until = Instant::now() + Duration::from_secs(30);
+    while live.child.try_wait().unwrap().is_none() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    live.child.kill().unwrap();
+    let ended = live.end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("it is empty"), "{ended:?}");
+}
+
+#[test]
+fn a_fifo_is_read_when_its_writer_comes() {
+    let folder = Folder::new();
+    let live = awaiting_a_writer(&folder);
+    fs::write(folder.0.join("fifo"), mixed().bytes).unwrap();
+    let ended = live.end();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(ended.stdout.contains("countersign.connection/1"), "{ended:?}");
 }
