@@ -143,6 +143,22 @@ fn lines_of_json_have_their_schemas_and_the_last_one_says_what_was_read() {
 }
 
 #[test]
+fn what_is_no_connection_is_in_the_summary() {
+    const RESET: u8 = 4;
+    const ACKNOWLEDGEMENT: u8 = 16;
+    let folder = Folder::new();
+    let mut made = Made::new();
+    made.packet(flow(40_000, 80), true, ACKNOWLEDGEMENT, 5, 6, &[]);
+    made.packet(flow(40_001, 80), true, RESET, 5, 0, &[]);
+    folder.write("a.pcap", &made.bytes);
+    let last: serde_json::Value = serde_json::from_str(&folder.run("a.pcap --json").stdout).unwrap();
+    assert_eq!((&last["empty_flows"], &last["stray_packets"]), (&1.into(), &1.into()));
+    let Ended { stdout, .. } = folder.run("a.pcap");
+    let row = "not read        1 connections without a beginning and without a byte, 1 TCP packets of no connection";
+    assert!(stdout.lines().any(|line| line == row), "{stdout}");
+}
+
+#[test]
 fn findings_alone_say_how_often_and_what_to_do() {
     let folder = Folder::new();
     folder.write("a.pcap", &mixed().bytes);

@@ -72,7 +72,8 @@ impl Made {
         }
     }
 
-    fn packet(
+    /// One packet.
+    pub fn packet(
         &mut self,
         flow: Flow,
         by_client: bool,
