@@ -386,3 +386,20 @@ fn a_dialogue_in_clear_with_a_hole_is_not_complete() {
         }
     }
 }
+
+#[test]
+fn a_clock_that_is_set_back_ends_no_connection_before_its_beginning() {
+    const FIN_AND_ACK: u8 = 17;
+    let (mut made, said) = (Made::new(), http());
+    made.connection(flow(40_000, 80), &said, Ends::Never);
+    made.now -= 3600 * SECOND;
+    let (client, server) = (41_001 + said[0].1.len() as u32, 900_001 + said[1].1.len() as u32);
+    made.packet(flow(40_000, 80), true, FIN_AND_ACK, client, server, &[]);
+    made.packet(flow(40_000, 80), false, FIN_AND_ACK, server, client + 1, &[]);
+    made.packet(flow(40_000, 80), true, 16, client + 1, server + 1, &[]);
+    let (seen, totals) = replayed(&made);
+    let [connection] = seen.connections()[..] else { panic!("{:?}", seen.records) };
+    assert_eq!((connection.closed, connection.close_reason), (None, Some(CloseReasonName::Fin)));
+    assert!(connection.decided.is_some_and(|decided| decided >= connection.opened));
+    assert_eq!(totals.open, 0);
+}
