@@ -26,6 +26,7 @@ mod settled;
 mod side;
 mod table;
 mod watched;
+mod wrapped;
 
 pub use conclusion::{Conclusion, Evidence, Protocol};
 pub use settled::Settled;

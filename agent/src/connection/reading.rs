@@ -2,6 +2,7 @@
 
 use super::clear::Clear;
 use super::watched::Watched;
+use super::wrapped::Unwrapper;
 use crate::cleartext::{Credential, Dialogue, Examination, LOOK, Name, Protocol, Switch, Upgrade};
 use crate::event::{CloseReason, Role, Segment, Travel, Withheld};
 use crate::reassembly::Stream;
@@ -19,6 +20,8 @@ pub struct Reading {
     pub conversation: Conversation,
     /// The same bytes as long as they are no TLS.
     clear: Option<Box<Clear>>,
+    /// Client and server, behind a switch to TLS in packets.
+    wrapped: Option<Box<(Unwrapper, Unwrapper)>>,
     /// What was before the conversation.
     pub before: Before,
     /// Payload bytes of each direction that the source was told to deliver.
@@ -55,6 +58,7 @@ impl Reading {
             server: Stream::starting_at(server_sequence),
             conversation: Conversation::new(),
             clear: None,
+            wrapped: None,
             before: Before::default(),
             granted,
             incomplete: None,
@@ -84,6 +88,7 @@ impl Reading {
     /// Reads on as far as the bytes reach, passing over holes where nobody needs the bytes.
     fn advance(&mut self, direction: Direction, acknowledged: u64) {
         loop {
+            let wrapped = self.is_wrapped(direction);
             let stream = match direction {
                 Direction::Client => &mut self.client,
                 Direction::Server => &mut self.server,
@@ -92,7 +97,10 @@ impl Reading {
                 self.push(direction, &chunk.bytes, chunk.acknowledged);
                 continue;
             }
-            let passable = stream.missing().min(self.conversation.skippable(direction));
+            let passable = match wrapped {
+                true => 0,
+                false => stream.missing().min(self.conversation.skippable(direction)),
+            };
             if passable > 0 {
                 stream.skip(passable);
                 self.conversation.skip(direction, passable, acknowledged);
@@ -114,6 +122,25 @@ impl Reading {
             Direction::Server => self.before.client,
         };
         let since_switch = acknowledged.saturating_sub(opposite as u64);
+        if let Some(mut wrapped) = self.wrapped.take() {
+            let (own, other) = match direction {
+                Direction::Client => (&mut wrapped.0, &wrapped.1),
+                Direction::Server => (&mut wrapped.1, &wrapped.0),
+            };
+            let switches = self.before.switches;
+            // Headers are no bytes of TLS.
+            let received = since_switch.saturating_sub(other.passed);
+            own.unwrap(bytes, |run| self.interpret(direction, run, (acknowledged, received)));
+            if self.before.switches == switches {
+                self.wrapped = Some(wrapped);
+            }
+            return;
+        }
+        self.interpret(direction, bytes, (acknowledged, since_switch));
+    }
+
+    /// `acknowledged` from the connection's start, and since the switch.
+    fn interpret(&mut self, direction: Direction, bytes: &[u8], (acknowledged, since_switch): (u64, u64)) {
         // A ClientHello may itself be the client's part of a switch.
         if let Some(clear) = &mut self.clear {
             clear.hold(direction, bytes, acknowledged);
@@ -148,6 +175,7 @@ impl Reading {
             switches: self.before.switches + 1,
         };
         self.conversation = Conversation::new();
+        self.wrapped = (from == Upgrade::Tds).then(Box::default);
         for (direction, begin) in [(Direction::Client, client), (Direction::Server, server)] {
             let mut runs = Vec::new();
             let whole = clear.release(direction, begin, |bytes, acknowledged| {
@@ -161,6 +189,14 @@ impl Reading {
             }
         }
         true
+    }
+
+    /// What comes next in this direction stands in packets, of which the headers must be seen.
+    fn is_wrapped(&self, direction: Direction) -> bool {
+        self.wrapped.as_ref().is_some_and(|wrapped| match direction {
+            Direction::Client => !wrapped.0.bare,
+            Direction::Server => !wrapped.1.bare,
+        })
     }
 
     fn break_off(&mut self, direction: Direction, reason: IncompleteReason) {

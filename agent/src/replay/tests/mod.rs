@@ -403,3 +403,37 @@ fn a_clock_that_is_set_back_ends_no_connection_before_its_beginning() {
     assert!(connection.decided.is_some_and(|decided| decided >= connection.opened));
     assert_eq!(totals.open, 0);
 }
+
+/// SQL Server: its handshake stands in packets of TDS, what follows does not.
+#[test]
+fn a_handshake_in_packets_of_tds_is_read() {
+    let packet = |kind: u8, body: &[u8]| {
+        let length = (body.len() as u16 + 8).to_be_bytes();
+        [&[kind, 1, length[0], length[1], 0, 0, 1, 0], body].concat()
+    };
+    let pre_login = |kind, encryption: u8| {
+        packet(kind, &[b"\0\0\x0b\0\x06\x01\0\x11\0\x01\xff\x10\0\x07\xd0\0\0", &[encryption][..]].concat())
+    };
+    let mut answers = Vec::new();
+    for encryption in [1, 0] {
+        let mut said = vec![(true, pre_login(0x12, encryption)), (false, pre_login(0x04, encryption))];
+        for (by_client, bytes) in tls12_mutual() {
+            let is_data = bytes[0] == 23;
+            let packets = bytes.chunks(1000).flat_map(|body| packet(0x12, body));
+            said.push((by_client, if is_data { bytes } else { packets.collect() }));
+        }
+        let mut made = Made::new();
+        made.connection(flow(40_000, 1433), &said, Ends::Fin);
+        let (seen, _) = replayed(&made);
+        let [connection] = seen.connections()[..] else { panic!("{:?}", seen.records) };
+        answers.push((
+            connection.protocol.to_string(),
+            connection.upgraded_from.as_deref().map(str::to_owned),
+            connection.authentication,
+            connection.evidence.reason.as_deref().map(str::to_owned),
+        ));
+    }
+    let login_only = ("tds".to_owned(), None, Authentication::Unknown, Some("other_protocol".to_owned()));
+    let all = ("tls".to_owned(), Some("tds".to_owned()), Authentication::Mutual, None);
+    assert_eq!(answers, [all, login_only]);
+}
