@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use super::flow::{Flow, Key};
 use crate::event::{SocketCookie, Timestamp};
 
-/// Most flows at a time: with their index they take about 13 MiB, the greater part of what this room may hold.
+/// Most flows at a time: with their index they take about 15 MiB, the greater part of what this room may hold.
 pub const FLOWS_MAX: usize = 32_768;
 /// A flow is moved to the end of its list at most once in this time (nanoseconds): moving costs more than a look-up.
 const HEARD_RESOLUTION: u64 = 1_000_000_000;
