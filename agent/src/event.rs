@@ -302,12 +302,23 @@ pub struct Segment {
     pub sequence: u32,
     /// Acknowledgement number of the packet: what the sender had received when it sent this.
     pub acknowledged: u32,
-    /// Payload bytes of the packet that follow `bytes` and were not shipped because the budget was spent.
+    /// Payload bytes of the packet that follow `bytes` and will not be shipped.
     pub withheld: u32,
+    /// Why the first of them will not.
+    pub withheld_for: Withheld,
     /// Index of the interface, 0 if not known.
     pub interface: u32,
     /// The payload.
     pub bytes: Bytes,
+}
+
+/// Why a source does not ship payload of a packet that it met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Withheld {
+    /// The budget was spent.
+    Budget,
+    /// The capture holds only the beginning of the packet (snap length).
+    Cut,
 }
 
 /// How a connection ended, as far as the last state before TCP_CLOSE tells.

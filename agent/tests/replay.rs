@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use made::{Ends, Made, SECOND, flow};
@@ -139,6 +140,22 @@ fn lines_of_json_have_their_schemas_and_the_last_one_says_what_was_read() {
     let printed = fingerprints.len();
     fingerprints.dedup();
     assert_eq!(fingerprints.len(), printed, "each certificate once");
+}
+
+#[test]
+fn what_is_no_connection_is_in_the_summary() {
+    const RESET: u8 = 4;
+    const ACKNOWLEDGEMENT: u8 = 16;
+    let folder = Folder::new();
+    let mut made = Made::new();
+    made.packet(flow(40_000, 80), true, ACKNOWLEDGEMENT, 5, 6, &[]);
+    made.packet(flow(40_001, 80), true, RESET, 5, 0, &[]);
+    folder.write("a.pcap", &made.bytes);
+    let last: serde_json::Value = serde_json::from_str(&folder.run("a.pcap --json").stdout).unwrap();
+    assert_eq!((&last["empty_flows"], &last["stray_packets"]), (&1.into(), &1.into()));
+    let Ended { stdout, .. } = folder.run("a.pcap");
+    let row = "not read        1 connections without a beginning and without a byte, 1 TCP packets of no connection";
+    assert!(stdout.lines().any(|line| line == row), "{stdout}");
 }
 
 #[test]
@@ -365,4 +382,46 @@ fn a_live_pipe_shows_what_ended_and_a_signal_ends_it_like_its_end() {
         assert_eq!(ended.stdout.matches("countersign.connection/1").count(), 1, "the open one: {ended:?}");
         assert!(ended.stdout.lines().last().unwrap().contains("countersign.replay/1"), "{ended:?}");
     }
+}
+
+/// Starts a replay of a FIFO that nobody writes to, and waits until signals no longer end it by themselves.
+fn awaiting_a_writer(folder: &Folder) -> Live {
+    nix::unistd::mkfifo(&folder.0.join("fifo"), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let live = Live::new(folder, "fifo --json");
+    let status = format!("/proc/{}/status", live.child.id());
+    let blocks = |text: &str| {
+        let mask = text.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or("0").trim();
+        u64::from_str_radix(mask, 16).unwrap() & 1 << (Signal::SIGINT as u32 - 1) != 0
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    while !blocks(&fs::read_to_string(&status).unwrap()) {
+        assert!(Instant::now() < until, "no signal is ever blocked");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    live
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_writer_of_a_fifo() {
+    let folder = Folder::new();
+    let mut live = awaiting_a_writer(&folder);
+    live.signal(Signal::SIGINT);
+    let until = Instant::now() + Duration::from_secs(30);
+    while live.child.try_wait().unwrap().is_none() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    live.child.kill().unwrap();
+    let ended = live.end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("it is empty"), "{ended:?}");
+}
+
+#[test]
+fn a_fifo_is_read_when_its_writer_comes() {
+    let folder = Folder::new();
+    let live = awaiting_a_writer(&folder);
+    fs::write(folder.0.join("fifo"), mixed().bytes).unwrap();
+    let ended = live.end();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(ended.stdout.contains("countersign.connection/1"), "{ended:?}");
 }

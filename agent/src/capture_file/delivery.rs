@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::flow::{Flow, Half};
-use crate::event::{Event, Segment, SegmentOwner, SocketCookie, Timestamp, Travel};
+use crate::event::{Event, Segment, SegmentOwner, SocketCookie, Timestamp, Travel, Withheld};
 
 /// Where events go.
 pub type Each<'a> = &'a mut dyn FnMut(Event);
@@ -34,7 +34,8 @@ pub fn deliver(flow: &mut Flow, place: Place, payload: &[u8], missing: u32, each
     if length == 0 && (withheld == 0 || sent.told) {
         return;
     }
-    sent.told |= length < payload.len();
+    // Where only repetitions were too many, the next new byte is said to be withheld as well.
+    sent.told |= offset + payload.len() as u64 > u64::from(sent.budget);
     sent.shipped += length as u64;
     each(Event::Segment(Segment {
         at: place.at,
@@ -43,6 +44,7 @@ pub fn deliver(flow: &mut Flow, place: Place, payload: &[u8], missing: u32, each
         sequence: place.sequence.wrapping_add(before as u32),
         acknowledged: place.acknowledged,
         withheld: u32::try_from(withheld).unwrap_or(u32::MAX),
+        withheld_for: if length < payload.len() { Withheld::Budget } else { Withheld::Cut },
         interface: 0,
         bytes: Bytes::copy_from_slice(payload.get(..length).unwrap_or_default()),
     }));

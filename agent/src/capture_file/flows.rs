@@ -5,7 +5,7 @@
 use super::delivery::{Each, Place, deliver};
 use super::flow::{EARLY_DATA_MAX, EarlyData, Flow, Half, Key};
 use super::packet::TcpPacket;
-use super::succession::{OPENING_AGE, is_superseded};
+use super::succession::{OPENING_AGE, fit, is_in_network, is_superseded};
 use super::summary::Summary;
 use super::table::{FLOWS_MAX, Slot, Stage, Table};
 use crate::event::{
@@ -15,6 +15,9 @@ use crate::event::{
 
 /// After both FINs so much silence means that the last acknowledgement is not in the capture (nanoseconds).
 const FINISHING_AGE: u64 = 5_000_000_000;
+
+/// Most flows with the same addresses in as many networks: more at a time are no accident.
+pub const SAME_ADDRESSES_MAX: usize = 16;
 
 /// All TCP connections.
 #[derive(Default)]
@@ -35,24 +38,43 @@ impl Flows {
             summary.stray_packets += 1;
             return;
         };
-        let slot = match self.table.find(&key) {
+        let slot = match self.find(&key, packet, sender) {
             Some(slot)
                 if is_superseded(self.table.flow(slot), self.table.stage(slot), packet, sender, at) =>
             {
                 self.end(slot, at, CloseReason::Unknown, summary, each);
                 self.table.remove(slot);
-                self.begin(key, packet, (at, input), summary, each)
+                self.begin((key, sender), packet, (at, input), summary, each)
             }
             Some(slot) => Some(slot),
-            None => self.begin(key, packet, (at, input), summary, each),
+            None => self.begin((key, sender), packet, (at, input), summary, each),
         };
         let Some(slot) = slot else { return };
+        self.table.flow_mut(slot).sent_mut(sender).network.get_or_insert(packet.network);
         self.table.heard(slot, at);
         match self.table.stage(slot) {
             Stage::Opening => self.open(slot, packet, sender, at, summary, each),
             Stage::Open | Stage::Finishing => self.follow(slot, packet, sender, at, summary, each),
             Stage::Closed => summary.late_packets += 1,
         }
+    }
+
+    /// The flow that a packet is of, as far as addresses, network and numbers tell.
+    fn find(&self, key: &Key, packet: &TcpPacket<'_>, sender: Half) -> Option<Slot> {
+        let newest = self.table.find(key)?;
+        let older = self.table.same(newest);
+        if older.is_none() && is_in_network(self.table.flow(newest), packet.network, sender) {
+            return Some(newest);
+        }
+        let mut best = None;
+        for slot in std::iter::successors(Some(newest), |slot| self.table.same(*slot)) {
+            let fit = fit(self.table.flow(slot), packet, sender);
+            // Of two that fit as well the newer one.
+            if fit > best.map(|(fit, _)| fit) {
+                best = fit.map(|fit| (fit, slot));
+            }
+        }
+        best.map(|(_, slot)| slot)
     }
 
     /// Ends what silence ends. To be called with every packet, whatever it is.
@@ -98,7 +120,7 @@ impl Flows {
     /// A packet of addresses that are not known.
     fn begin(
         &mut self,
-        key: Key,
+        (key, sender): (Key, Half),
         packet: &TcpPacket<'_>,
         (at, input): (Timestamp, usize),
         summary: &mut Summary,
@@ -109,15 +131,27 @@ impl Flows {
             summary.stray_packets += 1;
             return None;
         }
+        let same = std::iter::successors(self.table.find(&key), |slot| self.table.same(*slot));
+        if let Some(oldest) = same.skip(SAME_ADDRESSES_MAX - 1).last() {
+            self.give_up(oldest, at, summary, each);
+        }
         while self.table.is_full() {
             let slot = self.most_dispensable(at)?;
-            let stage = self.table.stage(slot);
-            summary.flows_evicted += u64::from(stage == Stage::Open);
-            let reason = if stage == Stage::Finishing { CloseReason::Fin } else { CloseReason::Unknown };
-            self.end(slot, at, reason, summary, each);
-            self.table.remove(slot);
+            self.give_up(slot, at, summary, each);
         }
-        Some(self.table.insert(Flow::new(key, input, at)))
+        let mut flow = Flow::new(key, input, at);
+        flow.sent_mut(sender).met = Some(packet.sequence);
+        flow.sent_mut(sender.other()).met = packet.flags.ack.then_some(packet.acknowledged);
+        Some(self.table.insert(flow))
+    }
+
+    /// Makes room.
+    fn give_up(&mut self, slot: Slot, at: Timestamp, summary: &mut Summary, each: Each<'_>) {
+        let stage = self.table.stage(slot);
+        summary.flows_evicted += u64::from(stage == Stage::Open);
+        let reason = if stage == Stage::Finishing { CloseReason::Fin } else { CloseReason::Unknown };
+        self.end(slot, at, reason, summary, each);
+        self.table.remove(slot);
     }
 
     /// The flow that is to go when there is no room: one that will not begin any more, else one that is over.

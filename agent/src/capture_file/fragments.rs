@@ -8,6 +8,8 @@ use std::collections::{HashMap, VecDeque};
 use etherparse::defrag::IpDefragBuf;
 use etherparse::{IpFragOffset, IpNumber, Ipv6ExtensionSlice, LaxIpSlice};
 
+use super::packet::VirtualNetwork;
+
 /// Most packets that are put together at a time: more than a link loses or reorders.
 const PACKETS_MAX: usize = 256;
 /// Most bytes held for them: sixteen packets of full size, hundreds of usual size.
@@ -20,6 +22,7 @@ const PIECES_MAX: usize = 128;
 /// Which packet a fragment belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Identity {
+    network: VirtualNetwork,
     source: u128,
     destination: u128,
     identification: u32,
@@ -37,7 +40,11 @@ pub struct Fragment<'a> {
 
 impl<'a> Fragment<'a> {
     /// The fragment that a packet is.
-    pub fn of(ip: &LaxIpSlice<'a>, (source, destination): (u128, u128)) -> Option<Self> {
+    pub fn of(
+        ip: &LaxIpSlice<'a>,
+        (source, destination): (u128, u128),
+        network: VirtualNetwork,
+    ) -> Option<Self> {
         let payload = ip.payload();
         let (identification, offset, more) = match ip {
             LaxIpSlice::Ipv4(ip) => {
@@ -54,7 +61,7 @@ impl<'a> Fragment<'a> {
             }
         };
         let protocol = payload.ip_number;
-        let identity = Identity { source, destination, identification, protocol: protocol.0 };
+        let identity = Identity { network, source, destination, identification, protocol: protocol.0 };
         Some(Fragment { identity, protocol, offset, more, bytes: payload.payload })
     }
 }

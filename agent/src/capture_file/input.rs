@@ -4,11 +4,13 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
+use nix::fcntl::OFlag;
 
 use super::error::CaptureError;
 use super::stop::Stop;
@@ -60,7 +62,8 @@ pub struct Opened {
 pub fn open(input: &Input, stop: &Stop) -> Result<Opened, CaptureError> {
     let failed = |source| CaptureError::Open { input: input.to_string(), source };
     let file = match input {
-        Input::File(path) => File::open(path),
+        // Opening a FIFO would wait for its writer, deaf to whoever wants an end; so the wait is left to reading.
+        Input::File(path) => File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path),
         // Not the library's own handle: what that holds in its buffer cannot be waited for.
         Input::Stdin => io::stdin().as_fd().try_clone_to_owned().map(File::from),
     }

@@ -1,5 +1,7 @@
 //! Link layers: what carries the first IP header, and where it is.
 
+use super::packet::{Tunnel, VirtualNetwork};
+
 /// Most tags and labels before the IP header: a provider's networks stack four.
 const TAGS_MAX: usize = 8;
 
@@ -24,13 +26,27 @@ mod ether_type {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carried<'a> {
     /// An IP packet of either version, with whatever padding follows it.
-    Ip(&'a [u8]),
+    Ip(&'a [u8], VirtualNetwork),
     /// Something else.
     NotIp,
     /// The headers end before they say.
     Cut,
     /// The link type is not supported.
     Unsupported,
+}
+
+impl Carried<'_> {
+    /// The same, in the network that a tunnel numbers.
+    pub fn of_tunnel(self, tunnel: Tunnel, number: u32) -> Self {
+        self.map_network(|network| network.of_tunnel(tunnel, number))
+    }
+
+    fn map_network(self, change: impl FnOnce(VirtualNetwork) -> VirtualNetwork) -> Self {
+        match self {
+            Carried::Ip(packet, network) => Carried::Ip(packet, change(network)),
+            other => other,
+        }
+    }
 }
 
 /// Finds the IP packet in a frame of a link type (LINKTYPE_ registry of tcpdump.org).
@@ -59,15 +75,21 @@ pub fn ethernet(frame: &[u8]) -> Carried<'_> {
 
 /// What a tunnel carries by an EtherType.
 pub fn of_type(mut kind: u16, mut payload: &[u8]) -> Carried<'_> {
+    let mut network = VirtualNetwork::default();
     for _ in 0..TAGS_MAX {
         // Where the type of what follows the tag stands in the tag.
         let next = match kind {
-            ether_type::IPV4 | ether_type::IPV6 => return ip(payload),
+            ether_type::IPV4 | ether_type::IPV6 => return ip(payload).map_network(|_| network),
             ether_type::CISCO_METADATA => 6,
-            ether_type::PPPOE_SESSION => return pppoe(payload),
+            ether_type::PPPOE_SESSION => return pppoe(payload).map_network(|_| network),
             ether_type::TRANSPARENT_ETHERNET => 12,
-            kind if ether_type::TAGS.contains(&kind) => 2,
-            kind if ether_type::MPLS.contains(&kind) => return labelled(payload),
+            kind if ether_type::TAGS.contains(&kind) => {
+                network = network.tagged(word(payload, 0).unwrap_or_default());
+                2
+            }
+            kind if ether_type::MPLS.contains(&kind) => {
+                return labelled(payload).map_network(|_| network);
+            }
             kind if kind < ether_type::SMALLEST => match payload {
                 // SNAP (RFC 1042): the type follows.
                 [0xaa, 0xaa, 3, 0, 0, 0, ..] => 6,
@@ -131,7 +153,7 @@ fn labelled(mut payload: &[u8]) -> Carried<'_> {
 
 fn ip(payload: &[u8]) -> Carried<'_> {
     match payload.first().map(|first| first >> 4) {
-        Some(4 | 6) => Carried::Ip(payload),
+        Some(4 | 6) => Carried::Ip(payload, VirtualNetwork::default()),
         Some(_) => Carried::NotIp,
         None => Carried::Cut,
     }

@@ -4,7 +4,7 @@ use etherparse::{IpNumber, LaxIpSlice, TcpHeaderSlice, UdpHeaderSlice, ip_number
 
 use super::fragments::{Fragment, Fragments, Whole};
 use super::link::{self, Carried};
-use super::packet::{Endpoint, Flags, TcpPacket, Transport, UdpPacket, mapped};
+use super::packet::{Endpoint, Flags, TcpPacket, Transport, UdpPacket, VirtualNetwork, mapped};
 use super::summary::Summary;
 use super::tunnel;
 
@@ -25,6 +25,7 @@ pub struct Context {
 struct Inner {
     at: u64,
     cut: usize,
+    network: VirtualNetwork,
     /// How many tunnels it was taken out of.
     depth: u8,
 }
@@ -46,7 +47,7 @@ impl Network {
         each: &mut dyn FnMut(Transport<'_>, &mut Summary),
     ) {
         let Context { at, cut } = context;
-        let context = Inner { at, cut, depth: 0 };
+        let context = Inner { at, cut, network: VirtualNetwork::default(), depth: 0 };
         match link::carried(link, frame) {
             Carried::Unsupported => summary.unsupported_link(link),
             carried => self.carried(carried, context, summary, each),
@@ -71,7 +72,10 @@ impl Network {
         each: &mut dyn FnMut(Transport<'_>, &mut Summary),
     ) {
         match carried {
-            Carried::Ip(packet) => self.ip(packet, context, summary, each),
+            Carried::Ip(packet, network) => {
+                let context = Inner { network: network.within(context.network), ..context };
+                self.ip(packet, context, summary, each);
+            }
             Carried::NotIp | Carried::Unsupported => summary.not_ip += 1,
             Carried::Cut => unreadable(context, summary),
         }
@@ -113,7 +117,7 @@ impl Network {
             return self.transport((source, destination), kind, payload.payload, context, summary, each);
         }
         summary.fragments += 1;
-        let Some(fragment) = Fragment::of(&ip, (source, destination)) else {
+        let Some(fragment) = Fragment::of(&ip, (source, destination), context.network) else {
             return unreadable(context, summary);
         };
         if let Some(Whole { protocol, bytes }) = self.fragments.take(fragment, cut > 0, context.at) {
@@ -139,6 +143,7 @@ impl Network {
                     summary.cut_by_snap_length += u64::from(context.cut > 0);
                     each(
                         Transport::Tcp(TcpPacket {
+                            network: context.network,
                             source: Endpoint { address: source, port: header.source_port() },
                             destination: Endpoint { address: destination, port: header.destination_port() },
                             sequence: header.sequence_number(),
@@ -180,7 +185,9 @@ impl Network {
                     summary,
                 );
             }
-            ip_number::IPV4 | ip_number::IPV6 => self.inner(Carried::Ip(payload), context, summary, each),
+            ip_number::IPV4 | ip_number::IPV6 => {
+                self.inner(Carried::Ip(payload, VirtualNetwork::default()), context, summary, each)
+            }
             ip_number::GRE => self.inner(tunnel::gre(payload), context, summary, each),
             _ => {}
         }

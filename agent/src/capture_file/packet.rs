@@ -23,6 +23,49 @@ pub fn mapped(address: IpAddr) -> u128 {
     }
 }
 
+/// The virtual network that a packet was in: in another one the same addresses may be other hosts'.
+///
+/// The two innermost VLAN ids (providers stack two), and the number that a tunnel gives its network. Inside of such a tunnel
+/// the tags outside are the carrier's and do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct VirtualNetwork(u64);
+
+/// Tunnels that number the networks which they carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tunnel {
+    Vxlan = 1,
+    Geneve = 2,
+    Gre = 3,
+}
+
+impl VirtualNetwork {
+    const VLAN_BITS: u32 = 12;
+    const VLANS_BITS: u32 = 2 * Self::VLAN_BITS;
+    const VLANS: u64 = (1 << Self::VLANS_BITS) - 1;
+
+    /// Inside of one more VLAN tag, by its control information (IEEE 802.1Q); id 0 only carries a priority.
+    pub fn tagged(self, control: u16) -> Self {
+        match control & 0xfff {
+            0 => self,
+            id => {
+                let vlans = (self.0 << Self::VLAN_BITS | u64::from(id)) & Self::VLANS;
+                VirtualNetwork(self.0 & !Self::VLANS | vlans)
+            }
+        }
+    }
+
+    /// The same inside of a tunnel's network.
+    pub fn of_tunnel(self, tunnel: Tunnel, number: u32) -> Self {
+        let place = (tunnel as u64) << 32 | u64::from(number);
+        VirtualNetwork(place << Self::VLANS_BITS | self.0 & Self::VLANS)
+    }
+
+    /// Inside of a tunnel that runs in the network `outer`: a tunnel that says nothing leaves the packet there.
+    pub fn within(self, outer: Self) -> Self {
+        if self == VirtualNetwork::default() { outer } else { self }
+    }
+}
+
 /// The flags of TCP that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags {
@@ -35,6 +78,7 @@ pub struct Flags {
 /// A TCP packet.
 #[derive(Debug, Clone, Copy)]
 pub struct TcpPacket<'a> {
+    pub network: VirtualNetwork,
     pub source: Endpoint,
     pub destination: Endpoint,
     /// Of the first payload byte; of the SYN itself if there is one.

@@ -4,7 +4,7 @@
 //! time. So time alone ends no flow here; it only decides where the numbers leave it open.
 
 use super::flow::{EARLY_DATA_MAX, Flow, Half};
-use super::packet::TcpPacket;
+use super::packet::{TcpPacket, VirtualNetwork};
 use super::table::Stage;
 use crate::event::Timestamp;
 
@@ -13,6 +13,48 @@ const SECOND: u64 = 1_000_000_000;
 pub const OPENING_AGE: u64 = 130 * SECOND;
 /// How long before a flow's beginning and after its end its packets are expected: TIME_WAIT on Linux.
 pub const CLOSED_AGE: u64 = 60 * SECOND;
+
+/// How well a packet fits to a flow that has its addresses, best first: by its numbers, then by its network; `None` if by
+/// neither. Tags and tunnels can differ by direction, and a packet can be captured before and behind a router; so a network
+/// alone sets no packets apart. Nor do numbers in the same network: there the addresses are used anew, see
+/// [`is_superseded`].
+pub fn fit(flow: &Flow, packet: &TcpPacket<'_>, sender: Half) -> Option<Fit> {
+    let fit = Fit {
+        numbers: fits_by_numbers(flow, packet, sender),
+        network: is_in_network(flow, packet.network, sender),
+    };
+    (fit.numbers || fit.network).then_some(fit)
+}
+
+/// See [`fit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fit {
+    numbers: bool,
+    network: bool,
+}
+
+/// Whether an end was seen in this network; before it was seen at all, whether the other one was.
+pub fn is_in_network(flow: &Flow, network: VirtualNetwork, sender: Half) -> bool {
+    let seen = flow.sent(sender).network.or(flow.sent(sender.other()).network);
+    seen == Some(network)
+}
+
+fn fits_by_numbers(flow: &Flow, packet: &TcpPacket<'_>, sender: Half) -> bool {
+    if packet.flags.syn && !packet.flags.ack {
+        return flow.sent(sender).first == Some(packet.sequence.wrapping_add(1));
+    }
+    let sequence = flow.sent(sender).is_near(packet.sequence);
+    let acknowledged = match packet.flags.ack {
+        true => flow.sent(sender.other()).is_near(packet.acknowledged),
+        false => None,
+    };
+    // A refusal's sequence number is 0 (RFC 9293 section 3.10.7.1).
+    match (sequence, acknowledged) {
+        (_, Some(true)) if packet.flags.reset => true,
+        (Some(false), _) | (_, Some(false)) | (None, None) => false,
+        _ => true,
+    }
+}
 
 /// Whether a packet shows that another connection uses the addresses of this flow now.
 pub fn is_superseded(flow: &Flow, stage: Stage, packet: &TcpPacket<'_>, sender: Half, at: Timestamp) -> bool {

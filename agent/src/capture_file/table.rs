@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use super::flow::{Flow, Key};
 use crate::event::{SocketCookie, Timestamp};
 
-/// Most flows at a time: with their index they take about 13 MiB, the greater part of what this room may hold.
+/// Most flows at a time: with their index they take about 15 MiB, the greater part of what this room may hold.
 pub const FLOWS_MAX: usize = 32_768;
 /// A flow is moved to the end of its list at most once in this time (nanoseconds): moving costs more than a look-up.
 const HEARD_RESOLUTION: u64 = 1_000_000_000;
@@ -38,6 +38,8 @@ struct Entry {
     stage: Stage,
     older: u32,
     newer: u32,
+    /// The next flow with the same addresses, in another network.
+    same: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -69,8 +71,15 @@ impl Default for Table {
 }
 
 impl Table {
+    /// The newest flow with these addresses.
     pub fn find(&self, key: &Key) -> Option<Slot> {
         self.index.get(key).copied().map(Slot)
+    }
+
+    /// The next older flow with the same addresses.
+    pub fn same(&self, slot: Slot) -> Option<Slot> {
+        let same = self.entries[slot.0 as usize].same;
+        (same != NOBODY).then_some(Slot(same))
     }
 
     /// The flow that a cookie names, if it is still there.
@@ -98,7 +107,7 @@ impl Table {
     }
 
     pub fn is_full(&self) -> bool {
-        self.index.len() >= FLOWS_MAX
+        self.entries.len() - self.free.len() >= FLOWS_MAX
     }
 
     /// The flow of a stage that was not heard of for the longest time.
@@ -112,7 +121,7 @@ impl Table {
         self.serial += 1;
         flow.serial = self.serial;
         let key = flow.key;
-        let entry = Entry { flow, stage: Stage::Opening, older: NOBODY, newer: NOBODY };
+        let entry = Entry { flow, stage: Stage::Opening, older: NOBODY, newer: NOBODY, same: NOBODY };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.entries[slot as usize] = entry;
@@ -123,7 +132,9 @@ impl Table {
                 self.entries.len() as u32 - 1
             }
         };
-        self.index.insert(key, slot);
+        if let Some(same) = self.index.insert(key, slot) {
+            self.entries[slot as usize].same = same;
+        }
         self.append(slot);
         Slot(slot)
     }
@@ -135,8 +146,29 @@ impl Table {
         flow.serial = 0;
         flow.early = None;
         let key = flow.key;
-        self.index.remove(&key);
+        self.unlink_same(&key, slot.0);
         self.free.push(slot.0);
+    }
+
+    fn unlink_same(&mut self, key: &Key, slot: u32) {
+        let next = self.entries[slot as usize].same;
+        let Some(mut at) = self.index.get(key).copied() else { return };
+        if at == slot {
+            if next == NOBODY {
+                self.index.remove(key);
+            } else {
+                self.index.insert(*key, next);
+            }
+            return;
+        }
+        while at != NOBODY {
+            let entry = &mut self.entries[at as usize];
+            if entry.same == slot {
+                entry.same = next;
+                return;
+            }
+            at = entry.same;
+        }
     }
 
     /// Notes a packet of a flow.

@@ -1,6 +1,7 @@
 //! Tunnels: where the inner packet begins.
 
 use super::link::{Carried, ethernet, of_type, ppp};
+use super::packet::{Tunnel, VirtualNetwork};
 
 /// RFC 7348 section 5.
 const VXLAN_PORT: u16 = 4789;
@@ -37,17 +38,20 @@ pub fn of_udp(port: u16, payload: &[u8]) -> Option<Carried<'_>> {
     match port {
         VXLAN_PORT => match payload {
             // The I flag must be set, the other flags of the base protocol are reserved.
-            [flags, _, _, _, _, _, _, _, frame @ ..] if flags & 0x08 != 0 => Some(ethernet(frame)),
+            [flags, _, _, _, a, b, c, _, frame @ ..] if flags & 0x08 != 0 => {
+                Some(ethernet(frame).of_tunnel(Tunnel::Vxlan, u32::from_be_bytes([0, *a, *b, *c])))
+            }
             _ => None,
         },
         GENEVE_PORT => {
-            let (&[options, _, high, low], _) = payload.split_first_chunk()?;
+            let (&[options, _, high, low, a, b, c, _], _) = payload.split_first_chunk()?;
             // Version 0; the options' length is counted in 4 bytes.
             (options >> 6 == 0).then_some(())?;
             let inner = payload.get(8 + usize::from(options & 0x3f) * 4..)?;
-            Some(of_type(u16::from_be_bytes([high, low]), inner))
+            let number = u32::from_be_bytes([0, a, b, c]);
+            Some(of_type(u16::from_be_bytes([high, low]), inner).of_tunnel(Tunnel::Geneve, number))
         }
-        GTP_PORT => gtp(payload).map(Carried::Ip),
+        GTP_PORT => gtp(payload).map(|packet| Carried::Ip(packet, VirtualNetwork::default())),
         _ => None,
     }
 }
@@ -94,10 +98,21 @@ pub fn gre(packet: &[u8]) -> Carried<'_> {
     match packet.get(header..) {
         None => Carried::Cut,
         Some([]) => Carried::NotIp,
-        Some(inner) => match kind {
-            PPP => ppp(inner),
-            ERSPAN => ethernet(inner),
-            _ => of_type(kind, inner),
-        },
+        Some(inner) => {
+            let inner = match kind {
+                // The key is a length and a call, of one direction.
+                PPP => return ppp(inner),
+                ERSPAN => ethernet(inner),
+                _ => of_type(kind, inner),
+            };
+            match has(gre_flag::KEY).then(|| key(packet, 4 + length(gre_flag::CHECKSUM))).flatten() {
+                Some(key) => inner.of_tunnel(Tunnel::Gre, key),
+                None => inner,
+            }
+        }
     }
+}
+
+fn key(packet: &[u8], at: usize) -> Option<u32> {
+    packet.get(at..)?.first_chunk().map(|key| u32::from_be_bytes(*key))
 }

@@ -43,7 +43,10 @@ impl Read for Waiting {
             match poll(&mut ready, PollTimeout::from(LOOK)) {
                 Ok(0) if self.until.is_some() => return Ok(0),
                 Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return self.file.read(buffer),
+                Ok(_) => match self.file.read(buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    read => return read,
+                },
                 Err(error) => return Err(error.into()),
             }
         }

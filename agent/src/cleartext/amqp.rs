@@ -1,6 +1,8 @@
 //! AMQP 0-8 to 1.0 by their protocol header, the password of SASL PLAIN and AMQPLAIN, and AMQP 1.0's TLS.
 
-use super::cursor::{Cursor, OVER, Seen, crossed, ensure, heard, plain_has_password, settle, switched};
+use super::cursor::{
+    Cursor, OVER, Seen, asking, crossed, ensure, heard, plain_has_password, settle, switched,
+};
 use super::{Credential, Dialogue, Match, Upgrade};
 
 /// Identifier of AMQP 1.0's TLS layer (its specification, part 5, section 2.1).
@@ -29,10 +31,10 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
 
 fn opening(mut client: Cursor, mut server: Cursor) -> Seen<Dialogue> {
     match header(&mut client)? {
-        [TLS, 1, 0, 0] => {
-            server.expect(b"AMQP\x02\x01\0\0")?;
-            Ok(switched(Upgrade::Amqp, &client, &server))
-        }
+        [TLS, 1, 0, 0] => match server.expect(b"AMQP\x02\x01\0\0") {
+            Err(Match::NotYet) => Ok(asking()),
+            answer => answer.map(|()| switched(Upgrade::Amqp, &client, &server)),
+        },
         [SASL, 1, 0, 0] => sasl(client),
         // 0-9-1, 0-9 and 0-8.
         [0, 0, 9, 1] | [1, 1, 0, 9] | [1, 1, 9, 1] | [1, 1, 8, 0] => start_ok(client),

@@ -110,10 +110,16 @@ pub(super) fn heard(seen: Seen<Dialogue>) -> Dialogue {
 }
 
 /// Nothing was found, and nothing will be.
-pub(super) const OVER: Dialogue = Dialogue { credential: None, switch: None, protected: false, over: true };
+pub(super) const OVER: Dialogue =
+    Dialogue { credential: None, switch: None, asked: false, protected: false, over: true };
 
 /// What follows is protected in a way of the protocol's own.
 pub(super) const PROTECTED: Dialogue = Dialogue { protected: true, ..OVER };
+
+/// The client asked for a switch and awaits the answer.
+pub(super) fn asking() -> Dialogue {
+    Dialogue::default().asking()
+}
 
 /// A credential, after which nothing else matters.
 pub(super) fn crossed(credential: Credential) -> Dialogue {

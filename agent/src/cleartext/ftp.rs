@@ -43,7 +43,7 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
                 }
             }
             b"AUTH" if is_one_of(argument.trim_ascii_end(), TLS) => match reply {
-                None => return dialogue,
+                None => return dialogue.asking(),
                 // 334 is what some servers of the drafts' time say.
                 Some(reply) if matches!(reply.code, 234 | 334) => {
                     return dialogue.switched(Upgrade::Ftp, line.end, reply.end);
@@ -52,7 +52,7 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
             },
             // RFC 2228: what follows is protected by the mechanism.
             b"AUTH" => match reply {
-                None => return dialogue,
+                None => return dialogue.asking(),
                 Some(reply) if matches!(reply.code, 234 | 334) => {
                     dialogue.protected = true;
                     return dialogue.ended();

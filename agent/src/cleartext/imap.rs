@@ -55,7 +55,8 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
                 Some(Answer::Done { ok: true, end }) => {
                     return dialogue.switched(Upgrade::Imap, line.end, end);
                 }
-                answer => answer.map(|_| Step::Next),
+                Some(_) => Some(Step::Next),
+                None => return dialogue.asking(),
             },
             b"AUTHENTICATE" => session.authenticate(argument, &mut dialogue),
             b"LOGIN" => session.login(argument, &mut dialogue),

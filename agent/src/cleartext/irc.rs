@@ -50,7 +50,7 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
             b"STARTTLS" => match answer(server) {
                 Some((true, end)) => return dialogue.switched(Upgrade::Irc, line.end, end),
                 // What follows may already be TLS.
-                None => return dialogue,
+                None => return dialogue.asking(),
                 Some((false, _)) => false,
             },
             b"AUTHENTICATE" if is_one_of(argument, &[b"PLAIN"]) => {

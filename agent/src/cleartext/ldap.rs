@@ -118,9 +118,14 @@ fn requests(mut client: Cursor, mut server: Cursor, dialogue: &mut Dialogue) -> 
             EXTENDED => {
                 operation.expect(&[0x80])?;
                 let length = length(&mut operation)?;
-                if operation.take(length)? == START_TLS && is_agreed(&mut server, identifier)? {
-                    dialogue.switch = switched(Upgrade::Ldap, &client, &server).switch;
-                    return Ok(());
+                if operation.take(length)? == START_TLS {
+                    dialogue.asked = true;
+                    let agreed = is_agreed(&mut server, identifier)?;
+                    dialogue.asked = false;
+                    if agreed {
+                        dialogue.switch = switched(Upgrade::Ldap, &client, &server).switch;
+                        return Ok(());
+                    }
                 }
             }
             _ => {}

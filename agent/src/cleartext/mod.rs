@@ -95,6 +95,8 @@ pub struct Dialogue {
     pub credential: Option<Credential>,
     /// The switch to something else, once both sides agreed.
     pub switch: Option<Switch>,
+    /// The client asked for a switch, and the server's answer is missing or neither yes nor no.
+    pub asked: bool,
     /// What follows is, or may be, protected in a way of the protocol's own (GSS-API, a SASL layer).
     pub protected: bool,
     /// Nothing that follows can change any of this.

@@ -38,7 +38,7 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
         let mut answer = answers.next(is_list);
         match verb.as_slice() {
             b"STLS" => match answer {
-                None => return dialogue,
+                None => return dialogue.asking(),
                 Some(Answer::Positive(end)) => return dialogue.switched(Upgrade::Pop3, line.end, end),
                 Some(_) => {}
             },

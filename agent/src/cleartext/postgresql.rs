@@ -1,6 +1,6 @@
 //! PostgreSQL's protocol 3.0 and later ("Message Formats" of its documentation): start-up, TLS, cleartext password.
 
-use super::cursor::{Cursor, OVER, PROTECTED, Seen, crossed, ensure, heard, settle, switched};
+use super::cursor::{Cursor, OVER, PROTECTED, Seen, asking, crossed, ensure, heard, settle, switched};
 use super::{Credential, Dialogue, Match, Upgrade};
 
 /// Longest start-up packet that its servers accept.
@@ -48,11 +48,15 @@ fn opening(mut client: Cursor, mut server: Cursor) -> Seen<Dialogue> {
         let length = client.big(4)?;
         let code = client.big(4)?;
         match code {
-            SSL_REQUEST | GSS_REQUEST => match server.byte()? {
-                b'S' if code == SSL_REQUEST => return Ok(switched(Upgrade::Postgresql, &client, &server)),
-                b'N' => {}
-                b'G' if code == GSS_REQUEST => return Ok(PROTECTED),
-                _ => return Ok(OVER),
+            SSL_REQUEST | GSS_REQUEST => match server.byte() {
+                Ok(b'S') if code == SSL_REQUEST => {
+                    return Ok(switched(Upgrade::Postgresql, &client, &server));
+                }
+                Ok(b'N') => {}
+                Ok(b'G') if code == GSS_REQUEST => return Ok(PROTECTED),
+                Err(_) => return Ok(asking()),
+                // An error: the client may do without TLS or not at all.
+                Ok(_) => return Ok(Dialogue { asked: true, ..OVER }),
             },
             code if code >> 16 == 3 => {
                 client.take(length.saturating_sub(8))?;
@@ -121,9 +125,9 @@ mod tests {
     fn tls_begins_where_the_server_agreed() {
         assert_switch(SSL, b"S", Upgrade::Postgresql, (8, 1));
         assert_switch(&[GSS, SSL].concat(), b"NS", Upgrade::Postgresql, (16, 2));
-        assert_eq!(examine(SSL, b"").dialogue, Dialogue::default());
+        assert_eq!(examine(SSL, b"").dialogue, asking());
         assert_eq!(examine(&[GSS, b"more"].concat(), b"G").dialogue, PROTECTED);
-        assert_eq!(examine(SSL, b"Ewhat").dialogue, OVER);
+        assert_eq!(examine(SSL, b"Ewhat").dialogue, Dialogue { asked: true, ..OVER });
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
         let mut reply = replies.next();
         match verb.to_ascii_uppercase().as_slice() {
             b"STARTTLS" => match reply {
-                None => return dialogue,
+                None => return dialogue.asking(),
                 Some(reply) if reply.code == 220 => {
                     return dialogue.switched(Upgrade::Smtp, line.end, reply.end);
                 }

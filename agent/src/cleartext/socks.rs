@@ -104,12 +104,15 @@ fn listen_4(client: &[u8], server: &[u8], dialogue: &mut Dialogue) -> Option<()>
     let end = version_4_end(client).ok()?;
     // A second answer says that the awaited peer has connected.
     let answers = if client.get(1) == Some(&BIND) { 2 } else { 1 };
+    dialogue.asked = true;
     for answer in 0..answers {
         let answer = server.get(answer * VERSION_4_HEADER..)?.get(..VERSION_4_HEADER)?;
         if answer[1] != GRANTED {
+            dialogue.asked = false;
             return Some(());
         }
     }
+    dialogue.asked = false;
     *dialogue = dialogue.switched(Upgrade::Socks, end, answers * VERSION_4_HEADER);
     Some(())
 }
@@ -148,13 +151,16 @@ fn listen_5(client: &[u8], server: &[u8], dialogue: &mut Dialogue) -> Option<()>
         BIND => 2,
         _ => return Some(()),
     };
+    dialogue.asked = true;
     for _ in 0..answers {
         let answer = server.get(answered..)?;
         if *answer.get(1)? != 0 {
+            dialogue.asked = false;
             return Some(());
         }
         answered += message_5(answer)?;
     }
+    dialogue.asked = false;
     *dialogue = dialogue.switched(Upgrade::Socks, client_end, answered);
     Some(())
 }

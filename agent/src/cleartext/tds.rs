@@ -1,6 +1,6 @@
 //! Tabular Data Stream (MS-TDS, and TDS 4.2 and 5.0 before it): pre-login, login, TLS in packets.
 
-use super::cursor::{Cursor, OVER, Seen, crossed, ensure, heard, settle, switched};
+use super::cursor::{Cursor, OVER, PROTECTED, Seen, crossed, ensure, heard, settle, switched};
 use super::{Credential, Dialogue, Match, Upgrade};
 
 const LOGIN_4_AND_5: u8 = 0x02;
@@ -68,7 +68,8 @@ fn field(client: &mut Cursor) -> Seen<usize> {
 }
 
 /// Once both sides agree on encryption, a TLS handshake follows in packets of this protocol: what is behind the switch
-/// begins with their headers. With `ENCRYPT_OFF` on both sides only the login is encrypted.
+/// begins with their headers. With `ENCRYPT_OFF` on both sides only the login is encrypted, and everything else is in clear:
+/// that is no connection in TLS.
 ///
 /// The password of a login in clear is disguised by a fixed table.
 pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
@@ -83,7 +84,11 @@ fn opening(mut client: Cursor, mut server: Cursor) -> Seen<Dialogue> {
     let offered = encryption(client.take(length - HEADER)?)?;
     let (_, length) = header(&mut server)?;
     let answered = encryption(server.take(length - HEADER)?)?;
+    const OFF: u8 = 0;
     const NOT_SUPPORTED: u8 = 2;
+    if answered == OFF && offered != NOT_SUPPORTED {
+        return Ok(PROTECTED);
+    }
     if offered != NOT_SUPPORTED && answered != NOT_SUPPORTED {
         return Ok(switched(Upgrade::Tds, &client, &server));
     }
@@ -166,9 +171,10 @@ mod tests {
 
     #[test]
     fn tls_begins_after_both_pre_logins() {
-        for (client, server) in [(0, 0), (1, 1), (0, 3), (0x81, 1)] {
+        for (client, server) in [(1, 1), (0, 1), (0, 3), (0x81, 1)] {
             assert_switch(&options(PRE_LOGIN, client), &options(RESPONSE, server), Upgrade::Tds, (26, 26));
         }
+        assert_eq!(examine(&options(PRE_LOGIN, 0), &options(RESPONSE, 0)).dialogue, PROTECTED);
         assert_eq!(examine(&options(PRE_LOGIN, 0), b"").dialogue, Dialogue::default());
     }
 

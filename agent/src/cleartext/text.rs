@@ -46,6 +46,11 @@ impl Dialogue {
     pub(super) fn switched(self, from: Upgrade, client: usize, server: usize) -> Dialogue {
         Dialogue { switch: Some(Switch { from, client, server }), over: true, ..self }
     }
+
+    /// The client asked for a switch and awaits the answer.
+    pub(super) fn asking(self) -> Dialogue {
+        Dialogue { asked: true, ..self }
+    }
 }
 
 /// A line that arrived whole.

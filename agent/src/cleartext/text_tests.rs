@@ -167,7 +167,7 @@ fn the_longest_prefix_is_never_undecided() {
 fn pipelined_words_behind_an_unanswered_upgrade_are_not_believed() {
     let client = b"EHLO c\r\nSTARTTLS\r\nAUTH PLAIN AHVzZXIAcGFzcw==\r\n";
     let unanswered = examine(client, b"220 mx\r\n250 ok\r\n").dialogue;
-    assert_eq!(unanswered, Dialogue::default());
+    assert_eq!(unanswered, Dialogue::default().asking());
     let switched = examine(client, b"220 mx\r\n250 ok\r\n220 go\r\n").dialogue;
     assert_eq!(switched.credential, None);
     assert_eq!(switched.switch.map(|switch| (switch.from, switch.client)), Some((Upgrade::Smtp, 18)));

@@ -68,7 +68,7 @@ fn starttls<'a>(
             b"proceed" => {
                 return match (from_client.close(wish), from_server.close(element)) {
                     (Some(client), Some(server)) => dialogue.switched(Upgrade::Xmpp, client, server),
-                    _ => dialogue,
+                    _ => dialogue.asking(),
                 };
             }
             b"failure" if contains(element.attributes, b"urn:ietf:params:xml:ns:xmpp-tls") => {
@@ -77,7 +77,7 @@ fn starttls<'a>(
             _ => {}
         }
     }
-    dialogue
+    dialogue.asking()
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {

@@ -71,7 +71,10 @@ pub(super) fn conclude_plain(connection: &mut Connection, reading: &Reading) -> 
             connection.upgraded_from = None;
             // Bytes from the middle of a protocol that can switch may stand behind the switch.
             let middle = (missed && reading.may_switch()).then_some(UnknownReason::MidStream);
-            let doubt = reading.doubt().or(middle);
+            let doubt = match reading.doubt() {
+                None | Some(UnknownReason::Incomplete) if middle.is_some() => middle,
+                doubt => doubt,
+            };
             connection.conclusion = match (reading.name(), reading.before.name) {
                 (Name::Unknown | Name::Incomplete, Some(Name::Found(outer))) => {
                     Conclusion::unknown(Protocol::Named(outer), UnknownReason::ProtocolNotRecognised)

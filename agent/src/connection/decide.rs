@@ -4,7 +4,7 @@ use super::conclude::{conclude, conclude_plain, conclude_tls};
 use super::reading::Reading;
 use super::{Conclusion, Connection, ConnectionKey, Connections, Protocol, Sink, Stage};
 use crate::cleartext::LOOK;
-use crate::event::{CloseReason, Decision, Role, Segment, Timestamp, Travel};
+use crate::event::{Decision, Role, Segment, Timestamp, Travel};
 use crate::record::Authentication;
 use crate::tls::{self, Outlook, UnknownReason};
 
@@ -136,9 +136,12 @@ impl Connections {
         let Some(mut connection) = self.connections.remove(&key) else { return };
         self.forget_sockets(&connection, sink);
         connection.bytes = byte_counts(&connection);
-        let graceful = connection.close_reason == Some(CloseReason::Fin);
         if let Some(mut reading) = connection.reading.take() {
-            reading.closed(graceful);
+            reading.closed(connection.close_reason);
+            // On a host losses are reported; the counts of its sockets are other hooks'.
+            if let Some(bytes) = connection.bytes.filter(|_| self.of_capture) {
+                reading.sent_in_all(bytes);
+            }
             reading.give_up_holes(tls::IncompleteReason::Lost);
             conclude(
                 &mut connection,

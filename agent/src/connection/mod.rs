@@ -27,6 +27,7 @@ mod settled;
 mod side;
 mod table;
 mod watched;
+mod wrapped;
 
 pub use conclusion::{Conclusion, Evidence, Protocol};
 #[cfg(any(test, fuzzing))]

@@ -2,8 +2,9 @@
 
 use super::clear::Clear;
 use super::watched::Watched;
-use crate::cleartext::{Credential, Examination, LOOK, Name, Protocol, Switch, Upgrade};
-use crate::event::{Role, Segment, Travel};
+use super::wrapped::Unwrapper;
+use crate::cleartext::{Credential, Dialogue, Examination, LOOK, Name, Protocol, Switch, Upgrade};
+use crate::event::{CloseReason, Role, Segment, Travel, Withheld};
 use crate::reassembly::Stream;
 use crate::tls::{self, Conversation, Direction, IncompleteReason, Outlook, TlsFacts, UnknownReason};
 
@@ -19,6 +20,8 @@ pub struct Reading {
     pub conversation: Conversation,
     /// The same bytes as long as they are no TLS.
     clear: Option<Box<Clear>>,
+    /// Client and server, behind a switch to TLS in packets.
+    wrapped: Option<Box<(Unwrapper, Unwrapper)>>,
     /// What was before the conversation.
     pub before: Before,
     /// Payload bytes of each direction that the source was told to deliver.
@@ -27,6 +30,8 @@ pub struct Reading {
     pub incomplete: Option<IncompleteReason>,
     /// A direction ended early, by a hole or by the budget.
     cut: bool,
+    /// The connection's end was seen.
+    ended: bool,
 }
 
 /// What was said in clear before the last switch.
@@ -53,10 +58,12 @@ impl Reading {
             server: Stream::starting_at(server_sequence),
             conversation: Conversation::new(),
             clear: None,
+            wrapped: None,
             before: Before::default(),
             granted,
             incomplete: None,
             cut: false,
+            ended: false,
         }
     }
 
@@ -73,7 +80,7 @@ impl Reading {
             stream.insert(segment.sequence, segment.bytes.clone(), acknowledged);
         }
         if segment.withheld > 0 {
-            stream.withhold(end, segment.withheld);
+            stream.withhold(end, segment.withheld, segment.withheld_for);
         }
         self.advance(direction, acknowledged);
     }
@@ -81,6 +88,7 @@ impl Reading {
     /// Reads on as far as the bytes reach, passing over holes where nobody needs the bytes.
     fn advance(&mut self, direction: Direction, acknowledged: u64) {
         loop {
+            let wrapped = self.is_wrapped(direction);
             let stream = match direction {
                 Direction::Client => &mut self.client,
                 Direction::Server => &mut self.server,
@@ -89,14 +97,19 @@ impl Reading {
                 self.push(direction, &chunk.bytes, chunk.acknowledged);
                 continue;
             }
-            let passable = stream.missing().min(self.conversation.skippable(direction));
+            let passable = match wrapped {
+                true => 0,
+                false => stream.missing().min(self.conversation.skippable(direction)),
+            };
             if passable > 0 {
                 stream.skip(passable);
                 self.conversation.skip(direction, passable, acknowledged);
                 continue;
             }
-            if stream.is_withheld() {
-                self.break_off(direction, IncompleteReason::Budget);
+            match stream.withheld_for() {
+                Some(Withheld::Budget) => self.break_off(direction, IncompleteReason::Budget),
+                Some(Withheld::Cut) => self.break_off(direction, IncompleteReason::Truncated),
+                None => {}
             }
             return;
         }
@@ -109,6 +122,25 @@ impl Reading {
             Direction::Server => self.before.client,
         };
         let since_switch = acknowledged.saturating_sub(opposite as u64);
+        if let Some(mut wrapped) = self.wrapped.take() {
+            let (own, other) = match direction {
+                Direction::Client => (&mut wrapped.0, &wrapped.1),
+                Direction::Server => (&mut wrapped.1, &wrapped.0),
+            };
+            let switches = self.before.switches;
+            // Headers are no bytes of TLS.
+            let received = since_switch.saturating_sub(other.passed);
+            own.unwrap(bytes, |run| self.interpret(direction, run, (acknowledged, received)));
+            if self.before.switches == switches {
+                self.wrapped = Some(wrapped);
+            }
+            return;
+        }
+        self.interpret(direction, bytes, (acknowledged, since_switch));
+    }
+
+    /// `acknowledged` from the connection's start, and since the switch.
+    fn interpret(&mut self, direction: Direction, bytes: &[u8], (acknowledged, since_switch): (u64, u64)) {
         // A ClientHello may itself be the client's part of a switch.
         if let Some(clear) = &mut self.clear {
             clear.hold(direction, bytes, acknowledged);
@@ -143,6 +175,7 @@ impl Reading {
             switches: self.before.switches + 1,
         };
         self.conversation = Conversation::new();
+        self.wrapped = (from == Upgrade::Tds).then(Box::default);
         for (direction, begin) in [(Direction::Client, client), (Direction::Server, server)] {
             let mut runs = Vec::new();
             let whole = clear.release(direction, begin, |bytes, acknowledged| {
@@ -156,6 +189,14 @@ impl Reading {
             }
         }
         true
+    }
+
+    /// What comes next in this direction stands in packets, of which the headers must be seen.
+    fn is_wrapped(&self, direction: Direction) -> bool {
+        self.wrapped.as_ref().is_some_and(|wrapped| match direction {
+            Direction::Client => !wrapped.0.bare,
+            Direction::Server => !wrapped.1.bare,
+        })
     }
 
     fn break_off(&mut self, direction: Direction, reason: IncompleteReason) {
@@ -180,13 +221,36 @@ impl Reading {
         }
     }
 
-    /// The connection ended, gracefully or not.
-    pub fn closed(&mut self, graceful: bool) {
+    /// So many payload bytes were sent in all, client's first: what of them is behind all that arrived is missing too. TLS
+    /// says itself whether something of a handshake is missing.
+    pub fn sent_in_all(&mut self, (client, server): (u64, u64)) {
+        if self.cut || matches!(self.conversation.reading(), tls::Reading::Tls(_)) {
+            return;
+        }
+        for (direction, total) in [(Direction::Client, client), (Direction::Server, server)] {
+            let stream = match direction {
+                Direction::Client => &self.client,
+                Direction::Server => &self.server,
+            };
+            if stream.position() < total && stream.missing() == 0 {
+                self.break_off(direction, IncompleteReason::Lost);
+            }
+        }
+    }
+
+    /// Looks at what would have been looked at together with the next bytes.
+    pub fn look(&mut self) {
         if let Some(clear) = &mut self.clear {
             clear.look();
         }
         self.follow_switch();
-        self.conversation.closed(graceful);
+    }
+
+    /// The connection ended: how, as far as that was seen.
+    pub fn closed(&mut self, reason: Option<CloseReason>) {
+        self.ended = !matches!(reason, None | Some(CloseReason::Unknown));
+        self.look();
+        self.conversation.closed(reason == Some(CloseReason::Fin));
     }
 
     /// Whether copies of the same bytes differed: nothing that was read can be believed.
@@ -277,7 +341,17 @@ impl Reading {
         let missing = self.incomplete.filter(|_| waits && !dialogue.over);
         let unanswered =
             clear.is_tunnel() && !dialogue.over && dialogue.switch.is_none() && !clear.is_answered();
-        missing.map(UnknownReason::from).or(unanswered.then_some(UnknownReason::Incomplete))
+        let awaited = !dialogue.over && self.is_opening(dialogue);
+        let open = dialogue.asked || unanswered || awaited;
+        missing.map(UnknownReason::from).or(open.then_some(UnknownReason::Incomplete))
+    }
+
+    /// Its next words could be the wish for TLS. Who has shown a password does not wait for it any more, and LDAP, which has no
+    /// opening and may ask at any time, is taken at what it has said.
+    fn is_opening(&self, dialogue: Dialogue) -> bool {
+        let looked_through = self.ended || self.cut || self.has_heard_much();
+        let can_ask = self.may_switch() && self.name() != Name::Found(Protocol::Ldap);
+        can_ask && !looked_through && dialogue.credential.is_none()
     }
 
     /// The facts, if it is TLS, and what could still take them back.

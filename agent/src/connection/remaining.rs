@@ -27,6 +27,7 @@ impl Connections {
         let Some(mut connection) = self.connections.remove(&key) else { return };
         self.forget_sockets(&connection, sink);
         if let Some(mut reading) = connection.reading.take() {
+            reading.look();
             reading.give_up_holes(IncompleteReason::Truncated);
             conclude(
                 &mut connection,

@@ -115,6 +115,7 @@ fn segment(socket: SocketCookie, travel: Travel, sequence: u32, acknowledged: u3
         sequence,
         acknowledged,
         withheld: 0,
+        withheld_for: Withheld::Budget,
         interface: 3,
         bytes: Bytes::copy_from_slice(bytes),
     })

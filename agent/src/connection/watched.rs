@@ -38,7 +38,7 @@ impl Watched {
         }
         if segment.withheld > 0 {
             let end = segment.sequence.wrapping_add(segment.bytes.len() as u32);
-            stream.withhold(end, segment.withheld);
+            stream.withhold(end, segment.withheld, segment.withheld_for);
         }
         loop {
             if let Some(chunk) = stream.read() {
@@ -52,7 +52,7 @@ impl Watched {
             stream.skip(passable);
             self.watch.skip(direction, passable);
         }
-        if stream.is_withheld() {
+        if stream.withheld_for().is_some() {
             self.watch.broken(direction);
         }
         stream.forget_read();

@@ -13,6 +13,7 @@ use countersign_common::{
 use crate::event::{
     AddressPair, Beginning, CloseReason, Closed, Connect, Established, Event, Existing, NetworkNamespace,
     PeerAsked, ProcessKey, Released, Role, Segment, SegmentOwner, SocketCookie, Task, Timestamp, Travel,
+    Withheld,
 };
 
 /// Decodes one record; `None` if it is malformed.
@@ -119,6 +120,7 @@ fn segment_of(bytes: &[u8]) -> Option<Segment> {
         sequence: record.sequence,
         acknowledged: record.acknowledged,
         withheld: record.withheld,
+        withheld_for: Withheld::Budget,
         interface: record.interface,
         bytes: Bytes::copy_from_slice(payload),
     })

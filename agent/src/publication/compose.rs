@@ -10,7 +10,7 @@ use super::findings::hex;
 use super::host::{Host, Interfaces};
 use crate::certificate;
 use crate::connection::{Connection, ConnectionKey, Fingerprint, Side};
-use crate::event::{CloseReason, Role};
+use crate::event::{CloseReason, Role, Timestamp};
 use crate::identity::{KnownProcess, WallClock};
 use crate::record::*;
 use crate::scope::Networks;
@@ -133,6 +133,8 @@ pub fn compose(
     client.verification = connection.verification(Role::Client);
     server.verification = connection.verification(Role::Server);
     let wall = |at| around.clock.wall(at);
+    // The clock of a capture can go back.
+    let is_later = |at: &Timestamp| *at >= connection.key.opened;
     let host = around.source.host();
     ConnectionRecord {
         schema: CONNECTION_SCHEMA.into(),
@@ -150,8 +152,8 @@ pub fn compose(
             Source::Live { .. } => None,
         },
         opened: wall(connection.key.opened),
-        decided: connection.decided.map(wall),
-        closed: connection.closed.map(wall),
+        decided: connection.decided.filter(is_later).map(wall),
+        closed: connection.closed.filter(is_later).map(wall),
         close_reason: connection.closed.and(connection.close_reason).map(close_reason),
         scope,
         interface: match around.source {

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use crate::event::Withheld;
+
 /// Most bytes held back behind a hole, per direction: more than the largest budget makes no sense.
 pub const MAX_HELD_BYTES: usize = 128 * 1024;
 /// Most runs held back behind a hole, per direction: a handshake in one-byte segments, reordered by a window of this
@@ -36,8 +38,8 @@ pub struct Stream {
     /// Later runs by offset; may overlap each other.
     held: BTreeMap<u64, Chunk>,
     held_bytes: usize,
-    /// End of the range that its source withheld, if that range reaches beyond `next`.
-    withheld: Option<(u64, u64)>,
+    /// The nearest range that its source withheld, and why its first byte.
+    withheld: Option<(u64, u64, Withheld)>,
     /// What was read, by offset, as far as it is remembered.
     remembered: Vec<(u64, Bytes)>,
     remembered_bytes: usize,
@@ -214,21 +216,25 @@ impl Stream {
     }
 
     /// Notes that the source will not deliver `count` bytes from `sequence` on.
-    pub fn withhold(&mut self, sequence: u32, count: u32) {
+    pub fn withhold(&mut self, sequence: u32, count: u32, cause: Withheld) {
         let Some(offset) = self.signed_offset_of(sequence) else { return };
         let (from, to) = (offset.max(0) as u64, (offset + i64::from(count)).max(0) as u64);
-        self.withheld = match self.withheld {
-            Some((begin, end)) if end >= from && to >= begin => Some((begin.min(from), end.max(to))),
+        let next = self.next;
+        self.withheld = match self.withheld.filter(|(_, end, _)| *end > next) {
+            Some((begin, end, first)) if end >= from && to >= begin => {
+                Some((begin.min(from), end.max(to), if begin <= from { first } else { cause }))
+            }
             // Two ranges apart from each other: only the nearer one matters, the reader cannot pass it unread.
-            Some((begin, end)) if begin <= from => Some((begin, end)),
-            _ => Some((from, to)),
+            Some(nearer) if nearer.0 <= from => Some(nearer),
+            _ => Some((from, to, cause)),
         };
     }
 
-    /// Whether the source withheld the very next byte: it will never come.
-    pub fn is_withheld(&self) -> bool {
-        self.ready.is_none()
-            && self.withheld.is_some_and(|(begin, end)| begin <= self.next && self.next < end)
+    /// Why the source withheld the very next byte, if it did: that byte will never come.
+    pub fn withheld_for(&self) -> Option<Withheld> {
+        let (_, _, cause) =
+            self.withheld.filter(|(begin, end, _)| *begin <= self.next && self.next < *end)?;
+        self.ready.is_none().then_some(cause)
     }
 
     /// How many bytes from the next one on are missing while later ones are at hand, or were withheld; 0 if none is known
@@ -240,7 +246,7 @@ impl Stream {
         let until_held =
             self.held.first_key_value().map_or(0, |(offset, _)| offset.saturating_sub(self.next));
         let withheld = match self.withheld {
-            Some((begin, end)) if begin <= self.next => end.saturating_sub(self.next),
+            Some((begin, end, _)) if begin <= self.next => end.saturating_sub(self.next),
             _ => 0,
         };
         if until_held == 0 { withheld } else { until_held }

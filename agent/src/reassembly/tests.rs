@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::Withheld;
 
 fn text(stream: &mut Stream) -> Vec<u8> {
     let mut all = Vec::new();
@@ -121,14 +122,25 @@ fn a_mid_stream_start_begins_with_what_comes_first() {
 fn withheld_bytes_are_said_to_be_missing_and_can_be_passed_over() {
     let mut stream = Stream::starting_at(0);
     put(&mut stream, 0, b"ab");
-    stream.withhold(2, 10);
+    stream.withhold(2, 10, Withheld::Budget);
     assert_eq!(text(&mut stream), b"ab");
-    assert!(stream.is_withheld());
+    assert_eq!(stream.withheld_for(), Some(Withheld::Budget));
     assert_eq!(stream.missing(), 10);
     stream.skip(10);
-    assert!(!stream.is_withheld());
+    assert_eq!(stream.withheld_for(), None);
     put(&mut stream, 12, b"mn");
     assert_eq!(text(&mut stream), b"mn");
+}
+
+#[test]
+fn withheld_bytes_behind_others_that_were_passed_over_are_missing_too() {
+    let mut stream = Stream::starting_at(0);
+    stream.withhold(0, 4, Withheld::Budget);
+    stream.skip(4);
+    put(&mut stream, 4, b"ef");
+    stream.withhold(6, 3, Withheld::Cut);
+    assert_eq!(text(&mut stream), b"ef");
+    assert_eq!((stream.missing(), stream.withheld_for()), (3, Some(Withheld::Cut)));
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub struct Totals {
 impl Totals {
     pub(super) fn count(&mut self, connection: &Connection, record: &ConnectionRecord) {
         self.connections += 1;
-        self.open += u64::from(record.closed.is_none());
+        self.open += u64::from(record.close_reason.is_none());
         self.incomplete += u64::from(!record.capture_complete);
         self.authentication.add(record.authentication.as_str());
         self.evidence.add(record.evidence.client.as_str());

@@ -4,6 +4,7 @@ mod build;
 mod corrupt;
 mod files;
 mod links;
+mod networks;
 mod succession;
 mod tcp;
 

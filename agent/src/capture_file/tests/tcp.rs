@@ -228,6 +228,7 @@ fn a_stopped_flow_is_only_watched_for_its_end() {
     // A flow's name is its place in the order of flows: nothing of it is random.
     again.flows.take(
         &packet::TcpPacket {
+            network: packet::VirtualNetwork::default(),
             source: packet::Endpoint { address: packet::mapped([10, 0, 0, 1].into()), port: CLIENT_PORT },
             destination: packet::Endpoint {
                 address: packet::mapped([10, 0, 0, 2].into()),

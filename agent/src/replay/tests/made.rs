@@ -11,6 +11,12 @@ pub struct Made {
     pub bytes: Vec<u8>,
     /// Time of the next packet, in nanoseconds since the epoch.
     pub now: u64,
+    /// Bytes of each packet that are kept.
+    pub snap: usize,
+    /// The packet that the capture missed, counted from 0.
+    pub missed: Option<usize>,
+    /// Packets so far.
+    pub packets: usize,
 }
 
 /// How a connection of a capture ends.
@@ -41,7 +47,8 @@ impl Made {
     /// An empty capture: nanoseconds, little-endian, Ethernet.
     pub fn new() -> Made {
         let header = [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 65_535, 1];
-        Made { bytes: header.iter().flat_map(|word| word.to_le_bytes()).collect(), now: BEGIN }
+        let bytes = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+        Made { bytes, now: BEGIN, snap: usize::MAX, missed: None, packets: 0 }
     }
 
     /// A whole connection: who says what, in turns.
@@ -65,7 +72,8 @@ impl Made {
         }
     }
 
-    fn packet(
+    /// One packet.
+    pub fn packet(
         &mut self,
         flow: Flow,
         by_client: bool,
@@ -93,12 +101,16 @@ impl Made {
         frame.extend(acknowledged.to_be_bytes());
         frame.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
         frame.extend(payload);
-        let lengths = frame.len() as u32;
-        for word in [(self.now / SECOND) as u32, (self.now % SECOND) as u32, lengths, lengths] {
+        self.packets += 1;
+        self.now += 1000;
+        if self.missed == Some(self.packets - 1) {
+            return;
+        }
+        let (kept, length) = (frame.len().min(self.snap), frame.len());
+        for word in [(self.now / SECOND) as u32, (self.now % SECOND) as u32, kept as u32, length as u32] {
             self.bytes.extend(word.to_le_bytes());
         }
-        self.bytes.extend(frame);
-        self.now += 1000;
+        self.bytes.extend(&frame[..kept]);
     }
 }
 

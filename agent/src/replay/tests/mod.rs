@@ -283,3 +283,157 @@ fn a_capture_that_shows_a_renegotiation_claims_nothing_of_the_client() {
     let unknown = (Authentication::Unknown, Some("renegotiation"));
     assert_eq!(answers, [unknown, unknown, (Authentication::ServerOnly, None)]);
 }
+
+/// `budget` would say that countersign did not care to read on.
+#[test]
+fn what_the_snap_length_cut_off_is_said_to_be_cut() {
+    let mut made = Made { snap: 54 + 60, ..Made::new() };
+    made.connection(flow(40_000, 443), &tls12_mutual(), Ends::Fin);
+    made.connection(flow(40_001, 443), &tls13_mutual(), Ends::Never);
+    let (seen, _) = replayed(&made);
+    assert_eq!(seen.connections().len(), 2);
+    for connection in seen.connections() {
+        assert_eq!(connection.authentication, Authentication::Unknown);
+        assert_eq!(connection.evidence.reason.as_deref(), Some("truncated"));
+        assert_eq!(
+            (connection.capture_complete, connection.capture_reason.as_deref()),
+            (false, Some("truncated"))
+        );
+    }
+}
+
+/// Each dialogue once with its end and once without: the name, and why nobody knows who would have authenticated, if so.
+#[test]
+fn an_opening_that_ends_before_tls_is_in_clear_only_if_nothing_else_was_wanted() {
+    let client = |text: &[u8]| (true, text.to_vec());
+    let server = |text: &[u8]| (false, text.to_vec());
+    let smtp = |rest: &[(bool, Vec<u8>)]| {
+        let opening = [server(b"220 a ESMTP\r\n"), client(b"EHLO b\r\n"), server(b"250 a\r\n")];
+        ("smtp", [&opening, rest].concat())
+    };
+    let ssl_request = client(&[0, 0, 0, 8, 4, 210, 22, 47]);
+    let greeted = [client(&[5, 1, 0]), server(&[5, 0])];
+    let imap = [server(b"* OK hi\r\n"), client(b"a STARTTLS\r\n")].to_vec();
+    let xmpp = client(b"<stream:stream to='a'><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+    let start_tls = [&b"\x30\x1d\x02\x01\x01\x77\x18\x80\x16"[..], b"1.3.6.1.4.1.1466.20037"].concat();
+    let (in_clear, open) = (None, Some("incomplete"));
+    let cases = [
+        // Asked, and no answer; or agreed, and nothing came.
+        (smtp(&[client(b"STARTTLS\r\n")]), open, open),
+        (smtp(&[client(b"STARTTLS\r\n"), server(b"220 go\r\n")]), open, open),
+        (("imap", imap), open, open),
+        (("pop3", vec![server(b"+OK hi\r\n"), client(b"STLS\r\n")]), open, open),
+        (("ftp", vec![server(b"220 FTP\r\n"), client(b"AUTH TLS\r\n")]), open, open),
+        (("xmpp", vec![xmpp]), open, open),
+        (("ldap", vec![client(&start_tls)]), open, open),
+        (("amqp", vec![client(b"AMQP\x02\x01\0\0")]), open, open),
+        (("socks", [&greeted[..], &[client(&[5, 1, 0, 1, 1, 2, 3, 4, 1, 187])]].concat()), open, open),
+        (("postgresql", vec![ssl_request.clone()]), open, open),
+        (("postgresql", vec![ssl_request.clone(), server(b"E\0\0\0\x0dSFATAL\0\0")]), open, open),
+        // Not asked, or refused: the next words could have been another wish.
+        (smtp(&[]), in_clear, open),
+        (smtp(&[client(b"STARTTLS\r\n"), server(b"454 no\r\n")]), in_clear, open),
+        (("postgresql", vec![ssl_request, server(b"N")]), in_clear, open),
+        // Nothing else can follow.
+        (smtp(&[client(b"QUIT\r\n")]), in_clear, in_clear),
+    ];
+    for ends in [Ends::Fin, Ends::Never] {
+        let mut made = Made::new();
+        for (port, ((_, said), ..)) in (40_000..).zip(&cases) {
+            made.connection(flow(port, 9_999), said, ends);
+        }
+        let (seen, _) = replayed(&made);
+        assert_eq!(seen.connections().len(), cases.len());
+        for (connection, (case, ended, not_ended)) in seen.connections().into_iter().zip(&cases) {
+            let reason = if ends == Ends::Fin { *ended } else { *not_ended };
+            let answer = if reason.is_none() { Authentication::None } else { Authentication::Unknown };
+            assert_eq!(
+                (
+                    connection.protocol.as_ref(),
+                    connection.authentication,
+                    connection.evidence.reason.as_deref()
+                ),
+                (case.0, answer, reason),
+                "{case:?}"
+            );
+        }
+    }
+}
+
+/// Whichever packet is missing: also the last one of a direction, which only the numbers of the end tell.
+#[test]
+fn a_dialogue_in_clear_with_a_hole_is_not_complete() {
+    let client = |text: &str| (true, text.as_bytes().to_vec());
+    let server = |text: &str| (false, text.as_bytes().to_vec());
+    let request = [client("GET / HTTP/1.1\r\n"), client("Host: a\r\n"), client("X: b\r\n\r\n")];
+    let answer = [server("HTTP/1.1 200 OK\r\n"), server("Content-Length: 5\r\n\r\n"), server("hello")];
+    let plain = ([request, answer].concat(), Authentication::None);
+    let asks = [client("CONNECT a:443 HTTP/1.1\r\n"), client("Host: a\r\n\r\n")];
+    let grants = [server("HTTP/1.1 200 OK\r\n"), server("X: y\r\n\r\n")];
+    let tunnel = ([asks, grants].concat(), Authentication::Unknown);
+    for (said, answer) in [plain, tunnel] {
+        for missed in 0..said.len() {
+            let mut made = Made { missed: Some(3 + missed), ..Made::new() };
+            made.connection(flow(40_000, 80), &said, Ends::Fin);
+            let (seen, _) = replayed(&made);
+            let [connection] = seen.connections()[..] else { panic!("{:?}", seen.records) };
+            let complete = (connection.capture_complete, connection.capture_reason.as_deref());
+            assert_eq!(complete, (false, Some("lost")), "{missed} of {said:?}");
+            // Without its first words it has no name.
+            if missed > 0 {
+                assert_eq!(connection.authentication, answer, "{missed} of {said:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_ends_no_connection_before_its_beginning() {
+    const FIN_AND_ACK: u8 = 17;
+    let (mut made, said) = (Made::new(), http());
+    made.connection(flow(40_000, 80), &said, Ends::Never);
+    made.now -= 3600 * SECOND;
+    let (client, server) = (41_001 + said[0].1.len() as u32, 900_001 + said[1].1.len() as u32);
+    made.packet(flow(40_000, 80), true, FIN_AND_ACK, client, server, &[]);
+    made.packet(flow(40_000, 80), false, FIN_AND_ACK, server, client + 1, &[]);
+    made.packet(flow(40_000, 80), true, 16, client + 1, server + 1, &[]);
+    let (seen, totals) = replayed(&made);
+    let [connection] = seen.connections()[..] else { panic!("{:?}", seen.records) };
+    assert_eq!((connection.closed, connection.close_reason), (None, Some(CloseReasonName::Fin)));
+    assert!(connection.decided.is_some_and(|decided| decided >= connection.opened));
+    assert_eq!(totals.open, 0);
+}
+
+/// SQL Server: its handshake stands in packets of TDS, what follows does not.
+#[test]
+fn a_handshake_in_packets_of_tds_is_read() {
+    let packet = |kind: u8, body: &[u8]| {
+        let length = (body.len() as u16 + 8).to_be_bytes();
+        [&[kind, 1, length[0], length[1], 0, 0, 1, 0], body].concat()
+    };
+    let pre_login = |kind, encryption: u8| {
+        packet(kind, &[b"\0\0\x0b\0\x06\x01\0\x11\0\x01\xff\x10\0\x07\xd0\0\0", &[encryption][..]].concat())
+    };
+    let mut answers = Vec::new();
+    for encryption in [1, 0] {
+        let mut said = vec![(true, pre_login(0x12, encryption)), (false, pre_login(0x04, encryption))];
+        for (by_client, bytes) in tls12_mutual() {
+            let is_data = bytes[0] == 23;
+            let packets = bytes.chunks(1000).flat_map(|body| packet(0x12, body));
+            said.push((by_client, if is_data { bytes } else { packets.collect() }));
+        }
+        let mut made = Made::new();
+        made.connection(flow(40_000, 1433), &said, Ends::Fin);
+        let (seen, _) = replayed(&made);
+        let [connection] = seen.connections()[..] else { panic!("{:?}", seen.records) };
+        answers.push((
+            connection.protocol.to_string(),
+            connection.upgraded_from.as_deref().map(str::to_owned),
+            connection.authentication,
+            connection.evidence.reason.as_deref().map(str::to_owned),
+        ));
+    }
+    let login_only = ("tds".to_owned(), None, Authentication::Unknown, Some("other_protocol".to_owned()));
+    let all = ("tls".to_owned(), Some("tds".to_owned()), Authentication::Mutual, None);
+    assert_eq!(answers, [all, login_only]);
+}
