@@ -200,7 +200,7 @@ impl Host {
             sequence: place[side],
             acknowledged: place[1 - side],
             withheld: 0,
-            withheld_for: crate::event::Withheld::Budget,
+            withheld_for: Withheld::Budget,
             interface: 3,
             bytes: Bytes::copy_from_slice(bytes),
         }));
