@@ -269,7 +269,7 @@ fn explain(error: &KernelError) -> String {
         text = format!("{text}: {error}");
         cause = error.source();
     }
-    text
+    text.trim_end().to_owned()
 }
 
 /// What no host shows to these hooks, and whether this one has some of it.
