@@ -12,6 +12,7 @@
 mod accept;
 mod connect;
 mod events;
+mod go;
 mod iterator;
 mod kernel;
 mod library;
@@ -22,6 +23,7 @@ mod packet;
 mod process;
 mod receive;
 mod release;
+mod rustls;
 mod segment;
 mod sockops;
 mod state;
