@@ -8,7 +8,7 @@ use aya_ebpf::helpers::{
 use core::hint::black_box;
 use countersign_common::{
     COMM_BYTES, LIBRARY_CHUNK_BYTES, LIBRARY_CHUNKS_MAX, LibraryBytesRecord, LibraryVerificationRecord,
-    TaskRecord, counter, family, kind, socket_by,
+    TaskRecord, counter, family, form, kind, presenter, socket_by,
 };
 
 use crate::{
@@ -139,6 +139,12 @@ fn is_list<const EXTENSIONS: bool>(list: u64, length: u32) -> bool {
     false
 }
 
+/// Whether the three bytes before a certificate are its length: it stands in a message.
+#[inline(always)]
+pub fn stands_in_message(der: u64, length: u32) -> bool {
+    read_user::<[u8; 3]>(der.wrapping_sub(3)).is_some_and(|before| be24(before) == length)
+}
+
 /// Whether a DER sequence of exactly `length` bytes stands at `der` (X.690 sections 8.1.3 and 10.1).
 #[inline(always)]
 pub fn is_certificate(der: u64, length: u32) -> bool {
@@ -150,6 +156,16 @@ pub fn is_certificate(der: u64, length: u32) -> bool {
     }
     let content = be24([start[2], start[3], start[4]]) >> (16 - 8 * u32::from(further));
     content.wrapping_add(3).wrapping_add(u32::from(further)) == length
+}
+
+/// Ships the list of the peer that begins with the certificate at `der`, and says whether there is one.
+#[inline(always)]
+pub fn ship_list_of(library: u32, der: u64, length: u64) -> bool {
+    let Ok(length) = u32::try_from(length) else { return false };
+    let Some((list, total)) = list_of(der, length) else { return false };
+    let subject = Subject { library, presenter: presenter::PEER, form: form::LIST };
+    ship_certificates(subject, Whose::LastReceive, list, total);
+    true
 }
 
 /// Ships `total` bytes at `address` of the process that runs, as far as the bound goes.

@@ -10,14 +10,17 @@
 #![expect(unused_unsafe, reason = "the macros that read a field stand inside and outside of unsafe blocks")]
 
 mod accept;
+mod boringssl;
 mod connect;
 mod events;
+mod gnutls;
 mod go;
 mod iterator;
 mod kernel;
 mod library;
 mod linker;
 mod maps;
+mod nss;
 mod openssl;
 mod packet;
 mod process;

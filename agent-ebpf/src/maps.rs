@@ -49,6 +49,10 @@ pub static WRITING: LruHashMap<u64, Writing, CALLS_MAX> = LruHashMap::new();
 #[btf_map]
 pub static VERIFYING: LruHashMap<u64, Verifying, CALLS_MAX> = LruHashMap::new();
 
+/// Where GnuTLS will write the outcome of a verification, by thread.
+#[btf_map]
+pub static STATUSES: LruHashMap<u64, u64, CALLS_MAX> = LruHashMap::new();
+
 /// Goroutines in handshakes of Go's crypto/tls.
 #[btf_map]
 pub static GOROUTINES: LruHashMap<GoroutineKey, Goroutine, GOROUTINES_MAX> = LruHashMap::new();

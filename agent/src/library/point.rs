@@ -21,7 +21,7 @@ pub enum Hook {
     BoringSslNew,
     /// `gnutls_pcert_import_x509_raw`: the peer's leaf.
     GnuTlsPeer,
-    /// `gnutls_certificate_verify_peers`: the status is its third argument.
+    /// `gnutls_certificate_verify_peers`: the status is its fourth argument.
     GnuTlsVerifyPeers,
     /// `gnutls_certificate_verify_peers2`: the status is its second argument.
     GnuTlsVerifyPeers2,

@@ -56,17 +56,26 @@ fn probe_go(source: &mut KernelSource, program: &Path) -> Probed {
     probed
 }
 
-fn peer(
-    program: &Path,
-    role: &str,
-    port: u16,
-    (version, count): (&str, usize),
-    own: &Party,
-    other: &Party,
-) -> Child {
+/// How peers meet, each with both certificates.
+#[derive(Clone, Copy)]
+struct Case {
+    version: &'static str,
+    /// Connections at a time.
+    count: usize,
+    /// Neither end verifies.
+    unverified: bool,
+    /// The server has its connections wrapped.
+    wrapped: bool,
+}
+
+const TLS13: Case = Case { version: "1.3", count: 1, unverified: false, wrapped: false };
+const TLS12: Case = Case { version: "1.2", ..TLS13 };
+
+fn peer(program: &Path, role: &str, port: u16, case: Case, own: &Party, other: &Party) -> Child {
     let options = serde_json::json!({
-        "role": role, "address": "127.0.0.1", "port": port, "version": version, "request": "require",
-        "chain": own.presented, "key": own.key, "ca": other.root, "count": count,
+        "role": role, "address": "127.0.0.1", "port": port, "version": case.version, "request": "require",
+        "chain": own.presented, "key": own.key, "ca": other.root, "count": case.count,
+        "unverified": case.unverified, "wrapped": case.wrapped,
     });
     Command::new(program)
         .arg(options.to_string())
@@ -76,9 +85,9 @@ fn peer(
         .unwrap()
 }
 
-fn serve(program: &Path, version: &str, own: &Party, other: &Party) -> (Child, u16) {
+fn serve(program: &Path, case: Case, own: &Party, other: &Party) -> (Child, u16) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let child = peer(program, "server", free.port(), (version, 1), own, other);
+    let child = peer(program, "server", free.port(), case, own, other);
     let deadline = Instant::now() + PATIENCE;
     while TcpStream::connect(free).is_err() {
         assert!(Instant::now() < deadline, "the server does not listen");
@@ -87,18 +96,17 @@ fn serve(program: &Path, version: &str, own: &Party, other: &Party) -> (Child, u
     (child, free.port())
 }
 
-/// What `count` connections at a time, each with both certificates, caused: events, and the processes of client and server.
+/// What a case caused: events, and the processes of client and server.
 fn exchange(
     source: &mut KernelSource,
     program: &Path,
-    version: &str,
-    count: usize,
+    case: Case,
     [client, server]: [&Party; 2],
 ) -> (Vec<Event>, [u32; 2], u16) {
-    let (mut serving, port) = serve(program, version, server, client);
+    let (mut serving, port) = serve(program, case, server, client);
     // What the attempts to connect caused.
     all(source);
-    let connected = peer(program, "client", port, (version, count), client, server);
+    let connected = peer(program, "client", port, case, client, server);
     let processes = [connected.id(), serving.id()];
     let output = String::from_utf8(connected.wait_with_output().unwrap().stdout).unwrap();
     assert!(output.contains(r#""answered":true"#), "{}: {output}", program.display());
@@ -107,35 +115,33 @@ fn exchange(
     (all(source), processes, port)
 }
 
-fn mutual(source: &mut KernelSource, folder: &Folder, program: &Path, version: &str, extensions: &[u8]) {
+fn mutual(source: &mut KernelSource, folder: &Folder, program: &Path, case: Case) {
     let _probed = probe_go(source, program);
     let server = party(folder, "server.test", Presented::WithoutRoot);
     let client = party(folder, "client.test", Presented::WithRoot);
-    let (events, [connected, served], port) = exchange(source, program, version, 1, [&client, &server]);
+    let (events, [connected, served], port) = exchange(source, program, case, [&client, &server]);
 
     let ends = [
         (connected, Role::Client, &client.chain, &server.chain),
         (served, Role::Server, &server.chain, &client.chain),
     ];
     for (process, role, own, peer) in ends {
-        let what = format!("{} {version} {role:?}", program.display());
+        let what = format!("{} {} {role:?}", program.display(), case.version);
         let socket = socket_on(&events, role, port);
+        let by =
+            if case.wrapped && role == Role::Server { SocketBy::LastReceive } else { SocketBy::Descriptor };
         let runs = runs_of(&events, process);
         let verifications = verifications_of(&events, process);
         let calls = runs.iter().map(|run| run.call).chain(verifications.iter().map(|said| said.call));
         for call in calls {
             let joined = call.socket.unwrap_or_else(|| panic!("{what}"));
-            assert_eq!(
-                (joined.socket, joined.by, call.library),
-                (socket, SocketBy::Descriptor, Library::Go),
-                "{what}"
-            );
+            assert_eq!((joined.socket, joined.by, call.library), (socket, by, Library::Go), "{what}");
         }
         let (received, sent): (Vec<_>, Vec<_>) =
             runs.into_iter().partition(|run| run.presenter == Presenter::Peer);
         assert!(received.iter().all(|run| run.form == LibraryForm::List));
         assert!(!received.is_empty(), "{what}");
-        assert_eq!(whole(&received), list(peer, extensions), "{what}");
+        assert_eq!(whole(&received), list(peer, if case.version == "1.3" { &[0, 0] } else { &[] }), "{what}");
         let forms: Vec<_> = sent.iter().map(|run| run.form).collect();
         assert!(!forms.is_empty(), "{what}");
         assert_eq!(forms[0], LibraryForm::Leaf);
@@ -143,7 +149,8 @@ fn mutual(source: &mut KernelSource, folder: &Folder, program: &Path, version: &
         let sent: Vec<_> = sent.into_iter().map(|run| whole(&[run])).collect();
         assert_eq!(&sent, own, "{what}");
         let verdicts: Vec<_> = verifications.iter().map(|said| said.verdict).collect();
-        assert_eq!(verdicts, [LibraryVerdict::Attempted], "{what}");
+        let expected: &[_] = if case.unverified { &[] } else { &[LibraryVerdict::Attempted] };
+        assert_eq!(verdicts, expected, "{what}");
     }
 }
 
@@ -152,8 +159,26 @@ fn both_chains_are_read_at_both_ends_of_go() {
     let Some(mut source) = source(&KernelOptions::default()) else { return };
     let folder = Folder::new();
     for program in programs(&folder) {
-        mutual(&mut source, &folder, &program, "1.3", &[0, 0]);
-        mutual(&mut source, &folder, &program, "1.2", &[]);
+        mutual(&mut source, &folder, &program, TLS13);
+        mutual(&mut source, &folder, &program, TLS12);
+    }
+}
+
+#[test]
+fn a_chain_that_go_does_not_verify_is_not_called_verified() {
+    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let folder = Folder::new();
+    for program in programs(&folder) {
+        mutual(&mut source, &folder, &program, Case { unverified: true, ..TLS13 });
+    }
+}
+
+#[test]
+fn a_connection_that_go_sees_wrapped_is_found_by_its_receives() {
+    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let folder = Folder::new();
+    for program in programs(&folder) {
+        mutual(&mut source, &folder, &program, Case { wrapped: true, ..TLS13 });
     }
 }
 
@@ -166,7 +191,8 @@ fn each_of_many_connections_of_go_has_its_own_certificates() {
     let client = party(&folder, "client.test", Presented::WithRoot);
     for program in programs(&folder) {
         let _probed = probe_go(&mut source, &program);
-        let (events, processes, _) = exchange(&mut source, &program, "1.3", COUNT, [&client, &server]);
+        let (events, processes, _) =
+            exchange(&mut source, &program, Case { count: COUNT, ..TLS13 }, [&client, &server]);
         for process in processes {
             // One list, and the two or three certificates of the own chain.
             let mut calls: BTreeMap<SocketCookie, (usize, usize, usize)> = BTreeMap::new();
