@@ -213,16 +213,14 @@ pub(super) fn programs_of(hook: Hook) -> &'static [&'static str] {
         Hook::GnuTlsVerifyPeers3 => &["gnutls_certificate_verify_peers3", "gnutls_verified"],
         Hook::NssPeer => &["cert_new_temp_certificate"],
         Hook::NssVerify => &["ssl_auth_certificate"],
-        Hook::GoPeerOfClient
-        | Hook::GoPeerOfServer
-        | Hook::GoOwn13At24
-        | Hook::GoOwn13At0
-        | Hook::GoOwn12
-        | Hook::GoVerify
-        | Hook::RustlsPayload13
-        | Hook::RustlsVerifyServer
-        | Hook::RustlsVerifyClient
-        | Hook::RustlsEndEntity => &[],
+        Hook::GoServer => &["go_server"],
+        Hook::GoPeerOfClient => &["go_peer_of_client"],
+        Hook::GoPeerOfServer => &["go_peer_of_server"],
+        Hook::GoOwnAt24 => &["go_own_at24"],
+        Hook::GoOwnAt0 => &["go_own_at0"],
+        Hook::GoVerify => &["go_verify"],
+        Hook::RustlsPayload13 => &["rustls_payload13"],
+        Hook::RustlsVerify => &["rustls_verify"],
     }
 }
 

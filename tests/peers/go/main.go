@@ -20,7 +20,7 @@ const response = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\
 type options struct {
 	Role, Address, Version, Request, Chain, Key, Ca string
 	Port, Count                                     int
-	Resume                                          bool
+	Resume, Unverified, Wrapped                     bool
 }
 
 type report struct {
@@ -63,13 +63,30 @@ func configuration(o options) *tls.Config {
 		c.ClientAuth = tls.VerifyClientCertIfGiven
 	case "require":
 		c.ClientAuth = tls.RequireAndVerifyClientCert
+		if o.Unverified {
+			c.ClientAuth = tls.RequireAnyClientCert
+		}
 	}
+	c.InsecureSkipVerify = o.Unverified
 	return c
+}
+
+// A connection that crypto/tls cannot tell to be TCP.
+type wrapped struct{ net.Conn }
+
+type wrapping struct{ net.Listener }
+
+func (l wrapping) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return &wrapped{conn}, err
 }
 
 func serve(o options, where string) {
 	listener, err := net.Listen("tcp", where)
 	must(err)
+	if o.Wrapped {
+		listener = wrapping{listener}
+	}
 	if o.Version != "" {
 		listener = tls.NewListener(listener, configuration(o))
 	}

@@ -61,10 +61,10 @@ fn probe(source: &mut KernelSource, file: &Path, hooks: &[(Hook, &str)]) -> Prob
 }
 
 /// A folder that goes with its test.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
+    pub(super) fn new() -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("countersign-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -72,7 +72,11 @@ impl Folder {
         Folder(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
@@ -86,7 +90,10 @@ impl Drop for Folder {
     }
 }
 
-fn authority(name: &str, issuer: Option<&Issuer<'_, KeyPair>>) -> (Certificate, Issuer<'static, KeyPair>) {
+pub(super) fn authority(
+    name: &str,
+    issuer: Option<&Issuer<'_, KeyPair>>,
+) -> (Certificate, Issuer<'static, KeyPair>) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -99,22 +106,25 @@ fn authority(name: &str, issuer: Option<&Issuer<'_, KeyPair>>) -> (Certificate, 
 }
 
 /// A chain of three, and the files that programs want.
-struct Party {
-    root: String,
+pub(super) struct Party {
+    pub(super) root: String,
     options: Vec<String>,
-    /// What is presented: the leaf and its issuer.
-    chain: Vec<Vec<u8>>,
+    /// What is presented: the leaf and its issuers.
+    pub(super) chain: Vec<Vec<u8>>,
+    /// The same as a file, and its key.
+    pub(super) presented: String,
+    pub(super) key: String,
 }
 
 /// How much of a chain is presented.
 #[derive(Clone, Copy, PartialEq)]
-enum Presented {
+pub(super) enum Presented {
     SelfSigned,
     WithoutRoot,
     WithRoot,
 }
 
-fn party(folder: &Folder, name: &str, presented: Presented) -> Party {
+pub(super) fn party(folder: &Folder, name: &str, presented: Presented) -> Party {
     let (root, root_issuer) = authority(&format!("{name} root"), None);
     let (middle, issuer) = authority(&format!("{name} intermediate"), Some(&root_issuer));
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -126,14 +136,18 @@ fn party(folder: &Folder, name: &str, presented: Presented) -> Party {
         Presented::WithRoot => (params.signed_by(&key, &issuer).unwrap(), vec![&middle, &root]),
     };
     let mut options = vec!["-cert".into(), folder.write(&format!("{name}.pem"), &leaf.pem())];
-    options.extend(["-key".into(), folder.write(&format!("{name}.key"), &key.serialize_pem())]);
+    let key = folder.write(&format!("{name}.key"), &key.serialize_pem());
+    options.extend(["-key".into(), key.clone()]);
+    let mut presented = leaf.pem();
     let mut chain = vec![leaf.der().to_vec()];
     if !above.is_empty() {
         let pem: String = above.iter().map(|certificate| certificate.pem()).collect();
         options.extend(["-cert_chain".into(), folder.write(&format!("{name}.chain.pem"), &pem)]);
+        presented += &pem;
         chain.extend(above.iter().map(|certificate| certificate.der().to_vec()));
     }
-    Party { root: folder.write(&format!("{name}.root.pem"), &root.pem()), options, chain }
+    let presented = folder.write(&format!("{name}.presented.pem"), &presented);
+    Party { root: folder.write(&format!("{name}.root.pem"), &root.pem()), options, chain, presented, key }
 }
 
 /// `openssl s_server` for one connection, and its port.
@@ -189,7 +203,7 @@ fn strings(options: &[&str]) -> Vec<String> {
     options.iter().map(|option| (*option).to_owned()).collect()
 }
 
-fn all(source: &mut KernelSource) -> Vec<Event> {
+pub(super) fn all(source: &mut KernelSource) -> Vec<Event> {
     let mut events = Vec::new();
     source.drain(usize::MAX, &mut |event| events.push(event));
     let losses = source.losses();
@@ -197,7 +211,7 @@ fn all(source: &mut KernelSource) -> Vec<Event> {
     events
 }
 
-fn runs_of(events: &[Event], process: u32) -> Vec<&LibraryBytes> {
+pub(super) fn runs_of(events: &[Event], process: u32) -> Vec<&LibraryBytes> {
     let runs = events.iter().filter_map(|event| match event {
         Event::LibraryBytes(run) if run.call.task.process.pid == process => Some(&**run),
         _ => None,
@@ -205,7 +219,7 @@ fn runs_of(events: &[Event], process: u32) -> Vec<&LibraryBytes> {
     runs.collect()
 }
 
-fn verifications_of(events: &[Event], process: u32) -> Vec<&LibraryVerification> {
+pub(super) fn verifications_of(events: &[Event], process: u32) -> Vec<&LibraryVerification> {
     let said = events.iter().filter_map(|event| match event {
         Event::LibraryVerification(said) if said.call.task.process.pid == process => Some(&**said),
         _ => None,
@@ -213,12 +227,12 @@ fn verifications_of(events: &[Event], process: u32) -> Vec<&LibraryVerification>
     said.collect()
 }
 
-fn verdicts_of(events: &[Event], process: u32) -> Vec<LibraryVerdict> {
+pub(super) fn verdicts_of(events: &[Event], process: u32) -> Vec<LibraryVerdict> {
     verifications_of(events, process).iter().map(|said| said.verdict).collect()
 }
 
 /// The socket of a role on a port of a server.
-fn socket_on(events: &[Event], role: Role, port: u16) -> SocketCookie {
+pub(super) fn socket_on(events: &[Event], role: Role, port: u16) -> SocketCookie {
     let socket = events.iter().find_map(|event| match event {
         Event::Established(event) if event.role == role => {
             let server = if role == Role::Server { event.pair.local } else { event.pair.remote };
@@ -230,7 +244,7 @@ fn socket_on(events: &[Event], role: Role, port: u16) -> SocketCookie {
 }
 
 /// Runs of one call put together.
-fn whole(runs: &[&LibraryBytes]) -> Vec<u8> {
+pub(super) fn whole(runs: &[&LibraryBytes]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for run in runs {
         assert_eq!(run.offset as usize, bytes.len());
@@ -241,7 +255,7 @@ fn whole(runs: &[&LibraryBytes]) -> Vec<u8> {
 }
 
 /// A certificate_list as it is on the wire, without extensions where there are some.
-fn list(chain: &[Vec<u8>], extensions: &[u8]) -> Vec<u8> {
+pub(super) fn list(chain: &[Vec<u8>], extensions: &[u8]) -> Vec<u8> {
     let entries = chain.iter().map(|der| [&(der.len() as u32).to_be_bytes()[1..], der, extensions].concat());
     entries.collect::<Vec<_>>().concat()
 }
