@@ -241,7 +241,11 @@ fn tls(
         Mode::Rejected => {
             let fingerprints = &testbed.pki.client_untrusted.fingerprints;
             if !case.server.rejects_in_handshake() {
-                return presented(fingerprints, "accepted").is("/authentication", "mutual");
+                // It verified the certificate, found it wanting, and went on.
+                let found = if library { ["verification_failed_overridden"].as_slice() } else { &[] };
+                return presented(fingerprints, "accepted")
+                    .is("/authentication", "mutual")
+                    .with("/findings", findings_are(found));
             }
             let rejected = presented(fingerprints, "rejected")
                 .is("/authentication", "not_established")

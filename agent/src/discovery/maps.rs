@@ -39,11 +39,13 @@ fn mapping(line: &[u8]) -> Option<(&[u8], Mapped)> {
     let (_offset, device) = (fields.next()?, fields.next()?);
     let inode = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
     let path = fields.next()?.trim_ascii_start();
-    let is_range = range.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
-    if permissions.get(2) != Some(&b'x') || inode == 0 || !path.starts_with(b"/") || !is_range {
+    if permissions.get(2) != Some(&b'x') || inode == 0 || !path.starts_with(b"/") {
         return None;
     }
-    let range = String::from_utf8(range.to_vec()).ok()?;
+    let (start, end) = std::str::from_utf8(range).ok()?.split_once('-')?;
+    let address = |text| u64::from_str_radix(text, 16).ok();
+    // Here addresses have eight digits at least, in the names of `map_files` they have no leading zero.
+    let range = format!("{:x}-{:x}", address(start)?, address(end)?);
     Some((device, Mapped { range, inode, path: PathBuf::from(OsStr::from_bytes(path)) }))
 }
 
@@ -52,6 +54,7 @@ mod tests {
     use super::*;
 
     const MAPS: &[u8] = b"\
+00b6f000-00b71000 r-xp 0076f000 fe:00 247584                             /usr/bin/node
 55f472003000-55f472005000 r--p 00000000 fe:00 247030                     /usr/bin/cat
 55f472005000-55f47200a000 r-xp 00002000 fe:00 247030                     /usr/bin/cat
 55f4741da000-55f4741fb000 rw-p 00000000 00:00 0                          [heap]
@@ -65,8 +68,9 @@ mod tests {
     fn only_files_that_are_executed_count_and_each_once() {
         let found = executable_files(MAPS);
         let paths: Vec<_> = found.iter().map(|mapped| mapped.path.display().to_string()).collect();
-        assert_eq!(paths, ["/usr/bin/cat", "/srv/a name/libssl.so.3 (deleted)"]);
-        assert_eq!(found[0].range, "55f472005000-55f47200a000");
+        assert_eq!(paths, ["/usr/bin/node", "/usr/bin/cat", "/srv/a name/libssl.so.3 (deleted)"]);
+        let ranges: Vec<_> = found.iter().take(2).map(|mapped| mapped.range.as_str()).collect();
+        assert_eq!(ranges, ["b6f000-b71000", "55f472005000-55f47200a000"]);
     }
 
     #[test]
