@@ -106,20 +106,20 @@ pub fn replay(source: &mut CaptureSource, settings: Settings, output: &mut dyn O
     let mut shown = 0;
     loop {
         let more = source.drain(&mut |event| events.push(event));
-        for event in &events {
+        for event in events.drain(..) {
             publisher.now = event.at();
             if metronome.strikes(event.at()) {
                 connections.tick(event.at(), &mut publisher);
             }
+            let begun = match &event {
+                Event::Established(established) if publisher.has_several_files() => Some(established.socket),
+                _ => None,
+            };
             connections.handle(event, &mut publisher);
-            if let Event::Established(established) = event
-                && publisher.has_several_files()
-                && connections.knows(established.socket)
-            {
-                publisher.met_in(established.socket, source.input_of(established.socket));
+            if let Some(socket) = begun.filter(|socket| connections.knows(*socket)) {
+                publisher.met_in(socket, source.input_of(socket));
             }
         }
-        events.clear();
         // Packets that are not looked at move the time, too.
         if metronome.strikes(source.now()) {
             connections.tick(source.now(), &mut publisher);
