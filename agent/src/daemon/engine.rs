@@ -43,7 +43,7 @@ pub enum Command {
         /// The policy.
         policy: Policy,
         /// Its name.
-        version: String,
+        version: Arc<str>,
         /// What is internal.
         networks: Networks,
     },

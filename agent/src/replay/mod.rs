@@ -16,6 +16,7 @@ mod tests;
 mod totals;
 
 use std::io;
+use std::sync::Arc;
 
 use crate::api::WatchFilter;
 use crate::capture_file::{CaptureSource, Progress};
@@ -49,11 +50,11 @@ pub struct Settings {
     /// What is asked of connections.
     pub policy: Policy,
     /// Its name in records.
-    pub policy_version: String,
+    pub policy_version: Arc<str>,
     /// What is internal. This host's own addresses mean nothing in a capture.
     pub networks: Networks,
     /// Names of the inputs, as they were given.
-    pub names: Vec<String>,
+    pub names: Vec<Arc<str>>,
     /// Which connections, with their certificates and findings, are wanted.
     pub filter: WatchFilter,
     /// Bytes of each direction to look at: first, and at most.
@@ -62,7 +63,7 @@ pub struct Settings {
 
 impl Settings {
     /// As a configuration says.
-    pub fn new(config: &Config, names: Vec<String>, filter: WatchFilter) -> Self {
+    pub fn new(config: &Config, names: Vec<Arc<str>>, filter: WatchFilter) -> Self {
         Settings {
             policy: policy(config),
             policy_version: policy_version(config),
