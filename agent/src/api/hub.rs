@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
 use super::WatchFilter;
-use crate::display::json_safe;
+use crate::display::json_line;
 use crate::record::{GAP_SCHEMA, GapRecord, Record, WallTime};
 
 /// Records that a reader may lag behind before it loses the oldest; the queue is shared, so that the slowest
@@ -41,8 +41,9 @@ impl Published {
 }
 
 fn line(record: &Record) -> Bytes {
-    match serde_json::to_string(record) {
-        Ok(json) => Bytes::from(format!("{}\n", json_safe(&json))),
+    let mut line = Vec::new();
+    match json_line(record, &mut line) {
+        Ok(()) => Bytes::from(line),
         // Records have string keys and no failing serialiser; an empty line would be no lie either.
         Err(_) => Bytes::from_static(b"\n"),
     }

@@ -139,14 +139,16 @@ impl Reader {
 
     /// Going on may wait for a pipe: no whole packet is known to be at hand.
     pub fn would_wait(&self) -> bool {
+        if !self.live || self.ended {
+            return false;
+        }
         let after = self.head.map_or(0, |head| head.consumed);
         let at_hand = self.window.data().get(after..).unwrap_or_default();
-        let whole = match &self.format {
-            Format::Pcap(pcap) => pcap.is_whole(at_hand),
-            Format::PcapNg(pcapng) => pcapng.is_whole(at_hand),
-            Format::Unknown => true,
-        };
-        self.live && !self.ended && !whole
+        match &self.format {
+            Format::Pcap(pcap) => !pcap.is_whole(at_hand),
+            Format::PcapNg(pcapng) => !pcapng.is_whole(at_hand),
+            Format::Unknown => false,
+        }
     }
 
     /// Raw bytes read so far.

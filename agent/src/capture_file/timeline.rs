@@ -17,7 +17,7 @@ pub struct Timeline {
     /// `None` for one that could not be opened.
     readers: Vec<Option<Reader>>,
     names: Vec<String>,
-    /// When the packet at hand of each was captured; ties go to the earlier input.
+    /// When the packet at hand of each but the current one was captured; ties go to the earlier input.
     heads: BinaryHeap<Reverse<(u64, usize)>>,
     /// The input whose packet was handed out last, before it goes on.
     current: Option<usize>,
@@ -47,18 +47,26 @@ impl Timeline {
         let names = inputs.iter().map(Input::to_string).collect();
         let mut timeline = Timeline { readers, names, heads: BinaryHeap::new(), current: None };
         for index in 0..inputs.len() {
-            timeline.go_on(index, summary);
+            let head = timeline.next_head(index, summary);
+            timeline.heads.extend(head.map(Reverse));
         }
         Ok(timeline)
     }
 
     /// Goes on to the next packet and says of which input it is.
     pub fn advance(&mut self, summary: &mut Summary) -> Option<usize> {
-        if let Some(current) = self.current.take() {
-            self.go_on(current, summary);
-        }
-        let Reverse((_, input)) = self.heads.pop()?;
-        self.current = Some(input);
+        let next = self.current.take().and_then(|current| self.next_head(current, summary));
+        let earliest = self.heads.peek().copied();
+        self.current = match (next, earliest) {
+            // Mostly it is the same input's turn again, above all if there is no other.
+            (Some(next), earliest) if earliest.is_none_or(|Reverse(earliest)| next < earliest) => {
+                Some(next.1)
+            }
+            (next, _) => {
+                self.heads.extend(next.map(Reverse));
+                self.heads.pop().map(|Reverse((_, input))| input)
+            }
+        };
         self.current
     }
 
@@ -78,15 +86,12 @@ impl Timeline {
         (opened().map(Reader::bytes_read).sum(), opened().map(|reader| reader.total).sum())
     }
 
-    fn go_on(&mut self, index: usize, summary: &mut Summary) {
-        let (Some(Some(reader)), Some(name)) = (self.readers.get_mut(index), self.names.get(index)) else {
-            return;
-        };
+    /// Goes on to the next packet of an input: when it was captured.
+    fn next_head(&mut self, index: usize, summary: &mut Summary) -> Option<(u64, usize)> {
+        let (reader, name) = (self.readers.get_mut(index)?.as_mut()?, self.names.get(index)?);
         let mut report = |packet: u64, offset: u64, kind: ProblemKind| {
             summary.problem(Problem { input: index, name: name.clone(), packet, offset, kind });
         };
-        if let Some(at) = reader.advance(&mut report) {
-            self.heads.push(Reverse((at, index)));
-        }
+        Some((reader.advance(&mut report)?, index))
     }
 }

@@ -1,5 +1,7 @@
 //! Message heads as HTTP/1, RTSP and SIP share them: a start line, fields, an empty line, then a body (RFC 9112).
 
+use memchr::memchr;
+
 use super::text::{Line, Lines, MAX_COMMANDS, is_one_of, word};
 use super::{Credential, Dialogue};
 
@@ -63,7 +65,7 @@ impl<'a> Head<'a> {
 
     fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         Lines::from(self.bytes, self.start.end).take_while(|line| !line.text.is_empty()).filter_map(|line| {
-            let colon = line.text.iter().position(|&byte| byte == b':')?;
+            let colon = memchr(b':', line.text)?;
             Some((&line.text[..colon], line.text[colon + 1..].trim_ascii()))
         })
     }

@@ -1,5 +1,7 @@
 //! Lines, words and first commands, as the protocols made of text share them.
 
+use memchr::memchr;
+
 use super::{Credential, Dialogue, Match, Switch, Upgrade, begins};
 
 /// Most commands of one connection that are followed: clients authenticate or upgrade within a handful, and a bound keeps
@@ -92,7 +94,7 @@ impl<'a> Iterator for Lines<'a> {
 
     fn next(&mut self) -> Option<Line<'a>> {
         let rest = self.bytes.get(self.at..)?;
-        let length = rest.iter().position(|&byte| byte == b'\n')?;
+        let length = memchr(b'\n', rest)?;
         let text = &rest[..length];
         self.at += length + 1;
         Some(Line { text: text.strip_suffix(b"\r").unwrap_or(text), end: self.at })

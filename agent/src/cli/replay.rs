@@ -18,7 +18,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> Result<Exit, Failure> {
     arguments.filters.check()?;
     let inputs = inputs(arguments)?;
     let config = config(arguments.config.as_deref())?;
-    let names = inputs.iter().map(Input::to_string).collect();
+    let names = inputs.iter().map(|input| input.to_string().into()).collect();
     let settings = Settings::new(&config, names, arguments.filters.filter());
     let options = CaptureOptions { stop: stop_at_signals()? };
     // Before reading, which may take hours.

@@ -1,6 +1,6 @@
 //! What a replay prints: a table and a summary, findings, or JSON Lines.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
@@ -11,11 +11,11 @@ use super::pem_folder::PemFolder;
 use super::summary;
 use super::table::{Row, print_gap, print_header};
 use crate::capture_file::{Progress, Summary};
-use crate::display::{display_safe, json_safe};
+use crate::display::{display_safe, json_line};
 use crate::record::{CertificateRecord, ConnectionRecord, FindingRecord, GapRecord, Severity, WallTime};
 use crate::replay::{Output, Totals};
 
-/// Bytes written at a time: a record is 2 to 3 KiB.
+/// Bytes from which on lines are written: a record is 2 to 3 KiB.
 const BUFFER: usize = 64 << 10;
 
 /// How it is printed.
@@ -29,7 +29,9 @@ pub(super) enum Form {
 
 /// Prints what a replay hands out.
 pub(super) struct Printer<W: Write> {
-    output: BufWriter<W>,
+    output: W,
+    /// What is not written yet: records become text where they wait.
+    lines: Vec<u8>,
     form: Form,
     certificates: Option<PemFolder>,
     /// The first certificate that could not be written, and how many in all.
@@ -37,17 +39,16 @@ pub(super) struct Printer<W: Write> {
     bar: Option<ProgressBar>,
     /// Of the last line of the table.
     day: Option<Date>,
-    line: Vec<u8>,
 }
 
 impl<W: Write> Printer<W> {
     pub fn new(output: W, form: Form, certificates: Option<PemFolder>, bar: bool) -> io::Result<Self> {
-        let mut output = BufWriter::with_capacity(BUFFER, output);
+        let mut lines = Vec::with_capacity(2 * BUFFER);
         if matches!(form, Form::Table { .. }) {
-            print_header(&mut output)?;
+            print_header(&mut lines)?;
         }
         let bar = bar.then(ProgressBar::no_length);
-        Ok(Printer { output, form, certificates, unwritten: None, bar, day: None, line: Vec::new() })
+        Ok(Printer { output, lines, form, certificates, unwritten: None, bar, day: None })
     }
 
     /// The summary; everything is written when it returns.
@@ -56,14 +57,14 @@ impl<W: Write> Printer<W> {
             bar.finish_and_clear();
         }
         match self.form {
-            Form::Table { .. } => summary::print(totals, capture, &mut self.output)?,
+            Form::Table { .. } => summary::print(totals, capture, &mut self.lines)?,
             Form::Findings { .. } if totals.findings.descending().is_empty() => {
-                writeln!(self.output, "nothing was found in {} connections", totals.connections)?;
+                writeln!(self.lines, "nothing was found in {} connections", totals.connections)?;
             }
-            Form::Json => self.json(&summary::line(totals, capture))?,
+            Form::Json => json_line(&summary::line(totals, capture), &mut self.lines)?,
             Form::Findings { .. } | Form::JsonFindings => {}
         }
-        self.output.flush()
+        self.write()
     }
 
     /// Why certificates are missing in their folder.
@@ -76,16 +77,18 @@ impl<W: Write> Printer<W> {
     }
 
     fn json(&mut self, record: &impl Serialize) -> io::Result<()> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, record)?;
-        // Most lines are plain ASCII, which needs no look at each character. Without an early end it is done in wide registers.
-        if !self.line.iter().fold(true, |plain, byte| plain & matches!(byte, 0x20..=0x7e)) {
-            let text = String::from_utf8_lossy(&self.line);
-            let safe = json_safe(&text).into_owned();
-            self.line = safe.into_bytes();
-        }
-        self.line.push(b'\n');
-        self.output.write_all(&self.line)
+        json_line(record, &mut self.lines)?;
+        self.write_if_much()
+    }
+
+    fn write_if_much(&mut self) -> io::Result<()> {
+        if self.lines.len() < BUFFER { Ok(()) } else { self.write() }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.output.write_all(&self.lines)?;
+        self.lines.clear();
+        self.output.flush()
     }
 }
 
@@ -97,9 +100,10 @@ impl<W: Write> Output for Printer<W> {
                 let day = day(record.closed.or(record.decided).unwrap_or(record.opened));
                 if self.day != day {
                     self.day = day;
-                    writeln!(self.output, "-- {}", day.map_or("?".to_owned(), |day| day.to_string()))?;
+                    writeln!(self.lines, "-- {}", day.map_or("?".to_owned(), |day| day.to_string()))?;
                 }
-                writeln!(self.output, "{}", Row::of(record).line(colour))
+                writeln!(self.lines, "{}", Row::of(record).line(colour))?;
+                self.write_if_much()
             }
             Form::Findings { .. } | Form::JsonFindings => Ok(()),
         }
@@ -125,7 +129,10 @@ impl<W: Write> Output for Printer<W> {
     fn finding(&mut self, record: &FindingRecord) -> io::Result<()> {
         match self.form {
             Form::Json | Form::JsonFindings => self.json(record),
-            Form::Findings { colour } => print_finding(record, colour, &mut self.output),
+            Form::Findings { colour } => {
+                print_finding(record, colour, &mut self.lines)?;
+                self.write_if_much()
+            }
             Form::Table { .. } => Ok(()),
         }
     }
@@ -133,7 +140,7 @@ impl<W: Write> Output for Printer<W> {
     fn gap(&mut self, record: &GapRecord) -> io::Result<()> {
         match self.form {
             Form::Json | Form::JsonFindings => self.json(record),
-            Form::Table { .. } | Form::Findings { .. } => print_gap(record, &mut self.output),
+            Form::Table { .. } | Form::Findings { .. } => print_gap(record, &mut self.lines),
         }
     }
 
@@ -152,7 +159,7 @@ impl<W: Write> Output for Printer<W> {
             bar.set_position(progress.read);
         }
         // Whoever reads along a live capture wants what there is.
-        self.output.flush()
+        self.write()
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is held of a connection that does not begin with TLS: for the name of its protocol, a credential in clear, and the
 //! switch to TLS that some make.
 
+use memchr::memchr_iter;
+
 use crate::cleartext::{self, Dialogue, Examination, LOOK, Name};
 use crate::tls::Direction;
 
@@ -128,9 +130,11 @@ impl Held {
 
 /// Whether a record with a hello of this type begins in the bytes: content type, version, length, type, length.
 fn holds(bytes: &[u8], hello: u8) -> bool {
-    bytes.windows(7).any(|window| {
-        window[..2] == [0x16, 3] && window[2] <= 4 && window[3] <= 0x40 && window[5..] == [hello, 0]
-    })
+    memchr_iter(0x16, bytes).filter_map(|at| bytes[at..].first_chunk()).any(
+        |&[_, major, minor, high, _, kind, length]| {
+            major == 3 && minor <= 4 && high <= 0x40 && [kind, length] == [hello, 0]
+        },
+    )
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Reading {
     }
 
     /// Takes a segment seen by the socket of `role`.
-    pub fn take(&mut self, role: Role, segment: &Segment) {
+    pub fn take(&mut self, role: Role, segment: Segment) {
         let direction = sender(role, segment.travel);
         let (stream, opposite) = match direction {
             Direction::Client => (&mut self.client, &self.server),
@@ -77,7 +77,7 @@ impl Reading {
         let acknowledged = opposite.offset_of(segment.acknowledged);
         let end = segment.sequence.wrapping_add(segment.bytes.len() as u32);
         if !segment.bytes.is_empty() {
-            stream.insert(segment.sequence, segment.bytes.clone(), acknowledged);
+            stream.insert(segment.sequence, segment.bytes, acknowledged);
         }
         if segment.withheld > 0 {
             stream.withhold(end, segment.withheld, segment.withheld_for);
@@ -85,22 +85,27 @@ impl Reading {
         self.advance(direction, acknowledged);
     }
 
+    fn stream_mut(&mut self, direction: Direction) -> &mut Stream {
+        match direction {
+            Direction::Client => &mut self.client,
+            Direction::Server => &mut self.server,
+        }
+    }
+
     /// Reads on as far as the bytes reach, passing over holes where nobody needs the bytes.
     fn advance(&mut self, direction: Direction, acknowledged: u64) {
         loop {
-            let wrapped = self.is_wrapped(direction);
-            let stream = match direction {
-                Direction::Client => &mut self.client,
-                Direction::Server => &mut self.server,
-            };
-            if let Some(chunk) = stream.read() {
+            if let Some(chunk) = self.stream_mut(direction).read() {
                 self.push(direction, &chunk.bytes, chunk.acknowledged);
+                self.stream_mut(direction).remember(chunk);
                 continue;
             }
-            let passable = match wrapped {
+            let skippable = match self.is_wrapped(direction) {
                 true => 0,
-                false => stream.missing().min(self.conversation.skippable(direction)),
+                false => self.conversation.skippable(direction),
             };
+            let stream = self.stream_mut(direction);
+            let passable = stream.missing().min(skippable);
             if passable > 0 {
                 stream.skip(passable);
                 self.conversation.skip(direction, passable, acknowledged);
@@ -211,11 +216,7 @@ impl Reading {
     /// No more bytes will fill the holes there are.
     pub fn give_up_holes(&mut self, reason: IncompleteReason) {
         for direction in [Direction::Client, Direction::Server] {
-            let stream = match direction {
-                Direction::Client => &self.client,
-                Direction::Server => &self.server,
-            };
-            if stream.missing() > 0 {
+            if self.stream_mut(direction).missing() > 0 {
                 self.break_off(direction, reason);
             }
         }

@@ -1,11 +1,13 @@
 //! What is kept of a TLS connection after its verdict. Most connections of a host say the same things (the same
 //! programs, names, versions and certificates), so equal ones share one copy.
 
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, OnceLock};
 
 use rustc_hash::FxHashSet;
 
 use super::Fingerprint;
+use crate::record::TlsRecord;
 use crate::tls::TlsFacts;
 
 /// Different ones that are looked for among open connections; beyond it each connection has its own.
@@ -20,6 +22,23 @@ pub struct Settled {
     pub client_chain: Vec<Fingerprint>,
     /// What the server did.
     pub server_chain: Vec<Fingerprint>,
+    record: Record,
+}
+
+/// The public record of the facts, once somebody wanted it. It follows from them, so that it does not tell two apart.
+#[derive(Debug, Default)]
+struct Record(OnceLock<Arc<TlsRecord>>);
+
+impl PartialEq for Record {
+    fn eq(&self, _other: &Record) -> bool {
+        true
+    }
+}
+
+impl Eq for Record {}
+
+impl Hash for Record {
+    fn hash<H: Hasher>(&self, _state: &mut H) {}
 }
 
 impl Settled {
@@ -38,14 +57,20 @@ impl Settled {
             session_issued: Vec::new(),
             ..facts
         };
-        Settled { tls, client_chain, server_chain }
+        Settled { tls, client_chain, server_chain, record: Record::default() }
+    }
+
+    /// The public record of the facts, made by `make` for the first who wants it.
+    pub fn record(&self, make: impl FnOnce(&TlsFacts) -> TlsRecord) -> Arc<TlsRecord> {
+        Arc::clone(self.record.0.get_or_init(|| Arc::new(make(&self.tls))))
     }
 
     /// The same with what a renegotiation leaves of it.
     pub(super) fn renegotiated(&self) -> Self {
         let mut tls = self.tls.clone();
         tls.note_renegotiation();
-        Settled { tls, client_chain: self.client_chain.clone(), server_chain: self.server_chain.clone() }
+        let (client_chain, server_chain) = (self.client_chain.clone(), self.server_chain.clone());
+        Settled { tls, client_chain, server_chain, record: Record::default() }
     }
 }
 

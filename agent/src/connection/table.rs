@@ -128,23 +128,23 @@ impl Connections {
     }
 
     /// Takes one event.
-    pub fn handle(&mut self, event: &Event, sink: &mut dyn Sink) {
+    pub fn handle(&mut self, event: Event, sink: &mut dyn Sink) {
         match event {
-            Event::Connect(connect) => self.early.connect(*connect),
-            Event::Established(event) => self.establish(event, sink),
+            Event::Connect(connect) => self.early.connect(connect),
+            Event::Established(event) => self.establish(&event, sink),
             Event::Segment(event) => self.segment(event, sink),
-            Event::PeerAsked(event) => self.peer_asked(event, sink),
-            Event::Released(event) => self.released(event, sink),
-            Event::Closed(event) => self.close(event, sink),
-            Event::Existing(event) => self.existing(event, sink),
-            Event::Subflow { socket, .. } => self.subflow(*socket, sink),
+            Event::PeerAsked(event) => self.peer_asked(&event, sink),
+            Event::Released(event) => self.released(&event, sink),
+            Event::Closed(event) => self.close(&event, sink),
+            Event::Existing(event) => self.existing(&event, sink),
+            Event::Subflow { socket, .. } => self.subflow(socket, sink),
             Event::Lost { at, cause, .. } => {
-                if *cause != LossCause::AgentDown {
-                    self.last_loss = Some(*at);
+                if cause != LossCause::AgentDown {
+                    self.last_loss = Some(at);
                 }
             }
-            Event::LibraryBytes(run) => self.library_bytes(run, sink),
-            Event::LibraryVerification(event) => self.library_verification(event, sink),
+            Event::LibraryBytes(run) => self.library_bytes(&run, sink),
+            Event::LibraryVerification(event) => self.library_verification(&event, sink),
             Event::ProcessForked { .. }
             | Event::ProcessExecuted { .. }
             | Event::ProcessExited { .. }
@@ -241,18 +241,18 @@ impl Connections {
         Some(key)
     }
 
-    fn segment(&mut self, segment: &Segment, sink: &mut dyn Sink) {
+    fn segment(&mut self, segment: Segment, sink: &mut dyn Sink) {
         match segment.owner {
             SegmentOwner::Socket(socket) => {
                 if let Some(&(key, role)) = self.sockets.get(&socket) {
                     self.feed(key, role, segment, sink);
                 }
             }
-            SegmentOwner::Listener { pair, netns } => self.early.segment(pair, netns, segment.clone()),
+            SegmentOwner::Listener { pair, netns } => self.early.segment(pair, netns, segment),
         }
     }
 
-    pub(super) fn feed(&mut self, key: ConnectionKey, role: Role, segment: &Segment, sink: &mut dyn Sink) {
+    pub(super) fn feed(&mut self, key: ConnectionKey, role: Role, segment: Segment, sink: &mut dyn Sink) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         if connection.interface == 0 {
             connection.interface = segment.interface;
@@ -271,8 +271,9 @@ impl Connections {
         }
         let reading =
             connection.reading.get_or_insert_with(|| Box::new(Reading::from_start(client, server, budget)));
+        let at = segment.at;
         reading.take(role, segment);
-        self.consider(key, segment.at, sink);
+        self.consider(key, at, sink);
     }
 
     /// Looks after everything that time changes. To be called about once a second.

@@ -143,7 +143,7 @@ fn connect(pid: u32, dialled: &str) -> Event {
 /// Handles events, then lets the time pass in which a holder may still show itself.
 fn feed(table: &mut Connections, seen: &mut Seen, events: &[Event]) {
     for event in events {
-        table.handle(event, seen);
+        table.handle(event.clone(), seen);
     }
     table.tick(Timestamp(3 * SECOND), seen);
 }
@@ -329,10 +329,10 @@ fn a_release_after_the_end_still_names_who_held_it() {
     let (mut table, mut seen) = (table(), Seen::default());
     let pair = client_pair().mirrored();
     let released = released(9, task(300));
-    table.handle(&established(2, SERVER, Role::Server, pair), &mut seen);
-    table.handle(&closed(8, SERVER, 0, 0), &mut seen);
+    table.handle(established(2, SERVER, Role::Server, pair), &mut seen);
+    table.handle(closed(8, SERVER, 0, 0), &mut seen);
     assert!(seen.finals().is_empty());
-    table.handle(&released, &mut seen);
+    table.handle(released, &mut seen);
     assert_eq!(seen.finals().len(), 1);
     assert_eq!(seen.connections.last().unwrap().2[..], [(300, HolderRole::LastHolder, OwnerSource::Release)]);
 }
@@ -455,12 +455,12 @@ fn tls_behind_a_switch_is_read_whichever_direction_is_seen_first() {
     let orders = [vec![0, 1, 2], vec![0, 2, 1], vec![1, 0, 2], vec![2, 1, 0]];
     for order in orders {
         let (mut table, mut seen) = (table(), Seen::default());
-        table.handle(&established(2, CLIENT, Role::Client, client_pair()), &mut seen);
+        table.handle(established(2, CLIENT, Role::Client, client_pair()), &mut seen);
         let all = [&opening[0], &opening[1], &hello];
         for index in &order {
-            table.handle(all[*index], &mut seen);
+            table.handle(all[*index].clone(), &mut seen);
         }
-        table.handle(&closed(8, CLIENT, 17, 1), &mut seen);
+        table.handle(closed(8, CLIENT, 17, 1), &mut seen);
         table.tick(Timestamp(100 * SECOND), &mut seen);
         let conclusions = seen.finals();
         assert_eq!(conclusions[0].protocol.as_str(), "tls", "{order:?}");
@@ -481,7 +481,7 @@ fn conclusion_of(client: &[u8], client_from: u32, server: &[u8], server_from: u3
         ],
     );
     table.tick(Timestamp(11 * SECOND), &mut seen);
-    table.handle(&closed(8, CLIENT, 99, 99), &mut seen);
+    table.handle(closed(8, CLIENT, 99, 99), &mut seen);
     table.tick(Timestamp(100 * SECOND), &mut seen);
     *seen.finals()[0]
 }
@@ -532,7 +532,7 @@ fn the_table_refuses_beyond_its_bound_and_counts_it() {
         };
         event.socket = SocketCookie(u64::from(number) + 100);
         event.first_sent = number;
-        table.handle(&Event::Established(event), &mut seen);
+        table.handle(Event::Established(event), &mut seen);
     }
     assert_eq!(table.sizes().connections, 8);
     assert_eq!(table.sizes().refused, 12);
@@ -574,12 +574,12 @@ fn one_end_that_lingers_does_not_keep_a_connection_for_ever() {
 #[test]
 fn a_socket_that_connects_again_is_a_new_connection() {
     let (mut table, mut seen) = (table(), Seen::default());
-    table.handle(&established(2, CLIENT, Role::Client, client_pair()), &mut seen);
+    table.handle(established(2, CLIENT, Role::Client, client_pair()), &mut seen);
     let Event::Established(mut again) = established(3, CLIENT, Role::Client, client_pair()) else {
         unreachable!()
     };
     again.first_sent = 7;
-    table.handle(&Event::Established(again), &mut seen);
+    table.handle(Event::Established(again), &mut seen);
     assert_eq!(seen.finals().len(), 1);
     assert!(table.knows(CLIENT));
     feed(&mut table, &mut seen, &[closed(9, CLIENT, 0, 0)]);
@@ -713,7 +713,7 @@ fn a_host_is_not_asked_for_bytes_after_the_verdict_and_a_capture_only_where_they
                 }),
                 other => other,
             };
-            table.handle(&event, &mut seen);
+            table.handle(event, &mut seen);
         }
         table.tick(Timestamp(3 * SECOND), &mut seen);
         (seen.finals()[0].authentication, seen.decisions.contains(&(CLIENT, Decision::Stop)))

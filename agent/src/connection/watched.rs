@@ -27,17 +27,17 @@ impl Watched {
     }
 
     /// Takes a segment seen by the socket of `role`.
-    pub fn take(&mut self, role: Role, segment: &Segment) {
+    pub fn take(&mut self, role: Role, segment: Segment) {
         let direction = sender(role, segment.travel);
         let stream = match direction {
             Direction::Client => &mut self.client,
             Direction::Server => &mut self.server,
         };
+        let end = segment.sequence.wrapping_add(segment.bytes.len() as u32);
         if !segment.bytes.is_empty() {
-            stream.insert(segment.sequence, segment.bytes.clone(), 0);
+            stream.insert(segment.sequence, segment.bytes, 0);
         }
         if segment.withheld > 0 {
-            let end = segment.sequence.wrapping_add(segment.bytes.len() as u32);
             stream.withhold(end, segment.withheld, segment.withheld_for);
         }
         loop {
@@ -55,7 +55,6 @@ impl Watched {
         if stream.withheld_for().is_some() {
             self.watch.broken(direction);
         }
-        stream.forget_read();
     }
 
     /// No more bytes will fill the holes there are.

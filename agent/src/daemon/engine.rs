@@ -49,7 +49,7 @@ pub enum Command {
         /// The policy.
         policy: Policy,
         /// Its name.
-        version: String,
+        version: Arc<str>,
         /// What is internal.
         networks: Networks,
     },
@@ -184,7 +184,7 @@ impl Engine {
         }
         let (started, published) = (Instant::now(), self.publisher.spent);
         for event in events.drain(..) {
-            self.take(&event);
+            self.take(event);
         }
         let published = self.publisher.spent - published;
         let metrics = &self.publisher.parts.metrics;
@@ -192,19 +192,19 @@ impl Engine {
         metrics.stage(WorkStage::Connection, started.elapsed().saturating_sub(published));
     }
 
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: Event) {
         let publisher = &mut self.publisher;
         publisher.now = event.at();
-        publisher.parts.metrics.event(event);
-        publisher.parts.processes.observe(event);
+        publisher.parts.metrics.event(&event);
+        publisher.parts.processes.observe(&event);
         // Short-lived processes are read while they are there.
-        match event {
+        match &event {
             Event::Connect(connect) => drop(publisher.parts.processes.resolve(&connect.task, connect.at)),
             Event::PeerAsked(asked) => drop(publisher.parts.processes.resolve(&asked.task, asked.at)),
             _ => {}
         }
-        self.connections.handle(event, publisher);
-        self.tell_of(event);
+        self.tell_of(&event);
+        self.connections.handle(event, &mut self.publisher);
     }
 
     /// Tells the kernel what was decided. What a socket was to be told that has ended in the same batch is not said.
@@ -328,7 +328,7 @@ impl Engine {
             if let Event::Closed(closed) = &event {
                 ended.insert(closed.socket);
             }
-            self.take(&event);
+            self.take(event);
         }
         let existing = match found {
             Ok(existing) => existing,
@@ -340,12 +340,12 @@ impl Engine {
         let listeners = existing.listeners.iter();
         self.connections
             .set_listeners(listeners.map(|listener| (listener.netns, listener.local, listener.owner)));
-        for event in &existing.events {
-            if !matches!(event, Event::Existing(existing) if ended.contains(&existing.socket)) {
+        let found: FxHashSet<SocketCookie> = existing.sockets().collect();
+        for event in existing.events {
+            if !matches!(&event, Event::Existing(existing) if ended.contains(&existing.socket)) {
                 self.take(event);
             }
         }
-        let found: FxHashSet<SocketCookie> = existing.sockets().collect();
         if std::mem::take(&mut self.lost_since_pass) {
             let now = kernel::clock().boot;
             self.doubtful =
@@ -365,7 +365,7 @@ impl Engine {
             self.lost_since_pass = true;
             self.publisher.parts.metrics.lost(cause, lost);
             let event = Event::Lost { at: now, cause, count: lost };
-            self.connections.handle(&event, &mut self.publisher);
+            self.connections.handle(event, &mut self.publisher);
             let to = self.wall();
             self.publisher.gap(GapRecord {
                 schema: GAP_SCHEMA.into(),

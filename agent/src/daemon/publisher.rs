@@ -95,7 +95,7 @@ pub struct Parts {
     /// What is asked of connections.
     pub policy: Policy,
     /// Names the policy in records.
-    pub policy_version: String,
+    pub policy_version: Arc<str>,
     /// Takes records.
     pub hub: Hub,
     /// Takes numbers.

@@ -40,7 +40,11 @@ fn connection() -> ConnectionRecord {
             reason: Some("early_data".into()),
             disagreement: None,
         },
-        tls: Some(TlsRecord { version: Some("1.3".into()), handshake: "failed".into(), ..sample::tls() }),
+        tls: Some(Arc::new(TlsRecord {
+            version: Some("1.3".into()),
+            handshake: "failed".into(),
+            ..sample::tls()
+        })),
         ..sample::connection(1)
     }
 }

@@ -1,6 +1,6 @@
 //! The public record of a connection, from its facts.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -42,7 +42,7 @@ pub enum Source<'a> {
     /// In a capture, which knows no host and no process.
     Replay {
         /// Its name, as it was given.
-        file: Option<&'a str>,
+        file: Option<&'a Arc<str>>,
     },
 }
 
@@ -148,7 +148,7 @@ pub fn compose(
         agent_version: host.map(|_| env!("CARGO_PKG_VERSION").into()),
         source: if host.is_some() { "live" } else { "replay" }.into(),
         file: match around.source {
-            Source::Replay { file } => file.map(str::to_owned),
+            Source::Replay { file } => file.cloned(),
             Source::Live { .. } => None,
         },
         opened: wall(connection.key.opened),
@@ -184,7 +184,7 @@ pub fn compose(
         cleartext_examined: DirectionBytes { client: connection.examined.0, server: connection.examined.1 },
         capture_complete: connection.incomplete.is_none(),
         capture_reason: connection.incomplete.map(|reason| incomplete(reason).into()),
-        tls: connection.tls().map(tls_record),
+        tls: connection.settled.as_ref().map(|settled| settled.record(tls_record)),
         findings: Vec::new(),
         authorization: None,
         policy_version: None,
@@ -196,7 +196,7 @@ pub fn compose(
 
 /// Client's and server's address: each end's own socket if it is here, else as the other end's socket has it.
 fn addresses(connection: &Connection) -> (SocketAddr, SocketAddr) {
-    const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+    const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
     let local = |role| connection.side(role).map(|side: &Side| side.pair.local);
     let remote = |role| connection.side(role).map(|side: &Side| side.pair.remote);
     let client = local(Role::Client).or(remote(Role::Server)).unwrap_or(NOWHERE);
@@ -205,11 +205,8 @@ fn addresses(connection: &Connection) -> (SocketAddr, SocketAddr) {
 }
 
 fn endpoint(address: SocketAddr, side: Option<&Side>, holders: &[Arc<KnownProcess>]) -> EndpointRecord {
-    let mut record = EndpointRecord {
-        address: address.ip().to_string(),
-        port: address.port(),
-        ..EndpointRecord::default()
-    };
+    let mut record =
+        EndpointRecord { address: bare(address.ip()), port: address.port(), ..EndpointRecord::default() };
     let Some(side) = side else {
         record.process_unknown = Some("remote".into());
         return record;
@@ -241,10 +238,23 @@ fn endpoint(address: SocketAddr, side: Option<&Side>, holders: &[Arc<KnownProces
     record
 }
 
+/// An address without its port. Those of IPv4 are many, and put together by hand in a third of the time.
+fn bare(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    let mut text = String::with_capacity(15);
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
+}
+
 /// An end of a connection in a capture: no process is known to it.
 fn captured(address: SocketAddr) -> EndpointRecord {
     EndpointRecord {
-        address: address.ip().to_string(),
+        address: bare(address.ip()),
         port: address.port(),
         process_unknown: Some("replay".into()),
         ..EndpointRecord::default()
@@ -289,10 +299,10 @@ fn tls_record(facts: &TlsFacts) -> TlsRecord {
         version_offered: facts.version_offered.map(|version| version.name()),
         version: facts.version.map(|version| version.name()),
         cipher_suite: facts.cipher_suite.and_then(tls::cipher_suite_name).map(Text::from),
-        cipher_suite_id: facts.cipher_suite.map(|suite| format!("{suite:#06x}")),
+        cipher_suite_id: facts.cipher_suite.map(code_point),
         group: facts
             .group
-            .map(|group| tls::group_name(group).map_or_else(|| format!("{group:#06x}").into(), Text::from)),
+            .map(|group| tls::group_name(group).map_or_else(|| code_point(group).into(), Text::from)),
         server_name: facts.server_name.clone(),
         alpn_offered: facts.alpn_offered.clone(),
         alpn: facts.alpn.clone(),
@@ -315,8 +325,7 @@ fn tls_record(facts: &TlsFacts) -> TlsRecord {
             .certificate_compression_offered
             .iter()
             .map(|&algorithm| {
-                tls::compression_name(algorithm)
-                    .map_or_else(|| format!("{algorithm:#06x}").into(), Text::from)
+                tls::compression_name(algorithm).map_or_else(|| code_point(algorithm).into(), Text::from)
             })
             .collect(),
         raw_public_key_offered: facts.raw_public_key_offered,
@@ -336,6 +345,11 @@ fn tls_record(facts: &TlsFacts) -> TlsRecord {
         }
         .into(),
     }
+}
+
+/// A code point of an IANA table, such as `0x1301`.
+fn code_point(number: u16) -> String {
+    ["0x", &hex(&number.to_be_bytes())].concat()
 }
 
 fn client_authentication(facts: &TlsFacts) -> (&'static str, Option<&'static str>) {

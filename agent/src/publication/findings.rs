@@ -88,11 +88,11 @@ impl FindingBook {
 
 /// `client → server:port`, by workload where it is known.
 fn edge(connection: &ConnectionRecord) -> String {
-    let name = |endpoint: &EndpointRecord| match &endpoint.workload {
-        Some(workload) => workload.name.clone(),
-        None => endpoint.address.clone(),
-    };
-    format!("{} → {}:{}", name(&connection.client), name(&connection.server), connection.server.port)
+    fn name(endpoint: &EndpointRecord) -> &str {
+        endpoint.workload.as_ref().map_or(&endpoint.address, |workload| &workload.name)
+    }
+    let port = connection.server.port.to_string();
+    [name(&connection.client), " → ", name(&connection.server), ":", &port].concat()
 }
 
 fn subject_id(finding: &Finding, edge: &str) -> [u8; 16] {
@@ -113,7 +113,10 @@ fn subject_id(finding: &Finding, edge: &str) -> [u8; 16] {
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| DIGITS[usize::from(nibble)];
-    let digits: Vec<u8> = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+    let mut digits = vec![b'0'; 2 * bytes.len()];
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
     // Digits are ASCII.
     String::from_utf8(digits).unwrap_or_default()
 }

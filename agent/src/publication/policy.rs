@@ -17,7 +17,7 @@ pub fn policy(config: &Config) -> Policy {
 }
 
 /// Names what judges: the same for the same policy and networks.
-pub fn policy_version(config: &Config) -> String {
+pub fn policy_version(config: &Config) -> Arc<str> {
     let judged = format!("{:?} {:?}", policy(config), config.scope);
-    hex(&Sha256::digest(judged)[..8])
+    hex(&Sha256::digest(judged)[..8]).into()
 }

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use crate::event::Withheld;
 
@@ -112,7 +112,7 @@ impl Stream {
     }
 
     /// Adds a run. An unanchored stream takes the first run as its beginning.
-    pub fn insert(&mut self, sequence: u32, bytes: Bytes, acknowledged: u64) -> Inserted {
+    pub fn insert(&mut self, sequence: u32, mut bytes: Bytes, acknowledged: u64) -> Inserted {
         self.anchor(sequence);
         let Some(offset) = self.signed_offset_of(sequence) else { return Inserted::Refused };
         let end = offset + bytes.len() as i64;
@@ -126,19 +126,16 @@ impl Stream {
             return Inserted::Duplicate;
         }
         if offset <= next {
-            let chunk = Chunk { bytes: bytes.slice((next - offset) as usize..), acknowledged };
-            let longer = self.ready.as_ref().is_none_or(|ready| ready.bytes.len() < chunk.bytes.len());
-            if longer {
+            bytes.advance((next - offset) as usize);
+            match &self.ready {
+                None => self.ready = Some(Chunk { bytes, acknowledged }),
                 // The first copy wins: only what lies behind it is new.
-                match self.ready.take() {
-                    Some(first) => {
-                        let rest = chunk.bytes.slice(first.bytes.len()..);
-                        let behind = self.next + first.bytes.len() as u64;
-                        self.ready = Some(first);
-                        return self.hold(behind, Chunk { bytes: rest, acknowledged });
-                    }
-                    None => self.ready = Some(chunk),
+                Some(first) if first.bytes.len() < bytes.len() => {
+                    bytes.advance(first.bytes.len());
+                    let behind = self.next + first.bytes.len() as u64;
+                    return self.hold(behind, Chunk { bytes, acknowledged });
                 }
+                Some(_) => {}
             }
             return Inserted::Kept;
         }
@@ -160,10 +157,13 @@ impl Stream {
         })
     }
 
-    fn remember(&mut self, offset: u64, bytes: &Bytes) {
-        if self.remembered_bytes + bytes.len() <= MAX_REMEMBERED_BYTES {
-            self.remembered_bytes += bytes.len();
-            self.remembered.push((offset, bytes.clone()));
+    /// Takes the chunk that was read last back, to compare repetitions with it. A stream that is not given its chunks
+    /// compares only what has not been read.
+    pub fn remember(&mut self, chunk: Chunk) {
+        let length = chunk.bytes.len();
+        if self.remembered_bytes + length <= MAX_REMEMBERED_BYTES {
+            self.remembered_bytes += length;
+            self.remembered.push((self.next - length as u64, chunk.bytes));
         }
     }
 
@@ -190,10 +190,9 @@ impl Stream {
         Inserted::Kept
     }
 
-    /// The next bytes in order, if they have arrived.
+    /// The next bytes in order, if they have arrived. See [`Stream::remember`].
     pub fn read(&mut self) -> Option<Chunk> {
         if let Some(chunk) = self.ready.take() {
-            self.remember(self.next, &chunk.bytes);
             self.next += chunk.bytes.len() as u64;
             return Some(chunk);
         }
@@ -202,14 +201,13 @@ impl Stream {
             if offset > self.next {
                 return None;
             }
-            let chunk = entry.remove();
+            let mut chunk = entry.remove();
             self.held_bytes -= chunk.bytes.len();
             let read = self.next - offset;
             if read < chunk.bytes.len() as u64 {
-                let bytes = chunk.bytes.slice(read as usize..);
-                self.remember(self.next, &bytes);
-                self.next += bytes.len() as u64;
-                return Some(Chunk { bytes, acknowledged: chunk.acknowledged });
+                chunk.bytes.advance(read as usize);
+                self.next += chunk.bytes.len() as u64;
+                return Some(chunk);
             }
         }
         None
@@ -262,14 +260,11 @@ impl Stream {
     pub fn skip(&mut self, count: u64) {
         self.next += count;
         // What was ready began before the new position: trim or drop it.
-        if let Some(chunk) = self.ready.take() {
-            let length = chunk.bytes.len() as u64;
-            if length > count {
-                self.ready = Some(Chunk {
-                    bytes: chunk.bytes.slice(count as usize..),
-                    acknowledged: chunk.acknowledged,
-                });
-            }
+        if let Some(mut chunk) = self.ready.take()
+            && chunk.bytes.len() as u64 > count
+        {
+            chunk.bytes.advance(count as usize);
+            self.ready = Some(chunk);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `countersign.connection/1`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Text, WallTime};
@@ -31,7 +33,7 @@ pub struct ConnectionRecord {
     /// `live` or `replay`.
     pub source: Text,
     /// Name of the capture.
-    pub file: Option<String>,
+    pub file: Option<Arc<str>>,
     /// First packet seen.
     pub opened: WallTime,
     /// First verdict.
@@ -71,13 +73,13 @@ pub struct ConnectionRecord {
     /// Why not.
     pub capture_reason: Option<Text>,
     /// TLS facts.
-    pub tls: Option<TlsRecord>,
+    pub tls: Option<Arc<TlsRecord>>,
     /// Codes.
     pub findings: Vec<Text>,
     /// Reserved.
     pub authorization: Option<serde_json::Value>,
     /// What judged it.
-    pub policy_version: Option<String>,
+    pub policy_version: Option<Arc<str>>,
     /// At close.
     pub bytes: Option<ByteCounts>,
 }

@@ -16,6 +16,7 @@ mod tests;
 mod totals;
 
 use std::io;
+use std::sync::Arc;
 
 use crate::api::WatchFilter;
 use crate::capture_file::{CaptureSource, Progress};
@@ -49,11 +50,11 @@ pub struct Settings {
     /// What is asked of connections.
     pub policy: Policy,
     /// Its name in records.
-    pub policy_version: String,
+    pub policy_version: Arc<str>,
     /// What is internal. This host's own addresses mean nothing in a capture.
     pub networks: Networks,
     /// Names of the inputs, as they were given.
-    pub names: Vec<String>,
+    pub names: Vec<Arc<str>>,
     /// Which connections, with their certificates and findings, are wanted.
     pub filter: WatchFilter,
     /// Bytes of each direction to look at: first, and at most.
@@ -62,7 +63,7 @@ pub struct Settings {
 
 impl Settings {
     /// As a configuration says.
-    pub fn new(config: &Config, names: Vec<String>, filter: WatchFilter) -> Self {
+    pub fn new(config: &Config, names: Vec<Arc<str>>, filter: WatchFilter) -> Self {
         Settings {
             policy: policy(config),
             policy_version: policy_version(config),
@@ -106,20 +107,20 @@ pub fn replay(source: &mut CaptureSource, settings: Settings, output: &mut dyn O
     let mut shown = 0;
     loop {
         let more = source.drain(&mut |event| events.push(event));
-        for event in &events {
+        for event in events.drain(..) {
             publisher.now = event.at();
             if metronome.strikes(event.at()) {
                 connections.tick(event.at(), &mut publisher);
             }
+            let begun = match &event {
+                Event::Established(established) if publisher.has_several_files() => Some(established.socket),
+                _ => None,
+            };
             connections.handle(event, &mut publisher);
-            if let Event::Established(established) = event
-                && publisher.has_several_files()
-                && connections.knows(established.socket)
-            {
-                publisher.met_in(established.socket, source.input_of(established.socket));
+            if let Some(socket) = begun.filter(|socket| connections.knows(*socket)) {
+                publisher.met_in(socket, source.input_of(socket));
             }
         }
-        events.clear();
         // Packets that are not looked at move the time, too.
         if metronome.strikes(source.now()) {
             connections.tick(source.now(), &mut publisher);

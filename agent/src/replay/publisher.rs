@@ -108,7 +108,7 @@ impl<'a> Publisher<'a> {
         } else {
             Some(0)
         };
-        let file = input.and_then(|input| self.settings.names.get(input)).map(String::as_str);
+        let file = input.and_then(|input| self.settings.names.get(input));
         let around =
             Surroundings { source: Source::Replay { file }, clock: CLOCK, networks: &self.settings.networks };
         let chains = Chains {

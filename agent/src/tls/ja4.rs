@@ -86,13 +86,14 @@ impl Ja4Source<'_> {
         let extension_hash = hash(&text);
 
         let mut fingerprint = [b'_'; LENGTH];
-        let name = [if has_name { b'd' } else { b'i' }];
-        let parts: [&[u8]; 9] =
-            [b"t", version, &name, &suites, &extensions, &protocol, b"_", &suite_hash, b"_"];
-        let written = parts.into_iter().flatten().chain(&extension_hash);
-        for (place, byte) in fingerprint.iter_mut().zip(written) {
-            *place = *byte;
-        }
+        fingerprint[0] = b't';
+        fingerprint[1..3].copy_from_slice(&version);
+        fingerprint[3] = if has_name { b'd' } else { b'i' };
+        fingerprint[4..6].copy_from_slice(&suites);
+        fingerprint[6..8].copy_from_slice(&extensions);
+        fingerprint[8..10].copy_from_slice(&protocol);
+        fingerprint[11..23].copy_from_slice(&suite_hash);
+        fingerprint[24..].copy_from_slice(&extension_hash);
         Ja4(fingerprint)
     }
 }
@@ -107,19 +108,19 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u16> {
 }
 
 /// The highest number offered decides, whatever it is: drafts of TLS 1.3 are above it, and have no name here.
-fn version(supported: Option<&[u8]>, legacy: u16) -> &'static [u8] {
+fn version(supported: Option<&[u8]>, legacy: u16) -> [u8; 2] {
     let highest = match supported {
         Some(list) => words(list).filter(|&version| !is_grease(version)).max().unwrap_or(0),
         None => legacy,
     };
     match highest {
-        0x0304 => b"13",
-        0x0303 => b"12",
-        0x0302 => b"11",
-        0x0301 => b"10",
-        0x0300 => b"s3",
-        0x0002 => b"s2",
-        _ => b"00",
+        0x0304 => *b"13",
+        0x0303 => *b"12",
+        0x0302 => *b"11",
+        0x0301 => *b"10",
+        0x0300 => *b"s3",
+        0x0002 => *b"s2",
+        _ => *b"00",
     }
 }
 
@@ -248,9 +249,9 @@ mod tests {
 
     #[test]
     fn versions_without_a_name_are_zeros() {
-        assert_eq!(version(Some(&[0x7f, 0x1c, 3, 4]), 0x0303), b"00");
-        assert_eq!(version(Some(&[]), 0x0303), b"00");
-        assert_eq!(version(None, 0x0302), b"11");
-        assert_eq!(version(None, 0x0505), b"00");
+        assert_eq!(version(Some(&[0x7f, 0x1c, 3, 4]), 0x0303), *b"00");
+        assert_eq!(version(Some(&[]), 0x0303), *b"00");
+        assert_eq!(version(None, 0x0302), *b"11");
+        assert_eq!(version(None, 0x0505), *b"00");
     }
 }

@@ -50,6 +50,10 @@ impl Outline {
         if self.entries.len() == MAX_ENTRIES {
             self.entries.pop();
         }
+        if self.entries.is_empty() {
+            // Most handshakes have fewer.
+            self.entries.reserve(8);
+        }
         self.pushed += 1;
         self.finished += u64::from(matches!(entry.what, What::Encrypted { content: HANDSHAKE, .. }));
         self.entries.push(entry);

@@ -97,7 +97,7 @@ fn fused(
         }
     }
     let [client_chain, server_chain] = chains;
-    (conclusion, Settled { tls: facts, client_chain, server_chain }, disagreement)
+    (conclusion, Settled::new(facts, client_chain, server_chain), disagreement)
 }
 
 /// What libraries showed becomes a fact of a handshake that hides it.

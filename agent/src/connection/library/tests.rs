@@ -154,7 +154,7 @@ impl Host {
     }
 
     fn handle(&mut self, event: &Event) {
-        self.table.handle(event, &mut self.seen);
+        self.table.handle(event.clone(), &mut self.seen);
     }
 
     fn open(&mut self, number: u16, roles: &[Role]) {

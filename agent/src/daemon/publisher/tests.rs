@@ -22,7 +22,7 @@ fn publisher() -> Publisher {
         processes: ProcessTable::new(ProcessTableLimits::default(), clock),
         certificates: Certificates::new(8),
         policy: Policy::default(),
-        policy_version: String::new(),
+        policy_version: "".into(),
         hub: Hub::new(),
         metrics: Metrics::new(&Code::NAMES, "test"),
     })
@@ -118,14 +118,14 @@ fn found(publisher: &Publisher, code: Code) -> u64 {
 #[test]
 fn a_finding_that_only_the_end_shows_is_counted_although_nobody_reads() {
     let (mut connections, mut publisher) = (connections(), publisher());
-    connections.handle(&established(), &mut publisher);
+    connections.handle(established(), &mut publisher);
     let [hello, flight, rest @ ..] = &handshake()[..] else { unreachable!() };
     for event in [hello, flight].into_iter().chain(&distrusts()).chain(rest) {
-        connections.handle(event, &mut publisher);
+        connections.handle(event.clone(), &mut publisher);
     }
     assert_eq!(found(&publisher, Code::ServerOnlyTlsEastWest), 1);
     assert_eq!(found(&publisher, Code::VerificationFailedOverridden), 0);
-    connections.handle(&closed(), &mut publisher);
+    connections.handle(closed(), &mut publisher);
     assert_eq!(found(&publisher, Code::ServerOnlyTlsEastWest), 1);
     assert_eq!(found(&publisher, Code::VerificationFailedOverridden), 1);
     assert!(publisher.published.is_empty());
@@ -136,7 +136,7 @@ fn a_finding_is_counted_once_however_many_revisions_there_are() {
     let (mut connections, mut publisher) = (connections(), publisher());
     let watcher = publisher.parts.hub.watch(WatchFilter::default());
     for event in [established()].into_iter().chain(handshake()) {
-        connections.handle(&event, &mut publisher);
+        connections.handle(event, &mut publisher);
     }
     for pid in 1..4 {
         let asked = PeerAsked {
@@ -147,9 +147,9 @@ fn a_finding_is_counted_once_however_many_revisions_there_are() {
             netns: NETNS,
             multipath: false,
         };
-        connections.handle(&Event::PeerAsked(asked), &mut publisher);
+        connections.handle(Event::PeerAsked(asked), &mut publisher);
     }
-    connections.handle(&closed(), &mut publisher);
+    connections.handle(closed(), &mut publisher);
     assert_eq!(found(&publisher, Code::ServerOnlyTlsEastWest), 1);
     drop(watcher);
 }

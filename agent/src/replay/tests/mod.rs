@@ -91,7 +91,7 @@ impl Files {
             })
             .collect();
         let mut source = CaptureSource::open(&inputs, CaptureOptions::default()).unwrap();
-        let names = (0..captures.len()).map(|index| format!("{index}.pcap")).collect();
+        let names = (0..captures.len()).map(|index| format!("{index}.pcap").into()).collect();
         let mut seen = Seen::default();
         let totals =
             replay(&mut source, Settings::new(&Config::default(), names, filter), &mut seen).unwrap();
@@ -224,7 +224,7 @@ fn several_captures_are_one_timeline_and_each_connection_names_its_file() {
         .map(|connection| (connection.client.port, connection.file.clone().unwrap()))
         .collect();
     let expected = [(40_000, "0.pcap"), (40_001, "1.pcap"), (40_002, "0.pcap")];
-    assert_eq!(files, expected.map(|(port, file)| (port, file.to_owned())));
+    assert_eq!(files, expected.map(|(port, file)| (port, file.into())));
 }
 
 #[test]

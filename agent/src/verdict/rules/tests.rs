@@ -28,12 +28,12 @@ fn over_tls(
     let mut record = connection(authentication);
     record.protocol = "tls".into();
     record.encryption = Encryption::Tls;
-    record.tls = Some(TlsRecord {
+    record.tls = Some(Arc::new(TlsRecord {
         version_offered: Some("1.3".into()),
         version: Some(version.into()),
         client_authentication: client_authentication.into(),
         ..sample::tls()
-    });
+    }));
     record
 }
 
@@ -102,7 +102,7 @@ fn versions_before_1_2_are_found_once_they_were_agreed_on() {
     for version in ["SSLv2", "SSLv3", "1.0", "1.1"] {
         let mut record = over_tls(Authentication::Mutual, version, "presented");
         assert_eq!(codes(&record, &Policy::default()), ["deprecated_tls_version"]);
-        record.tls.as_mut().unwrap().handshake = "failed".into();
+        Arc::make_mut(record.tls.as_mut().unwrap()).handshake = "failed".into();
         assert!(codes(&record, &Policy::default()).is_empty());
     }
     assert!(codes(&over_tls(Authentication::Mutual, "1.2", "presented"), &Policy::default()).is_empty());

@@ -1,8 +1,12 @@
 //! Foreign text on a terminal: names of processes, certificates and hosts are chosen by others.
 //!
-//! Enters: any text. Leaves: text that prints as itself or as a visible escape, never as a command to a terminal
+//! Enters: any text, and values that are printed as JSON. Leaves: text that prints as itself or as a visible escape, never as a command to a terminal
 //! and never in another order than it is written (CVE-2021-42574). Refuses: judging or shortening; what is
 //! stored and what is matched is the original.
+
+mod json;
+
+pub use json::json_line;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
