@@ -124,6 +124,22 @@ impl Records {
         })
     }
 
+    /// Takes the first `count` connections to a server port, oldest first, once that many are final: for thousands, which
+    /// need not be kept.
+    ///
+    /// # Errors
+    /// When they do not come.
+    pub fn take_closed_to(&self, port: u16, count: usize) -> Result<Vec<Value>> {
+        let what = format!("{count} closed connections to port {port}");
+        let ids: Vec<String> = self.wait_for(&what, PATIENCE, |all| {
+            let closed = || to_port(all, port).filter(|record| at(record, "/final") == &Value::Bool(true));
+            let ids = || closed().map(|record| text(record, "/id").to_owned()).collect();
+            (closed().count() >= count).then(ids)
+        })?;
+        let mut state = self.lock();
+        Ok(ids.iter().filter_map(|id| state.connections.remove(id)).collect())
+    }
+
     /// The one connection to a server port, once it is final.
     ///
     /// # Errors

@@ -1,0 +1,63 @@
+//! What the agent says about the TLS libraries of this host.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::{Agent, PATIENCE, Process, agent_binary, at, output_of, text, until};
+
+impl Agent {
+    /// `check --libraries --json` on this agent's socket: a line for each file.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn library_files(&self) -> Result<Vec<Value>> {
+        let mut command = Command::new(agent_binary());
+        command.args(["check", "--libraries", "--json", "--socket"]).arg(self.folder.join("socket"));
+        // Without any file the answer is no, which the exit status says, too.
+        let output = command.output().context("check --libraries")?;
+        String::from_utf8(output.stdout)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
+    /// The table of `check --libraries`.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn library_table(&self) -> Result<String> {
+        let mut command = Command::new(agent_binary());
+        output_of(command.args(["check", "--libraries", "--socket"]).arg(self.folder.join("socket")))
+    }
+
+    /// Waits until the agent has looked at the files of a process or of one of its descendants; gives those with the
+    /// library that is meant.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn library_files_of(&self, process: &Process, library: &str) -> Result<Vec<Value>> {
+        until(&format!("a file of pid {} with {library}", process.pid()), PATIENCE, || {
+            let pids = process.tree();
+            let mut files = self.library_files()?;
+            files.retain(|file| text(file, "/library") == library && maps(file, &pids));
+            Ok((!files.is_empty()).then_some(files))
+        })
+        .with_context(|| format!("it knows of {:#?}", self.library_files()))
+    }
+
+    /// The same for a library that can be probed: waits until it is.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn wait_probed(&self, process: &Process, library: &str) -> Result<()> {
+        until(&format!("{library} of pid {} to be probed", process.pid()), PATIENCE, || {
+            let files = self.library_files_of(process, library)?;
+            Ok(files.iter().any(|file| text(file, "/state") == "probed").then_some(()))
+        })
+    }
+}
+
+/// Whether one of the processes maps the file.
+fn maps(file: &Value, pids: &[u32]) -> bool {
+    let mapping = at(file, "/processes").as_array();
+    mapping.is_some_and(|mapping| pids.iter().any(|pid| mapping.contains(&(*pid).into())))
+}
