@@ -29,30 +29,35 @@ impl Agent {
         output_of(command.args(["check", "--libraries", "--socket"]).arg(self.folder.join("socket")))
     }
 
-    /// Waits until the agent has looked at the files of a process or of one of its descendants; gives those with the
-    /// library that is meant.
+    /// Waits until the agent knows of a file with `library` that a process or one of its descendants maps; gives all.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it does not come to know of any.
     pub fn library_files_of(&self, process: &Process, library: &str) -> Result<Vec<Value>> {
-        until(&format!("a file of pid {} with {library}", process.pid()), PATIENCE, || {
-            let pids = process.tree();
-            let mut files = self.library_files()?;
-            files.retain(|file| text(file, "/library") == library && maps(file, &pids));
-            Ok((!files.is_empty()).then_some(files))
-        })
-        .with_context(|| format!("it knows of {:#?}", self.library_files()))
+        self.wait_files(process, library, |_| true)
     }
 
-    /// The same for a library that can be probed: waits until it is.
+    /// The same for one that can be probed: waits until it is.
     ///
     /// # Errors
     /// When it is not.
     pub fn wait_probed(&self, process: &Process, library: &str) -> Result<()> {
-        until(&format!("{library} of pid {} to be probed", process.pid()), PATIENCE, || {
-            let files = self.library_files_of(process, library)?;
-            Ok(files.iter().any(|file| text(file, "/state") == "probed").then_some(()))
+        self.wait_files(process, library, |file| text(file, "/state") == "probed").map(drop)
+    }
+
+    fn wait_files(
+        &self,
+        process: &Process,
+        library: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Vec<Value>> {
+        until(&format!("a file of pid {} with {library}", process.pid()), PATIENCE, || {
+            let pids = process.tree();
+            let mut files = self.library_files()?;
+            files.retain(|file| text(file, "/library") == library && maps(file, &pids) && wanted(file));
+            Ok((!files.is_empty()).then_some(files))
         })
+        .with_context(|| format!("it knows of {:#?}", self.library_files()))
     }
 }
 
