@@ -55,5 +55,8 @@ pub const THREADS_MAX: usize = 16_384;
 /// Threads that are inside of calls of a TLS library: those that run, and some that were preempted or never returned.
 pub const CALLS_MAX: usize = 4096;
 
+/// Goroutines whose handshake is remembered, the least recently used go first. Thousands can be in one at a time.
+pub const GOROUTINES_MAX: usize = 16_384;
+
 /// Receives of one socket that are remembered: a handshake takes a few, and what comes later shall cost one look-up.
 pub const RECEIVES_MAX: u32 = 64;

@@ -8,7 +8,7 @@ use aya_ebpf::helpers::{
 use core::hint::black_box;
 use countersign_common::{
     COMM_BYTES, LIBRARY_CHUNK_BYTES, LIBRARY_CHUNKS_MAX, LibraryBytesRecord, LibraryVerificationRecord,
-    TaskRecord, counter, family, kind, socket_by,
+    TaskRecord, counter, family, form, kind, presenter, socket_by,
 };
 
 use crate::{
@@ -46,7 +46,7 @@ pub struct Subject {
 pub enum Whose {
     /// It is the one from which the thread received last.
     LastReceive,
-    /// The library's structures name this file descriptor.
+    /// The library's structures name this file descriptor; a negative one stands for [`Whose::LastReceive`].
     Descriptor(i32),
 }
 
@@ -61,13 +61,7 @@ struct Place {
 fn place(whose: Whose) -> Place {
     let received = unsafe { RECEIVED.get(current_thread()) };
     match whose {
-        Whose::LastReceive => match received {
-            Some(received) => {
-                Place { cookie: received.socket, received_at: received.at, by: socket_by::LAST_RECEIVE }
-            }
-            None => Place { cookie: 0, received_at: 0, by: socket_by::NONE },
-        },
-        Whose::Descriptor(descriptor) => {
+        Whose::Descriptor(descriptor) if descriptor >= 0 => {
             let cookie = socket_of(descriptor);
             let received_at = match received {
                 Some(received) if received.socket == cookie => received.at,
@@ -76,6 +70,12 @@ fn place(whose: Whose) -> Place {
             let by = if cookie == 0 { socket_by::NONE } else { socket_by::DESCRIPTOR };
             Place { cookie, received_at, by }
         }
+        _ => match received {
+            Some(received) => {
+                Place { cookie: received.socket, received_at: received.at, by: socket_by::LAST_RECEIVE }
+            }
+            None => Place { cookie: 0, received_at: 0, by: socket_by::NONE },
+        },
     }
 }
 
@@ -83,9 +83,6 @@ fn place(whose: Whose) -> Place {
 /// the hooks has met it yet.
 #[inline(always)]
 fn socket_of(descriptor: i32) -> u64 {
-    if descriptor < 0 {
-        return 0;
-    }
     let files: u64 = read(unsafe { bpf_get_current_task() }, offset!(task_files));
     let table: u64 = read(files, offset!(files_table));
     if descriptor as u32 >= read::<u32>(table, offset!(table_size)) {
@@ -142,6 +139,12 @@ fn is_list<const EXTENSIONS: bool>(list: u64, length: u32) -> bool {
     false
 }
 
+/// Whether the three bytes before a certificate are its length: it stands in a message.
+#[inline(always)]
+pub fn stands_in_message(der: u64, length: u32) -> bool {
+    read_user::<[u8; 3]>(der.wrapping_sub(3)).is_some_and(|before| be24(before) == length)
+}
+
 /// Whether a DER sequence of exactly `length` bytes stands at `der` (X.690 sections 8.1.3 and 10.1).
 #[inline(always)]
 pub fn is_certificate(der: u64, length: u32) -> bool {
@@ -153,6 +156,16 @@ pub fn is_certificate(der: u64, length: u32) -> bool {
     }
     let content = be24([start[2], start[3], start[4]]) >> (16 - 8 * u32::from(further));
     content.wrapping_add(3).wrapping_add(u32::from(further)) == length
+}
+
+/// Ships the list of the peer that begins with the certificate at `der`, and says whether there is one.
+#[inline(always)]
+pub fn ship_list_of(library: u32, der: u64, length: u64) -> bool {
+    let Ok(length) = u32::try_from(length) else { return false };
+    let Some((list, total)) = list_of(der, length) else { return false };
+    let subject = Subject { library, presenter: presenter::PEER, form: form::LIST };
+    ship_certificates(subject, Whose::LastReceive, list, total);
+    true
 }
 
 /// Ships `total` bytes at `address` of the process that runs, as far as the bound goes.

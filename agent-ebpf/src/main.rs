@@ -10,18 +10,23 @@
 #![expect(unused_unsafe, reason = "the macros that read a field stand inside and outside of unsafe blocks")]
 
 mod accept;
+mod boringssl;
 mod connect;
 mod events;
+mod gnutls;
+mod go;
 mod iterator;
 mod kernel;
 mod library;
 mod linker;
 mod maps;
+mod nss;
 mod openssl;
 mod packet;
 mod process;
 mod receive;
 mod release;
+mod rustls;
 mod segment;
 mod sockops;
 mod state;

@@ -7,10 +7,12 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use countersign_common::{
-    CALLS_MAX, DECISIONS_MAX, DecisionRecord, JOINS_MAX, PairRecord, RING_BYTES, THREADS_MAX, counter,
+    CALLS_MAX, DECISIONS_MAX, DecisionRecord, GOROUTINES_MAX, JOINS_MAX, PairRecord, RING_BYTES, THREADS_MAX,
+    counter,
 };
 
 use crate::{
+    go::{Goroutine, GoroutineKey},
     openssl::{Verifying, Writing},
     receive::Received,
     state::Socket,
@@ -46,6 +48,18 @@ pub static WRITING: LruHashMap<u64, Writing, CALLS_MAX> = LruHashMap::new();
 /// Threads in which OpenSSL verifies a peer.
 #[btf_map]
 pub static VERIFYING: LruHashMap<u64, Verifying, CALLS_MAX> = LruHashMap::new();
+
+/// Where GnuTLS will write the outcome of a verification, by thread.
+#[btf_map]
+pub static STATUSES: LruHashMap<u64, u64, CALLS_MAX> = LruHashMap::new();
+
+/// Goroutines in handshakes of Go's crypto/tls.
+#[btf_map]
+pub static GOROUTINES: LruHashMap<GoroutineKey, Goroutine, GOROUTINES_MAX> = LruHashMap::new();
+
+/// Threads in which rustls has parsed certificates, and the end of the leaf.
+#[btf_map]
+pub static PARSED: LruHashMap<u64, u64, CALLS_MAX> = LruHashMap::new();
 
 /// Losses and volume, one slot per `counter`.
 #[btf_map]

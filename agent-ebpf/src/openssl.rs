@@ -7,10 +7,12 @@ use aya_ebpf::{
 use countersign_common::{form, library, presenter, verdict};
 
 use crate::{
-    library::{Subject, Whose, is_certificate, list_of, ship_certificates, ship_verdict},
+    library::{
+        Subject, Whose, is_certificate, ship_certificates, ship_list_of, ship_verdict, stands_in_message,
+    },
     maps::{RECEIVED, VERIFYING, WRITING},
     task::current_thread,
-    user::{be24, read_user},
+    user::read_user,
 };
 
 /// Bytes between two certificates of an outgoing list at most, the next one's length included: in TLS 1.3 the extensions
@@ -55,18 +57,11 @@ const DONE: u32 = 3;
 /// `X509 *d2i_X509(X509 **a, const unsigned char **in, long length)`
 #[uprobe]
 fn d2i_x509(context: ProbeContext) -> u32 {
-    parsed(&context);
+    let der = read_user::<u64>(context.arg(1).unwrap_or(0));
+    if let (Some(der), Some(length)) = (der, context.arg(2)) {
+        ship_list_of(library::OPENSSL, der, length);
+    }
     0
-}
-
-#[inline(always)]
-fn parsed(context: &ProbeContext) -> Option<()> {
-    let der = read_user::<u64>(context.arg(1)?)?;
-    let length = u32::try_from(context.arg::<u64>(2)?).ok()?;
-    let (list, total) = list_of(der, length)?;
-    let subject = Subject { library: library::OPENSSL, presenter: presenter::PEER, form: form::LIST };
-    ship_certificates(subject, Whose::LastReceive, list, total);
-    None
 }
 
 /// `int i2d_X509(X509 *a, unsigned char **out)`: without a buffer it only tells the length, or makes one.
@@ -105,8 +100,7 @@ fn i2d_x509_done(context: RetProbeContext) -> u32 {
 /// A certificate that stands behind its own length has been written into a message.
 #[inline(always)]
 fn written(writing: &mut Writing, buffer: u64, length: u32) {
-    let Some(before) = read_user::<[u8; 3]>(buffer.wrapping_sub(3)) else { return };
-    if be24(before) != length || !is_certificate(buffer, length) {
+    if !stands_in_message(buffer, length) || !is_certificate(buffer, length) {
         return;
     }
     let received_at = match unsafe { RECEIVED.get(current_thread()) } {

@@ -163,23 +163,21 @@ pub(super) fn programs_of(hook: Hook) -> &'static [&'static str] {
         Hook::OpenSslVerify => &["x509_verify_cert", "x509_verify_cert_done"],
         Hook::OpenSslVerifyResult => &["x509_store_ctx_get_error"],
         Hook::LinkerState => &["linker_state"],
-        Hook::BoringSslFromCbs
-        | Hook::BoringSslNew
-        | Hook::GnuTlsPeer
-        | Hook::GnuTlsVerifyPeers
-        | Hook::GnuTlsVerifyPeers2
-        | Hook::GnuTlsVerifyPeers3
-        | Hook::NssPeer
-        | Hook::NssVerify
-        | Hook::GoPeerOfClient
-        | Hook::GoPeerOfServer
-        | Hook::GoOwn13At24
-        | Hook::GoOwn13At0
-        | Hook::GoOwn12
-        | Hook::GoVerify
-        | Hook::RustlsPayload13
-        | Hook::RustlsVerifyServer
-        | Hook::RustlsVerifyClient
-        | Hook::RustlsEndEntity => &[],
+        Hook::BoringSslFromCbs => &["crypto_buffer_new_from_cbs"],
+        Hook::BoringSslNew => &["crypto_buffer_new"],
+        Hook::GnuTlsPeer => &["gnutls_pcert_import_x509_raw"],
+        Hook::GnuTlsVerifyPeers => &["gnutls_certificate_verify_peers", "gnutls_verified"],
+        Hook::GnuTlsVerifyPeers2 => &["gnutls_certificate_verify_peers2", "gnutls_verified"],
+        Hook::GnuTlsVerifyPeers3 => &["gnutls_certificate_verify_peers3", "gnutls_verified"],
+        Hook::NssPeer => &["cert_new_temp_certificate"],
+        Hook::NssVerify => &["ssl_auth_certificate"],
+        Hook::GoServer => &["go_server"],
+        Hook::GoPeerOfClient => &["go_peer_of_client"],
+        Hook::GoPeerOfServer => &["go_peer_of_server"],
+        Hook::GoOwnAt24 => &["go_own_at24"],
+        Hook::GoOwnAt0 => &["go_own_at0"],
+        Hook::GoVerify => &["go_verify"],
+        Hook::RustlsPayload13 => &["rustls_payload13"],
+        Hook::RustlsVerify => &["rustls_verify"],
     }
 }

@@ -3,7 +3,9 @@
 #![expect(unsafe_code, reason = "socket options that nix does not have")]
 
 mod elf;
+mod go;
 mod library;
+mod rustls;
 
 use std::{
     io::{Read, Write},

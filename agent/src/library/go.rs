@@ -12,7 +12,7 @@ use super::{Hook, Point, Reason};
 
 /// The minor versions whose layouts were measured or read. Older ones lay out the table and the arguments differently.
 const KNOWN: std::ops::RangeInclusive<u32> = 18..=27;
-/// Since this one the certificate stands first in certificateMsgTLS13.
+/// Since this one the chain stands first in certificateMsg and certificateMsgTLS13.
 const CERTIFICATE_FIRST: u32 = 23;
 
 const BUILD_MAGIC: &[u8] = b"\xff Go buildinf:";
@@ -30,11 +30,12 @@ const MAX_FUNCTIONS: u64 = 2_000_000;
 const MODULE_TEXT: u64 = 176;
 
 /// The functions, between the nulls that names are separated by.
-const FUNCTIONS: [(&[u8], Function); 5] = [
+const FUNCTIONS: [(&[u8], Function); 6] = [
+    (b"\0crypto/tls.(*Conn).serverHandshake\0", Function::ServerHandshake),
     (b"\0crypto/tls.(*Conn).verifyServerCertificate\0", Function::VerifyServerCertificate),
     (b"\0crypto/tls.(*Conn).processCertsFromClient\0", Function::ProcessCertsFromClient),
-    (b"\0crypto/tls.(*certificateMsgTLS13).marshal\0", Function::Marshal13),
-    (b"\0crypto/tls.(*certificateMsg).marshal\0", Function::Marshal12),
+    (b"\0crypto/tls.(*certificateMsgTLS13).marshal\0", Function::Marshal),
+    (b"\0crypto/tls.(*certificateMsg).marshal\0", Function::Marshal),
     (b"\0crypto/x509.(*Certificate).Verify\0", Function::Verify),
 ];
 /// The longest of them, and some.
@@ -42,21 +43,21 @@ const MAX_NAME: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Function {
+    ServerHandshake,
     VerifyServerCertificate,
     ProcessCertsFromClient,
-    Marshal13,
-    Marshal12,
+    Marshal,
     Verify,
 }
 
 impl Function {
     fn hook(self, minor: u32) -> Hook {
         match self {
+            Function::ServerHandshake => Hook::GoServer,
             Function::VerifyServerCertificate => Hook::GoPeerOfClient,
             Function::ProcessCertsFromClient => Hook::GoPeerOfServer,
-            Function::Marshal13 if minor < CERTIFICATE_FIRST => Hook::GoOwn13At24,
-            Function::Marshal13 => Hook::GoOwn13At0,
-            Function::Marshal12 => Hook::GoOwn12,
+            Function::Marshal if minor < CERTIFICATE_FIRST => Hook::GoOwnAt24,
+            Function::Marshal => Hook::GoOwnAt0,
             Function::Verify => Hook::GoVerify,
         }
     }

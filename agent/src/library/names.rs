@@ -31,30 +31,48 @@ pub const EXACT: &[(&[u8], Name)] = &[
 ];
 
 /// What the mangled names of rustls' functions contain, in either mangling.
-pub const MANGLED: &[&[u8]] =
-    &[b"CertificatePayloadTls13", b"18verify_server_cert", b"18verify_client_cert", b"13EndEntityCert"];
+pub const MANGLED: &[&[u8]] = &[
+    b"CertificatePayloadTls13",
+    b"CertificatePayloadTLS13",
+    b"18verify_server_cert",
+    b"18verify_client_cert",
+];
 
-/// Their paths. The last is rustls 0.21's: its successor takes a CertificateDer.
-const PATHS: &[(&str, Hook)] = &[
+/// Types of rustls 0.22 and 0.23, then of 0.21, with the trait and its function that are of interest.
+const FUNCTIONS: &[(&str, &str, Hook)] = &[
+    ("msgs::handshake::CertificatePayloadTls13", "msgs::codec::Codec>::read", Hook::RustlsPayload13),
     (
-        "<rustls::msgs::handshake::CertificatePayloadTls13 as rustls::msgs::codec::Codec>::read",
-        Hook::RustlsPayload13,
+        "webpki::server_verifier::WebPkiServerVerifier",
+        "verify::ServerCertVerifier>::verify_server_cert",
+        Hook::RustlsVerify,
     ),
     (
-        "<rustls::webpki::server_verifier::WebPkiServerVerifier as rustls::verify::ServerCertVerifier>::verify_server_cert",
-        Hook::RustlsVerifyServer,
+        "webpki::client_verifier::WebPkiClientVerifier",
+        "verify::ClientCertVerifier>::verify_client_cert",
+        Hook::RustlsVerify,
+    ),
+    ("msgs::handshake::CertificatePayloadTLS13", "msgs::codec::Codec>::read", Hook::RustlsPayload13),
+    ("verify::WebPkiVerifier", "verify::ServerCertVerifier>::verify_server_cert", Hook::RustlsVerify),
+    (
+        "verify::AllowAnyAuthenticatedClient",
+        "verify::ClientCertVerifier>::verify_client_cert",
+        Hook::RustlsVerify,
     ),
     (
-        "<rustls::webpki::client_verifier::WebPkiClientVerifier as rustls::verify::ClientCertVerifier>::verify_client_cert",
-        Hook::RustlsVerifyClient,
+        "verify::AllowAnyAnonymousOrAuthenticatedClient",
+        "verify::ClientCertVerifier>::verify_client_cert",
+        Hook::RustlsVerify,
     ),
-    ("<webpki::end_entity::EndEntityCert as core::convert::TryFrom<&[u8]>>::try_from", Hook::RustlsEndEntity),
 ];
 
 /// The hook of a mangled name of Rust.
 pub fn mangled(symbol: &str) -> Option<Name> {
     let demangled = rustc_demangle::try_demangle(symbol).ok()?;
-    // Without the hash, and without the lifetimes that only the newer mangling has.
-    let path = format!("{demangled:#}").replace("<'_>", "").replace("&'_ ", "&");
-    PATHS.iter().find(|(known, _)| *known == path).map(|(_, hook)| Name::Hook(*hook))
+    // Without the hash.
+    let path = format!("{demangled:#}");
+    let (implementor, function) = path.strip_prefix("<rustls::")?.split_once(" as rustls::")?;
+    FUNCTIONS
+        .iter()
+        .find(|(known, name, _)| *known == implementor && *name == function)
+        .map(|(_, _, hook)| Name::Hook(*hook))
 }

@@ -21,7 +21,7 @@ pub enum Hook {
     BoringSslNew,
     /// `gnutls_pcert_import_x509_raw`: the peer's leaf.
     GnuTlsPeer,
-    /// `gnutls_certificate_verify_peers`: the status is its third argument.
+    /// `gnutls_certificate_verify_peers`: the status is its fourth argument.
     GnuTlsVerifyPeers,
     /// `gnutls_certificate_verify_peers2`: the status is its second argument.
     GnuTlsVerifyPeers2,
@@ -31,26 +31,22 @@ pub enum Hook {
     NssPeer,
     /// `SSL_AuthCertificate`.
     NssVerify,
+    /// `crypto/tls.(*Conn).serverHandshake`: which connection its goroutine serves.
+    GoServer,
     /// `crypto/tls.(*Conn).verifyServerCertificate`.
     GoPeerOfClient,
     /// `crypto/tls.(*Conn).processCertsFromClient`.
     GoPeerOfServer,
-    /// `crypto/tls.(*certificateMsgTLS13).marshal` with the chain at 24 (Go 1.22 and older).
-    GoOwn13At24,
+    /// `crypto/tls.(*certificateMsgTLS13).marshal` and that of `certificateMsg`, with the chain at 24 (Go 1.22 and older).
+    GoOwnAt24,
     /// The same with the chain at 0 (since Go 1.23).
-    GoOwn13At0,
-    /// `crypto/tls.(*certificateMsg).marshal`.
-    GoOwn12,
+    GoOwnAt0,
     /// `crypto/x509.(*Certificate).Verify`.
     GoVerify,
-    /// rustls 0.23: `CertificatePayloadTls13` is read.
+    /// rustls: the certificates of TLS 1.3 are read, `CertificatePayloadTls13` (0.22 and 0.23) or `…TLS13` (0.21).
     RustlsPayload13,
-    /// rustls 0.23: `verify_server_cert` of the default verifier.
-    RustlsVerifyServer,
-    /// rustls 0.23: `verify_client_cert` of the default verifier.
-    RustlsVerifyClient,
-    /// rustls 0.21: `EndEntityCert::try_from`.
-    RustlsEndEntity,
+    /// rustls: a verifier that it comes with is called, `verify_server_cert` or `verify_client_cert`.
+    RustlsVerify,
     /// `_dl_debug_state` of the dynamic linker: the libraries of a process have changed.
     LinkerState,
 }
@@ -79,16 +75,13 @@ impl Hook {
             | Hook::GnuTlsVerifyPeers2
             | Hook::GnuTlsVerifyPeers3 => Library::GnuTls,
             Hook::NssPeer | Hook::NssVerify => Library::Nss,
-            Hook::GoPeerOfClient
+            Hook::GoServer
+            | Hook::GoPeerOfClient
             | Hook::GoPeerOfServer
-            | Hook::GoOwn13At24
-            | Hook::GoOwn13At0
-            | Hook::GoOwn12
+            | Hook::GoOwnAt24
+            | Hook::GoOwnAt0
             | Hook::GoVerify => Library::Go,
-            Hook::RustlsPayload13
-            | Hook::RustlsVerifyServer
-            | Hook::RustlsVerifyClient
-            | Hook::RustlsEndEntity => Library::Rustls,
+            Hook::RustlsPayload13 | Hook::RustlsVerify => Library::Rustls,
             Hook::LinkerState => return None,
         })
     }

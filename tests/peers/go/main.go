@@ -1,5 +1,5 @@
-// The same peer on Go's crypto/tls: `go-peer OPTIONS-AS-JSON`, with `identities` as in peer.py. A client with `skip_verify`
-// takes any certificate, and so does a server whose `request` is "any".
+// The same peer on Go's crypto/tls: `go-peer OPTIONS-AS-JSON`, with `identities` as in peer.py. With `unverified` it
+// insists on a certificate and takes any; with `wrapped` its sockets are none that crypto/tls knows.
 package main
 
 import (
@@ -21,8 +21,7 @@ const response = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\
 type options struct {
 	Role, Address, Version, Request, Chain, Key, Ca string
 	Port, Count                                     int
-	Resume                                          bool
-	SkipVerify                                      bool `json:"skip_verify"`
+	Resume, Unverified, Wrapped                     bool
 	Identities                                      [][2]string
 }
 
@@ -55,7 +54,7 @@ func configuration(o options) *tls.Config {
 	c := &tls.Config{
 		MinVersion: version, MaxVersion: version, ServerName: "server.test",
 		RootCAs: roots, ClientCAs: roots, NextProtos: []string{"http/1.1"},
-		ClientSessionCache: tls.NewLRUClientSessionCache(4), InsecureSkipVerify: o.SkipVerify,
+		ClientSessionCache: tls.NewLRUClientSessionCache(4),
 	}
 	if o.Chain != "" {
 		show(c, o.Chain, o.Key)
@@ -65,9 +64,11 @@ func configuration(o options) *tls.Config {
 		c.ClientAuth = tls.VerifyClientCertIfGiven
 	case "require":
 		c.ClientAuth = tls.RequireAndVerifyClientCert
-	case "any":
-		c.ClientAuth = tls.RequireAnyClientCert
+		if o.Unverified {
+			c.ClientAuth = tls.RequireAnyClientCert
+		}
 	}
+	c.InsecureSkipVerify = o.Unverified
 	return c
 }
 
@@ -79,9 +80,22 @@ func show(c *tls.Config, chain, key string) {
 	c.Certificates = []tls.Certificate{pair}
 }
 
+// A connection that crypto/tls cannot tell to be TCP.
+type wrapped struct{ net.Conn }
+
+type wrapping struct{ net.Listener }
+
+func (l wrapping) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return &wrapped{conn}, err
+}
+
 func serve(o options, where string) {
 	listener, err := net.Listen("tcp", where)
 	must(err)
+	if o.Wrapped {
+		listener = wrapping{listener}
+	}
 	if o.Version != "" {
 		listener = tls.NewListener(listener, configuration(o))
 	}

@@ -150,22 +150,31 @@ pub fn go_builds(full: bool) -> Vec<GoBuild> {
     toolchains.into_iter().flat_map(builds).collect()
 }
 
-/// `request` is `require`, or `any` for a certificate that nobody verifies.
-pub fn go_server(build: GoBuild, port: u16, request: &str) -> Result<Process> {
+/// What the Go peer does otherwise than by default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GoManner {
+    /// It takes any certificate: `InsecureSkipVerify`, `RequireAnyClientCert`.
+    pub unverified: bool,
+    /// Its sockets are inside a type of its own.
+    pub wrapped: bool,
+}
+
+pub fn go_server(build: GoBuild, port: u16, manner: GoManner) -> Result<Process> {
     let pki = &Testbed::shared().pki;
     let options = json!({
-        "role": "server", "address": Testbed::SERVER, "port": port, "version": "1.3", "request": request,
+        "role": "server", "address": Testbed::SERVER, "port": port, "version": "1.3", "request": "require",
         "chain": pki.server.chain, "key": pki.server.key, "ca": pki.ca,
+        "unverified": manner.unverified, "wrapped": manner.wrapped,
     });
     let mut command = Command::new(Program::Go(build).path()?);
     command.arg(options.to_string());
     serve("go server", command, port)
 }
 
-pub fn go_client(build: GoBuild, port: u16, skip_verify: bool) -> Result<Command> {
+pub fn go_client(build: GoBuild, port: u16, manner: GoManner) -> Result<Command> {
     let pki = &Testbed::shared().pki;
     let options = json!({
-        "role": "client", "address": Testbed::SERVER, "port": port, "version": "1.3", "skip_verify": skip_verify,
+        "role": "client", "address": Testbed::SERVER, "port": port, "version": "1.3", "unverified": manner.unverified, "wrapped": manner.wrapped,
         "chain": pki.client.chain, "key": pki.client.key, "ca": pki.ca, "count": 1,
     });
     let mut command = Command::new(Program::Go(build).path()?);

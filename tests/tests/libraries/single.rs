@@ -10,7 +10,8 @@ use countersign_tests::{
 use serde_json::Value;
 
 use crate::attribution::{Seen, mutual, none_wrong, not_known, wrong};
-use crate::{agent, full, further, required, standing};
+use crate::further::{self, GoManner};
+use crate::{agent, full, required, standing};
 
 /// What a library shows.
 #[derive(Clone, Copy)]
@@ -44,6 +45,9 @@ impl Shows {
     }
 }
 
+const UNVERIFIED: GoManner = GoManner { unverified: true, wrapped: false };
+const WRAPPED: GoManner = GoManner { unverified: false, wrapped: true };
+
 type Start = Box<dyn Fn(u16) -> Result<Process>>;
 
 fn servers() -> Vec<(String, Shows, Start)> {
@@ -65,12 +69,13 @@ fn servers() -> Vec<(String, Shows, Start)> {
         other("selfserv", Shows::NSS, further::selfserv),
         other("rustls 0.23", Shows::RUSTLS, |port| further::rustls_server(Program::Rustls23, port)),
         other("rustls 0.21", Shows::RUSTLS_21, |port| further::rustls_server(Program::Rustls21, port)),
-        other("go, any certificate", Shows::GO_UNVERIFIED, |port| {
-            further::go_server(GoBuild::PLAIN, port, "any")
+        other("go, RequireAnyClientCert", Shows::GO_UNVERIFIED, |port| {
+            further::go_server(GoBuild::PLAIN, port, UNVERIFIED)
         }),
+        other("go, wrapped socket", Shows::GO, |port| further::go_server(GoBuild::PLAIN, port, WRAPPED)),
     ];
     for build in further::go_builds(full()) {
-        let start = Box::new(move |port| further::go_server(build, port, "require"));
+        let start = Box::new(move |port| further::go_server(build, port, GoManner::default()));
         servers.push((name_of(build), Shows::GO, start));
     }
     servers
@@ -139,12 +144,12 @@ fn clients() -> Vec<(String, Shows, Client)> {
         other("rustls 0.23", Shows::RUSTLS, |port| further::rustls_client(Program::Rustls23, port)),
         other("rustls 0.21", Shows::RUSTLS_21, |port| further::rustls_client(Program::Rustls21, port)),
         other("go, InsecureSkipVerify", Shows::GO_UNVERIFIED, |port| {
-            further::go_client(GoBuild::PLAIN, port, true)
+            further::go_client(GoBuild::PLAIN, port, UNVERIFIED)
         }),
         other("tstclnt", Shows::NSS, further::tstclnt),
     ];
     for build in further::go_builds(full()) {
-        let run = Box::new(move |port| further::go_client(build, port, false));
+        let run = Box::new(move |port| further::go_client(build, port, GoManner::default()));
         clients.push((name_of(build), Shows::GO, Client::Other(run)));
     }
     clients
@@ -158,7 +163,7 @@ fn each_client_shows_both_chains_by_itself() -> Result<()> {
     let testbed = Testbed::shared();
     let mut processes = standing()?;
     for build in further::go_builds(full()) {
-        let server = further::go_server(build, testbed.port(), "require")?;
+        let server = further::go_server(build, testbed.port(), GoManner::default())?;
         if let Some(agent) = agent() {
             agent.wait_probed(&server, "go")?;
         }

@@ -2,15 +2,17 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-use super::{super::*, elf, source};
+use super::{super::*, PATIENCE, Pair, elf, source};
 use crate::{
     event::{LibraryBytes, LibraryForm, LibraryVerdict, LibraryVerification, Presenter, Role, SocketBy},
     library::{Hook, Point},
@@ -31,6 +33,9 @@ const OPENSSL: [(Hook, &str); 5] = [
     (Hook::OpenSslVerifyResult, "X509_STORE_CTX_get_error"),
 ];
 
+/// GNUTLS_CERT_INVALID and GNUTLS_CERT_SIGNER_NOT_FOUND (gnutls/gnutls.h).
+const GNUTLS_UNKNOWN_ISSUER: i32 = 1 << 1 | 1 << 6;
+
 /// The file of a library that a program is linked with.
 fn linked(program: &str, library: &str) -> PathBuf {
     let output = Command::new("ldd").arg(program).output().unwrap();
@@ -45,18 +50,21 @@ fn points(file: &Path, hooks: &[(Hook, &str)]) -> Vec<Point> {
 
 /// Attaches everything to the libcrypto of the openssl program.
 fn probe_openssl(source: &mut KernelSource) -> Probed {
-    let file = linked("/usr/bin/openssl", "libcrypto");
-    let probed = source.probe(&file, &points(&file, &OPENSSL));
+    probe(source, &linked("/usr/bin/openssl", "libcrypto"), &OPENSSL)
+}
+
+fn probe(source: &mut KernelSource, file: &Path, hooks: &[(Hook, &str)]) -> Probed {
+    let probed = source.probe(file, &points(file, hooks));
     assert!(probed.refused().is_empty(), "{:?}", probed.refused());
     assert!(source.library_unavailable().is_empty(), "{:?}", source.library_unavailable());
     probed
 }
 
 /// A folder that goes with its test.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
+    pub(super) fn new() -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("countersign-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -64,7 +72,11 @@ impl Folder {
         Folder(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
@@ -78,7 +90,10 @@ impl Drop for Folder {
     }
 }
 
-fn authority(name: &str, issuer: Option<&Issuer<'_, KeyPair>>) -> (Certificate, Issuer<'static, KeyPair>) {
+pub(super) fn authority(
+    name: &str,
+    issuer: Option<&Issuer<'_, KeyPair>>,
+) -> (Certificate, Issuer<'static, KeyPair>) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -91,22 +106,25 @@ fn authority(name: &str, issuer: Option<&Issuer<'_, KeyPair>>) -> (Certificate, 
 }
 
 /// A chain of three, and the files that programs want.
-struct Party {
-    root: String,
+pub(super) struct Party {
+    pub(super) root: String,
     options: Vec<String>,
-    /// What is presented: the leaf and its issuer.
-    chain: Vec<Vec<u8>>,
+    /// What is presented: the leaf and its issuers.
+    pub(super) chain: Vec<Vec<u8>>,
+    /// The same as a file, and its key.
+    pub(super) presented: String,
+    pub(super) key: String,
 }
 
 /// How much of a chain is presented.
 #[derive(Clone, Copy, PartialEq)]
-enum Presented {
+pub(super) enum Presented {
     SelfSigned,
     WithoutRoot,
     WithRoot,
 }
 
-fn party(folder: &Folder, name: &str, presented: Presented) -> Party {
+pub(super) fn party(folder: &Folder, name: &str, presented: Presented) -> Party {
     let (root, root_issuer) = authority(&format!("{name} root"), None);
     let (middle, issuer) = authority(&format!("{name} intermediate"), Some(&root_issuer));
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -118,14 +136,18 @@ fn party(folder: &Folder, name: &str, presented: Presented) -> Party {
         Presented::WithRoot => (params.signed_by(&key, &issuer).unwrap(), vec![&middle, &root]),
     };
     let mut options = vec!["-cert".into(), folder.write(&format!("{name}.pem"), &leaf.pem())];
-    options.extend(["-key".into(), folder.write(&format!("{name}.key"), &key.serialize_pem())]);
+    let key = folder.write(&format!("{name}.key"), &key.serialize_pem());
+    options.extend(["-key".into(), key.clone()]);
+    let mut presented = leaf.pem();
     let mut chain = vec![leaf.der().to_vec()];
     if !above.is_empty() {
         let pem: String = above.iter().map(|certificate| certificate.pem()).collect();
         options.extend(["-cert_chain".into(), folder.write(&format!("{name}.chain.pem"), &pem)]);
+        presented += &pem;
         chain.extend(above.iter().map(|certificate| certificate.der().to_vec()));
     }
-    Party { root: folder.write(&format!("{name}.root.pem"), &root.pem()), options, chain }
+    let presented = folder.write(&format!("{name}.presented.pem"), &presented);
+    Party { root: folder.write(&format!("{name}.root.pem"), &root.pem()), options, chain, presented, key }
 }
 
 /// `openssl s_server` for one connection, and its port.
@@ -147,23 +169,41 @@ fn serve(options: &[String]) -> (Child, u16) {
 
 /// Runs `openssl s_client` to its end and says which process it was.
 fn connect(port: u16, options: &[String]) -> u32 {
-    let mut client = Command::new("/usr/bin/openssl")
-        .args(["s_client", "-connect", &format!("127.0.0.1:{port}")])
+    let first = strings(&["s_client", "-connect", &format!("127.0.0.1:{port}")]);
+    run("/usr/bin/openssl", &[first, options.to_vec()].concat())
+}
+
+/// Runs a program to its end and says which process it was.
+fn run(program: &str, options: &[String]) -> u32 {
+    let client = Command::new(program)
         .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    client.wait().unwrap();
-    client.id()
+    let process = client.id();
+    end(client);
+    process
+}
+
+/// Waits for a program, with a bound.
+fn end(mut child: Child) {
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("{child:?} goes on and on");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn strings(options: &[&str]) -> Vec<String> {
     options.iter().map(|option| (*option).to_owned()).collect()
 }
 
-fn all(source: &mut KernelSource) -> Vec<Event> {
+pub(super) fn all(source: &mut KernelSource) -> Vec<Event> {
     let mut events = Vec::new();
     source.drain(usize::MAX, &mut |event| events.push(event));
     let losses = source.losses();
@@ -171,7 +211,7 @@ fn all(source: &mut KernelSource) -> Vec<Event> {
     events
 }
 
-fn runs_of(events: &[Event], process: u32) -> Vec<&LibraryBytes> {
+pub(super) fn runs_of(events: &[Event], process: u32) -> Vec<&LibraryBytes> {
     let runs = events.iter().filter_map(|event| match event {
         Event::LibraryBytes(run) if run.call.task.process.pid == process => Some(&**run),
         _ => None,
@@ -179,7 +219,7 @@ fn runs_of(events: &[Event], process: u32) -> Vec<&LibraryBytes> {
     runs.collect()
 }
 
-fn verifications_of(events: &[Event], process: u32) -> Vec<&LibraryVerification> {
+pub(super) fn verifications_of(events: &[Event], process: u32) -> Vec<&LibraryVerification> {
     let said = events.iter().filter_map(|event| match event {
         Event::LibraryVerification(said) if said.call.task.process.pid == process => Some(&**said),
         _ => None,
@@ -187,12 +227,12 @@ fn verifications_of(events: &[Event], process: u32) -> Vec<&LibraryVerification>
     said.collect()
 }
 
-fn verdicts_of(events: &[Event], process: u32) -> Vec<LibraryVerdict> {
+pub(super) fn verdicts_of(events: &[Event], process: u32) -> Vec<LibraryVerdict> {
     verifications_of(events, process).iter().map(|said| said.verdict).collect()
 }
 
 /// The socket of a role on a port of a server.
-fn socket_on(events: &[Event], role: Role, port: u16) -> SocketCookie {
+pub(super) fn socket_on(events: &[Event], role: Role, port: u16) -> SocketCookie {
     let socket = events.iter().find_map(|event| match event {
         Event::Established(event) if event.role == role => {
             let server = if role == Role::Server { event.pair.local } else { event.pair.remote };
@@ -204,7 +244,7 @@ fn socket_on(events: &[Event], role: Role, port: u16) -> SocketCookie {
 }
 
 /// Runs of one call put together.
-fn whole(runs: &[&LibraryBytes]) -> Vec<u8> {
+pub(super) fn whole(runs: &[&LibraryBytes]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for run in runs {
         assert_eq!(run.offset as usize, bytes.len());
@@ -215,7 +255,7 @@ fn whole(runs: &[&LibraryBytes]) -> Vec<u8> {
 }
 
 /// A certificate_list as it is on the wire, without extensions where there are some.
-fn list(chain: &[Vec<u8>], extensions: &[u8]) -> Vec<u8> {
+pub(super) fn list(chain: &[Vec<u8>], extensions: &[u8]) -> Vec<u8> {
     let entries = chain.iter().map(|der| [&(der.len() as u32).to_be_bytes()[1..], der, extensions].concat());
     entries.collect::<Vec<_>>().concat()
 }
@@ -226,16 +266,17 @@ fn mutual(version: &str, extensions: &[u8]) {
     let folder = Folder::new();
     let server = party(&folder, "server", Presented::WithoutRoot);
     let client = party(&folder, "client", Presented::WithRoot);
-    let (mut serving, port) = serve(
+    let (serving, port) = serve(
         &[server.options.clone(), strings(&[version, "-Verify", "3", "-CAfile", &client.root])].concat(),
     );
     let connected = connect(port, &[client.options.clone(), strings(&["-CAfile", &server.root])].concat());
-    serving.wait().unwrap();
+    let server_process = serving.id();
+    end(serving);
     let events = all(&mut source);
 
     let ends = [
         (connected, Role::Client, &client.chain, &server.chain),
-        (serving.id(), Role::Server, &server.chain, &client.chain),
+        (server_process, Role::Server, &server.chain, &client.chain),
     ];
     for (process, role, own, peer) in ends {
         let socket = socket_on(&events, role, port);
@@ -283,12 +324,13 @@ fn a_failed_verification_has_its_code_though_the_program_goes_on() {
     ];
     for (presented, code) in cases {
         let server = party(&folder, "server", presented);
-        let (mut serving, port) = serve(&server.options);
+        let (serving, port) = serve(&server.options);
         let connected = connect(port, &strings(&["-no-CAfile", "-no-CApath", "-no-CAstore"]));
-        serving.wait().unwrap();
+        let server_process = serving.id();
+        end(serving);
         let events = all(&mut source);
         assert_eq!(verdicts_of(&events, connected), [LibraryVerdict::Failed { code }]);
-        assert_eq!(verdicts_of(&events, serving.id()), [], "it has asked for no certificate");
+        assert_eq!(verdicts_of(&events, server_process), [], "it has asked for no certificate");
         assert_eq!(whole(&runs_of(&events, connected)), list(&server.chain, &[0, 0]));
     }
 }
@@ -300,25 +342,180 @@ fn certificates_that_come_from_files_are_not_read() {
     let folder = Folder::new();
     let server = party(&folder, "server", Presented::WithoutRoot);
     let bundle = "/etc/ssl/certs/ca-certificates.crt";
-    let mut verify = Command::new("/usr/bin/openssl")
-        .args(["verify", "-CAfile", bundle, &server.root])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    verify.wait().unwrap();
-    let (mut serving, port) = serve(&[server.options.clone(), strings(&["-www"])].concat());
+    let verify = run("/usr/bin/openssl", &strings(&["verify", "-CAfile", bundle, &server.root]));
+    let (serving, port) = serve(&[server.options.clone(), strings(&["-www"])].concat());
     // With its own bundle, then with a folder of one file per certificate, which is read during the handshake.
-    let mut loads = Command::new("/usr/bin/curl")
-        .args(["-s", "--capath", "/etc/ssl/certs", "--cacert", bundle, &format!("https://127.0.0.1:{port}/")])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    assert_eq!(loads.wait().unwrap().code(), Some(60), "curl does not know the issuer");
-    serving.wait().unwrap();
+    let url = format!("https://127.0.0.1:{port}/");
+    let loads =
+        run("/usr/bin/curl", &strings(&["-s", "--capath", "/etc/ssl/certs", "--cacert", bundle, &url]));
+    end(serving);
     let events = all(&mut source);
-    assert!(runs_of(&events, verify.id()).is_empty());
-    assert!(verdicts_of(&events, verify.id()).is_empty(), "no peer was verified");
-    assert_eq!(whole(&runs_of(&events, loads.id())), list(&server.chain, &[0, 0]));
-    assert_eq!(verdicts_of(&events, loads.id()), [LibraryVerdict::Failed { code: UNKNOWN_ISSUER }]);
+    assert!(runs_of(&events, verify).is_empty());
+    assert!(verdicts_of(&events, verify).is_empty(), "no peer was verified");
+    assert_eq!(whole(&runs_of(&events, loads)), list(&server.chain, &[0, 0]));
+    assert_eq!(verdicts_of(&events, loads), [LibraryVerdict::Failed { code: UNKNOWN_ISSUER }]);
+}
+
+#[test]
+fn gnutls_shows_the_list_of_tls12_and_the_leaf_of_tls13() {
+    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let hooks = [
+        (Hook::GnuTlsPeer, "gnutls_pcert_import_x509_raw"),
+        (Hook::GnuTlsVerifyPeers, "gnutls_certificate_verify_peers"),
+        (Hook::GnuTlsVerifyPeers2, "gnutls_certificate_verify_peers2"),
+        (Hook::GnuTlsVerifyPeers3, "gnutls_certificate_verify_peers3"),
+    ];
+    let _probed = probe(&mut source, &linked("/usr/bin/gnutls-cli", "libgnutls.so"), &hooks);
+    let folder = Folder::new();
+    let server = party(&folder, "server", Presented::WithoutRoot);
+    let other = party(&folder, "other", Presented::SelfSigned);
+    for version in ["TLS1.2", "TLS1.3"] {
+        let cases = [
+            (&server.root, LibraryVerdict::Verified),
+            (&other.root, LibraryVerdict::Failed { code: GNUTLS_UNKNOWN_ISSUER }),
+        ];
+        for (root, verdict) in cases {
+            let (serving, port) = serve(&server.options);
+            let (port_text, priority) = (port.to_string(), format!("NORMAL:-VERS-ALL:+VERS-{version}"));
+            let options = [
+                "-p",
+                &port_text,
+                "--priority",
+                &priority,
+                "--x509cafile",
+                root,
+                "--verify-hostname=server",
+                "127.0.0.1",
+            ];
+            let client = run("/usr/bin/gnutls-cli", &strings(&options));
+            end(serving);
+            let events = all(&mut source);
+            let runs = runs_of(&events, client);
+            let shown: Vec<_> = runs.iter().map(|run| (run.form, run.bytes.to_vec())).collect();
+            let leaf = (LibraryForm::Leaf, server.chain[0].clone());
+            let copies = if version == "TLS1.2" {
+                assert_eq!(shown[0], (LibraryForm::List, list(&server.chain, &[])));
+                &shown[1..]
+            } else {
+                assert!(!shown.is_empty());
+                &shown
+            };
+            assert!(copies.iter().all(|copy| *copy == leaf), "{version}");
+            assert_eq!(verdicts_of(&events, client), [verdict], "{version}");
+            let socket = socket_on(&events, Role::Client, port);
+            assert_eq!(runs[0].call.socket.unwrap().socket, socket);
+            assert_eq!(verifications_of(&events, client)[0].call.socket.unwrap().socket, socket);
+        }
+    }
+}
+
+#[test]
+fn nss_shows_the_list_and_what_it_thinks_of_it() {
+    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let hooks = [(Hook::NssPeer, "CERT_NewTempCertificate")];
+    let _peer = probe(&mut source, &linked("/usr/bin/tstclnt", "libnss3"), &hooks);
+    let _verify = probe(
+        &mut source,
+        &linked("/usr/bin/tstclnt", "libssl3"),
+        &[(Hook::NssVerify, "SSL_AuthCertificate")],
+    );
+    let folder = Folder::new();
+    let server = party(&folder, "server", Presented::WithoutRoot);
+    let database = format!("sql:{}", folder.0.display());
+    run("/usr/bin/certutil", &strings(&["-N", "-d", &database, "--empty-password"]));
+    for trusted in [false, true] {
+        if trusted {
+            let options = ["-A", "-d", &database, "-n", "root", "-t", "C,,", "-i", &server.root];
+            run("/usr/bin/certutil", &strings(&options));
+        }
+        let (serving, port) = serve(&server.options);
+        let port_text = port.to_string();
+        // It talks to the address and asks for the name.
+        let options = ["-h", "127.0.0.1", "-a", "server", "-p", &port_text, "-d", &database, "-Q"];
+        let client = run("/usr/bin/tstclnt", &strings(&options));
+        end(serving);
+        let events = all(&mut source);
+        let runs = runs_of(&events, client);
+        assert_eq!((runs[0].form, whole(&runs)), (LibraryForm::List, list(&server.chain, &[0, 0])));
+        assert_eq!(runs[0].call.socket.unwrap().socket, socket_on(&events, Role::Client, port));
+        let verdict = if trusted { LibraryVerdict::Verified } else { LibraryVerdict::Failed { code: 0 } };
+        assert_eq!(verdicts_of(&events, client), [verdict]);
+    }
+}
+
+#[test]
+fn a_process_whose_libraries_change_is_named() {
+    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let file = linked("/usr/bin/openssl", "ld-linux");
+    let _probed = probe(&mut source, &file, &[(Hook::LinkerState, "_dl_debug_state")]);
+    let process = run("/usr/bin/true", &[]);
+    let events = all(&mut source);
+    let started = events.iter().find_map(|event| match event {
+        Event::ProcessExecuted { task, .. } if task.process.pid == process => Some(task.process),
+        _ => None,
+    });
+    let changed: Vec<_> = events
+        .iter()
+        .filter(|event| matches!(event, Event::LibrariesChanged { process, .. } if Some(*process) == started))
+        .collect();
+    assert_eq!(changed.len(), 2, "before and after it mapped what it is linked with");
+}
+
+#[test]
+fn a_thread_is_known_by_its_last_receive_up_to_the_bound() {
+    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let _probed = probe_openssl(&mut source);
+    let mut busy = Pair::new(Ipv4Addr::LOCALHOST);
+    let mut other = Pair::new(Ipv4Addr::LOCALHOST);
+    let [_, busy_socket] = busy.cookies();
+    let [_, other_socket] = other.cookies();
+    let thread = u64::from(std::process::id()) << 32 | nix::unistd::gettid().as_raw() as u64;
+    let mut receive = |pair: &mut Pair| {
+        pair.client.write_all(b"x").unwrap();
+        pair.server.read_exact(&mut [0]).unwrap();
+        let received: HashMap<_, u64, [u64; 2]> =
+            HashMap::try_from(source.ebpf.map_mut("RECEIVED").unwrap()).unwrap();
+        let [socket, at] = received.get(&thread, 0).unwrap();
+        (SocketCookie(socket), at)
+    };
+    let mut before = 0;
+    for _ in 0..countersign_common::RECEIVES_MAX {
+        let (socket, at) = receive(&mut busy);
+        assert_eq!(socket, busy_socket);
+        assert!(at > before);
+        before = at;
+    }
+    assert_eq!(receive(&mut busy), (busy_socket, before), "no longer noted");
+    assert_eq!(receive(&mut other).0, other_socket);
+    assert_eq!(receive(&mut busy).0, other_socket);
+}
+
+#[test]
+fn released_probes_show_nothing_more() {
+    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let folder = Folder::new();
+    let server = party(&folder, "server", Presented::WithoutRoot);
+    let probed = probe_openssl(&mut source);
+    assert_eq!(probed.attached(), 7);
+    for (probed, shown) in [(Some(probed), true), (None, false)] {
+        let (serving, port) = serve(&server.options);
+        let client = connect(port, &[]);
+        end(serving);
+        assert_eq!(!runs_of(&all(&mut source), client).is_empty(), shown);
+        drop(probed);
+    }
+}
+
+#[test]
+fn a_point_that_is_refused_leaves_the_others_in_place() {
+    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let file = linked("/usr/bin/openssl", "libcrypto");
+    let mut points = points(&file, &OPENSSL);
+    points[1].offset = u64::MAX / 2;
+    let probed = source.probe(&file, &points);
+    assert_eq!(probed.attached(), 5);
+    assert_eq!(probed.refused().iter().map(|refused| refused.point).collect::<Vec<_>>(), [points[1]]);
+    let missing = source.probe(Path::new("/nowhere"), &points);
+    assert_eq!((missing.attached(), missing.refused().len()), (0, points.len()));
+    assert!(missing.refused()[0].error.to_string().contains("/nowhere"), "{:?}", missing.refused());
 }

@@ -66,10 +66,10 @@ fn points(own: Hook) -> Vec<(Library, Vec<(Hook, u64)>)> {
 
 #[test]
 fn functions_are_found_by_the_table_that_stripping_leaves() {
-    assert_eq!(found(&program("go1.27.1", 0)), points(Hook::GoOwn13At0));
-    assert_eq!(found(&program("go1.25.5", BASE + TEXT)), points(Hook::GoOwn13At0));
-    assert_eq!(found(&program("devel go1.23-abcdef", BASE + TEXT)), points(Hook::GoOwn13At0));
-    assert_eq!(found(&program("go1.22.8 X:boringcrypto", BASE + TEXT)), points(Hook::GoOwn13At24));
+    assert_eq!(found(&program("go1.27.1", 0)), points(Hook::GoOwnAt0));
+    assert_eq!(found(&program("go1.25.5", BASE + TEXT)), points(Hook::GoOwnAt0));
+    assert_eq!(found(&program("devel go1.23-abcdef", BASE + TEXT)), points(Hook::GoOwnAt0));
+    assert_eq!(found(&program("go1.22.8 X:boringcrypto", BASE + TEXT)), points(Hook::GoOwnAt24));
     let version = examined(&program("go1.22.8 X:boringcrypto", BASE + TEXT)).libraries.remove(0).version;
     assert_eq!(version.as_deref(), Some("1.22.8"));
 }
@@ -78,7 +78,7 @@ fn functions_are_found_by_the_table_that_stripping_leaves() {
 fn a_table_among_relocated_data_is_found() {
     for table in [".data.rel.ro", ".data.rel.ro.gopclntab"] {
         let file = build("go1.21.3", BASE + TEXT, table, &NAMES, &CODE);
-        assert_eq!(found(&file), points(Hook::GoOwn13At24), "{table}");
+        assert_eq!(found(&file), points(Hook::GoOwnAt24), "{table}");
     }
 }
 

@@ -70,19 +70,28 @@ fn every_library_is_told_from_the_others() {
 }
 
 #[test]
-fn rustls_is_found_by_its_mangled_names() {
+fn rustls_is_found_in_both_manglings() {
     let names = [
         "_ZN95_$LT$rustls..msgs..handshake..CertificatePayloadTls13$u20$as$u20$rustls..msgs..codec..Codec$GT$4read17ha97820212f35fc57E",
         "_ZN95_$LT$rustls..msgs..handshake..CertificatePayloadTls13$u20$as$u20$rustls..msgs..codec..Codec$GT$6encode17h9d7a33cf0e3adac9E",
         "_ZN108_$LT$rustls..webpki..server_verifier..WebPkiServerVerifier$u20$as$u20$rustls..verify..ServerCertVerifier$GT$18verify_server_cert17h318f84028272380aE",
         "_ZN108_$LT$rustls..webpki..client_verifier..WebPkiClientVerifier$u20$as$u20$rustls..verify..ClientCertVerifier$GT$18verify_client_cert28_$u7b$$u7b$closure$u7d$$u7d$17h60a8ae0faec85c7fE",
         "_ZN83_$LT$rustls..verify..NoClientAuth$u20$as$u20$rustls..verify..ClientCertVerifier$GT$18verify_client_cert17ha13ae61f15a70275E",
+        "_RNvXs1g_NtNtCshR2KMEa7eYC_6rustls4msgs9handshakeNtB6_23CertificatePayloadTls13NtNtB8_5codec5Codec4read",
+        "_RNvXs9_NtCsbfzTGoqq0TK_6rustls6verifyNtB5_27AllowAnyAuthenticatedClientNtB5_18ClientCertVerifier18verify_client_cert",
+        "_RNvXsW_NtNtCsbfzTGoqq0TK_6rustls4msgs9handshakeNtB5_23CertificatePayloadTLS13NtNtB7_5codec5Codec4read",
     ];
     let file = with_symbols(
         &names.map(|name| Symbol(name, true, STT_FUNC)),
         b"/registry/src/rustls-0.23.46/src/conn.rs/registry/src/rustls-0.23.46/src/x.rs",
     );
-    let points = vec![(Hook::RustlsPayload13, 16), (Hook::RustlsVerifyServer, 48)];
+    let points = vec![
+        (Hook::RustlsPayload13, 16),
+        (Hook::RustlsPayload13, 96),
+        (Hook::RustlsPayload13, 128),
+        (Hook::RustlsVerify, 48),
+        (Hook::RustlsVerify, 112),
+    ];
     assert_eq!(found(&file), [(Library::Rustls, points)]);
     assert_eq!(examined(&file).libraries[0].version.as_deref(), Some("0.23.46"));
 }

@@ -1,0 +1,93 @@
+//! Probes of rustls 0.21 to 0.23 with symbols, on x86-64. Rust has no stable layouts: what is read is only taken where it has
+//! the form of certificates.
+
+use aya_ebpf::{macros::uprobe, programs::ProbeContext};
+use countersign_common::{form, library, presenter, verdict};
+
+use crate::{
+    library::{Subject, Whose, is_certificate, list_of, ship_certificates, ship_verdict},
+    maps::PARSED,
+    task::current_thread,
+    user::{be24, read_user},
+};
+
+/// Certificates behind a leaf that are shipped.
+const FURTHER_MAX: u64 = 8;
+
+/// `fn read(r: &mut Reader) -> Result<CertificatePayloadTls13, InvalidMessage>`: the result is the first argument; a Reader is a
+/// slice and a position.
+#[uprobe]
+fn rustls_payload13(context: ProbeContext) -> u32 {
+    parsed(&context);
+    0
+}
+
+#[inline(always)]
+fn parsed(context: &ProbeContext) -> Option<()> {
+    let [buffer, length, cursor]: [u64; 3] = read_user(context.arg(1)?)?;
+    if cursor >= length {
+        return None;
+    }
+    // certificate_request_context, then the list (RFC 8446 section 4.4.2).
+    let at = buffer.wrapping_add(cursor);
+    let [asked]: [u8; 1] = read_user(at)?;
+    let der = at.wrapping_add(1 + 6 + u64::from(asked));
+    let leaf = be24(read_user(der.wrapping_sub(3))?);
+    let (list, total) = list_of(der, leaf)?;
+    let subject = Subject { library: library::RUSTLS, presenter: presenter::PEER, form: form::LIST };
+    ship_certificates(subject, Whose::LastReceive, list, total);
+    _ = PARSED.insert(current_thread(), signature_end(der, leaf)?, 0);
+    None
+}
+
+/// `fn verify_server_cert(&self, leaf, intermediates, …) -> Result<…>` and `verify_client_cert` of the verifiers that rustls
+/// comes with: the result, the verifier, the leaf, pointer and number of the others. If it fails, so does the handshake.
+#[uprobe]
+fn rustls_verify(context: ProbeContext) -> u32 {
+    verified(&context);
+    ship_verdict(library::RUSTLS, Whose::LastReceive, verdict::ATTEMPTED, 0);
+    0
+}
+
+#[inline(always)]
+fn verified(context: &ProbeContext) -> Option<()> {
+    let (der, length) = vector(context.arg(2)?)?;
+    let thread = current_thread();
+    let known = unsafe { PARSED.get(thread) }.copied();
+    _ = PARSED.remove(thread);
+    // Its message was shipped when it was parsed.
+    if known.is_some() && known == signature_end(der, length) {
+        return None;
+    }
+    let further: u64 = context.arg(3)?;
+    let count: u64 = context.arg(4)?;
+    ship(der, length, form::LEAF);
+    for number in 0..FURTHER_MAX {
+        if number >= count {
+            break;
+        }
+        let (der, length) = vector(further.wrapping_add(24 * number))?;
+        ship(der, length, form::FOLLOWING);
+    }
+    None
+}
+
+/// The bytes of a `Vec<u8>`, or of a `CertificateDer`, if they are a certificate: capacity or tag, pointer, length.
+#[inline(always)]
+fn vector(address: u64) -> Option<(u64, u32)> {
+    let [_, der, length]: [u64; 3] = read_user(address)?;
+    let length = u32::try_from(length).ok()?;
+    is_certificate(der, length).then_some((der, length))
+}
+
+#[inline(always)]
+fn ship(der: u64, length: u32, form: u32) {
+    let subject = Subject { library: library::RUSTLS, presenter: presenter::PEER, form };
+    ship_certificates(subject, Whose::LastReceive, der, length);
+}
+
+/// The last eight bytes of a certificate, which are of its signature: enough to know it again.
+#[inline(always)]
+fn signature_end(der: u64, length: u32) -> Option<u64> {
+    read_user(der.wrapping_add(u64::from(length)).wrapping_sub(8))
+}
