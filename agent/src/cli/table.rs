@@ -141,7 +141,7 @@ fn evidence(record: &ConnectionRecord) -> String {
     display_safe(&text).into_owned()
 }
 
-/// Findings, then the identities that certificates in clear named.
+/// Findings, then the identities that certificates named.
 fn notes(record: &ConnectionRecord) -> String {
     let mut notes = record.findings.clone();
     let (client, server) = (record.client.identity.as_deref(), record.server.identity.as_deref());

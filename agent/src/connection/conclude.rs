@@ -93,7 +93,9 @@ pub(super) fn conclude_plain(connection: &mut Connection, reading: &Reading) -> 
             let end = |before: usize, bytes: u64| u32::try_from(before as u64 + bytes).unwrap_or(u32::MAX);
             let before = reading.before;
             connection.handshake_ends = Some((end(before.client, client), end(before.server, server)));
-            connection.flights = reading.conversation.flights();
+            if !connection.captured {
+                connection.flights = reading.conversation.flights();
+            }
             // Each byte was delivered as often as sockets saw it.
             let unique = (read.0 + read.1).max(1);
             let copies = ((connection.shipped + unique / 2) / unique).max(1);

@@ -102,6 +102,8 @@ pub struct Connection {
     handshake_ends: Option<(u32, u32)>,
     /// Sizes of the encrypted flights of TLS 1.3, once they are concluded from.
     flights: Option<tls::Flights>,
+    /// It is of a capture: no library will say anything about it.
+    captured: bool,
     /// What TLS libraries of this host said.
     library: Option<Box<library::Witness>>,
     reading: Option<Box<reading::Reading>>,

@@ -122,6 +122,8 @@ pub enum OwnerSource {
     Connect,
     /// accept(2), getpeername(2).
     GetPeerName,
+    /// A TLS library that made a handshake on it.
+    Library,
     /// The iterator over open files.
     Iterator,
     /// The last release.
@@ -136,6 +138,7 @@ impl OwnerSource {
         match self {
             OwnerSource::Connect => "connect",
             OwnerSource::GetPeerName => "getpeername",
+            OwnerSource::Library => "library",
             OwnerSource::Iterator => "iterator",
             OwnerSource::Release => "release",
             OwnerSource::Listener => "listener",

@@ -230,6 +230,7 @@ impl Connections {
             handshake_shipped: 0,
             handshake_ends: None,
             flights: None,
+            captured: self.of_capture,
             library: None,
             reading: None,
             watched: None,

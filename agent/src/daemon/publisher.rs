@@ -29,6 +29,7 @@ struct Published {
     noted: u32,
     /// What libraries had contributed.
     library: LibrarySummary,
+    credential: bool,
     /// Who held the client's socket, then who held the server's.
     holders: Box<[Arc<KnownProcess>]>,
     of_client: u8,
@@ -189,9 +190,11 @@ impl Publisher {
     /// A change of a connection that has been counted and that nobody reads needs no record; the next one that somebody
     /// reads is a revision of its own. `false` if a record is needed all the same.
     fn pass_unread(&mut self, connection: &Connection, last: bool) -> bool {
-        // What libraries add comes with findings of its own.
-        let library = connection.library_summary();
-        let settled = |published: &Published| published.counted && published.library == library;
+        // What libraries add, and a credential, come with findings of their own.
+        let (library, credential) = (connection.library_summary(), connection.credential.is_some());
+        let settled = |published: &Published| {
+            published.counted && published.library == library && published.credential == credential
+        };
         if last {
             let settled = self.published.get(&connection.key).is_some_and(settled);
             if settled {
@@ -303,6 +306,7 @@ impl Sink for Publisher {
                     counted: counted || counts,
                     noted,
                     library: connection.library_summary(),
+                    credential: connection.credential.is_some(),
                     of_client: holders.client.len() as u8,
                     holders: holders.client.into_iter().chain(holders.server).collect(),
                 };
@@ -350,3 +354,6 @@ fn digest(record: &ConnectionRecord) -> u64 {
     record.findings.hash(&mut hash);
     hash.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,7 +120,7 @@ pub enum LibraryVerdict {
         /// OpenSSL: X509_V_ERR_*; GnuTLS: bits of gnutls_certificate_status_t; NSS: PRErrorCode; 0 if not known.
         code: i32,
     },
-    /// A verifier was called; what it said was not seen.
+    /// A verifier was called; what it said was not seen. OpenSSL: another one than its own.
     Attempted,
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use aya::Ebpf;
 
-use super::{KernelError, KernelOptions, cgroup, existing, offsets, programs};
+use super::{KernelError, KernelOptions, cgroup, existing, offsets, probes, programs};
 
 /// Oldest kernel whose helpers the programs keep to.
 const KERNEL_EXPECTED: (u32, u32) = (5, 15);
@@ -230,6 +230,23 @@ fn trial(options: &KernelOptions, checks: &mut Vec<Check>) {
     let result = iterator(&mut ebpf);
     let remedy = "sockets older than the agent are known only by their packets; use a kernel with BTF";
     checks.push(tried(existing::PROGRAM, result, CheckStatus::Degraded, remedy));
+    checks.push(probes_of_libraries(&mut ebpf));
+    let result = probes::attach_receives(&mut ebpf);
+    let remedy = "certificates read at TLS libraries are joined to connections by their sizes only; use Linux 6.3 or newer";
+    checks.push(tried(probes::RECEIVES, result, CheckStatus::Degraded, remedy));
+}
+
+fn probes_of_libraries(ebpf: &mut Ebpf) -> Check {
+    let name = "library probes";
+    let remedy = "certificates behind TLS 1.3 are not seen; use a kernel with CONFIG_UPROBE_EVENTS=y";
+    let refused = probes::load_all(ebpf);
+    match refused.first() {
+        None => tried(name, probes::attach_to_self(ebpf), CheckStatus::Degraded, remedy),
+        Some(first) => {
+            let detail = format!("{} programs are refused, the first: {}", refused.len(), explain(first));
+            Check::lacks(name, CheckStatus::Degraded, detail, "")
+        }
+    }
 }
 
 fn iterator(ebpf: &mut Ebpf) -> Result<(), KernelError> {
@@ -252,7 +269,7 @@ fn explain(error: &KernelError) -> String {
         text = format!("{text}: {error}");
         cause = error.source();
     }
-    text
+    text.trim_end().to_owned()
 }
 
 /// What no host shows to these hooks, and whether this one has some of it.

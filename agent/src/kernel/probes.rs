@@ -3,7 +3,7 @@
 //! Programs are loaded at the first use of their hook, and the tracepoint of receives with the first probe: a host without
 //! probes pays nothing for them. Each attached program is one file descriptor.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use aya::{
     Btf, Ebpf,
@@ -23,7 +23,8 @@ use crate::library::{Hook, Point};
 /// The tracepoint that tells from which socket a thread received last, and its program.
 pub(super) const RECEIVES: &str = "sock_recv_length";
 
-/// The attached probes of one file. Dropping it detaches them.
+/// The attached probes of one file. Dropping it detaches them. That takes no processor time, but the kernel waits about 0.1 s
+/// for each program, one after the other whoever asks: what must not stand still drops it on a thread of its own.
 #[derive(Debug)]
 pub struct Probed {
     links: Vec<UProbeLink>,
@@ -126,6 +127,47 @@ impl Probes {
     }
 }
 
+/// Loads every program that a hook needs, and says what the kernel refuses.
+pub(super) fn load_all(ebpf: &mut Ebpf) -> Vec<KernelError> {
+    let mut names: Vec<_> = Hook::ALL.iter().flat_map(|hook| programs_of(*hook)).copied().collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().filter_map(|name| load(ebpf, name).err()).collect()
+}
+
+/// Attaches a program to a function of this process for a moment: whether the kernel has uprobes, nothing else tells.
+pub(super) fn attach_to_self(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    let name = "linker_state";
+    let refused = |reason: String| KernelError::Attach { program: name, hook: "this process".into(), reason };
+    load(ebpf, name)?;
+    let Program::UProbe(program) = program(ebpf, name)? else {
+        return Err(KernelError::Missing { kind: "program", name });
+    };
+    let maps = fs::read_to_string("/proc/self/maps").map_err(|error| refused(error.to_string()))?;
+    let offset = offset_in_file(&maps, probed as *const () as u64)
+        .ok_or_else(|| refused("its own text is in no file".into()))?;
+    let link = program
+        .attach(offset, "/proc/self/exe", UProbeScope::CallingProcess)
+        .map_err(|error| KernelError::attach(name, "this process", &error))?;
+    program.detach(link).map_err(|error| refused(error.to_string()))
+}
+
+/// What [`attach_to_self`] attaches to.
+#[inline(never)]
+fn probed() {}
+
+/// Where an address of a process stands in the file that is mapped there. Format: proc_pid_maps(5).
+fn offset_in_file(maps: &str, address: u64) -> Option<u64> {
+    let number = |text: &str| u64::from_str_radix(text, 16).ok();
+    maps.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let (start, end) = (number(start)?, number(end)?);
+        let offset = number(fields.nth(1)?)?;
+        (start..end).contains(&address).then(|| address - start + offset)
+    })
+}
+
 /// Loads a program unless it is loaded.
 pub(super) fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
     let Program::UProbe(program) = program(ebpf, name)? else {
@@ -179,5 +221,19 @@ pub(super) fn programs_of(hook: Hook) -> &'static [&'static str] {
         Hook::GoVerify => &["go_verify"],
         Hook::RustlsPayload13 => &["rustls_payload13"],
         Hook::RustlsVerify => &["rustls_verify"],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_in_the_file_that_is_mapped_there() {
+        let maps = "1000-3000 r--p 00000000 08:01 7 /bin/x\n3000-5000 r-xp 00002800 08:01 7 /bin/x\n";
+        assert_eq!(offset_in_file(maps, 0x3010), Some(0x2810));
+        assert_eq!(offset_in_file(maps, 0x2fff), Some(0x1fff));
+        assert_eq!(offset_in_file(maps, 0x5000), None);
+        assert_eq!(offset_in_file("odd\n", 0), None);
     }
 }

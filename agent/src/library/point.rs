@@ -61,6 +61,34 @@ pub struct Point {
 }
 
 impl Hook {
+    /// All of them.
+    pub const ALL: [Hook; 24] = [
+        Hook::OpenSslPeer,
+        Hook::OpenSslOwn,
+        Hook::OpenSslVerifyBegin,
+        Hook::OpenSslVerify,
+        Hook::OpenSslVerifyResult,
+        Hook::BoringSslFromCbs,
+        Hook::BoringSslNew,
+        Hook::GnuTlsPeer,
+        Hook::GnuTlsVerifyPeers,
+        Hook::GnuTlsVerifyPeers2,
+        Hook::GnuTlsVerifyPeers3,
+        Hook::NssPeer,
+        Hook::NssVerify,
+        Hook::GoPeerOfClient,
+        Hook::GoPeerOfServer,
+        Hook::GoOwn13At24,
+        Hook::GoOwn13At0,
+        Hook::GoOwn12,
+        Hook::GoVerify,
+        Hook::RustlsPayload13,
+        Hook::RustlsVerifyServer,
+        Hook::RustlsVerifyClient,
+        Hook::RustlsEndEntity,
+        Hook::LinkerState,
+    ];
+
     /// The library it belongs to; nothing for the dynamic linker.
     pub fn library(self) -> Option<Library> {
         Some(match self {

@@ -28,7 +28,7 @@ pub use counts::{LibraryCounts, LibraryOutcome};
 pub(super) use fuse::fuse;
 pub use witness::Witness;
 
-use super::{Connection, ConnectionKey, Connections, Sink};
+use super::{Connection, ConnectionKey, Connections, HolderRole, OwnerSource, Sink};
 use crate::event::{LibraryBytes, LibraryForm, LibraryVerification, Presenter, Role, Timestamp};
 use crate::record::{DisagreementName, VerificationName};
 use crate::tls::{self, Flights, Version};
@@ -36,6 +36,9 @@ use assembly::{Assembly, Whole};
 use groups::{Group, Groups};
 use list::Shown;
 use witness::{Claim, Fit, Joined, Verdict, other};
+
+/// A chain is read before the verdict on its handshake; what comes so much later is of a handshake inside the connection.
+const MAX_DELAY: u64 = 1_000_000_000;
 
 /// What is kept between events.
 #[derive(Debug, Default)]
@@ -189,12 +192,19 @@ impl Connections {
             counted: false,
             contradicts: false,
         };
-        if joined != Joined::Descriptor && connection.fits_now(&claim) == Fit::No {
+        let decided = connection.decided.filter(|_| connection.reading.is_none());
+        let late = decided.is_some_and(|decided| whole.call.at.since(decided) > MAX_DELAY);
+        if late || (joined != Joined::Descriptor && connection.fits_now(&claim) == Fit::No) {
             return Err(LibraryOutcome::Disagrees);
         }
         let (presented, chain) = (claim.presented, claim.chain.clone());
         if !connection.library.get_or_insert_default().put(claim) {
             return Err(LibraryOutcome::Disagrees);
+        }
+        if let Some(side) = connection.side_mut(observer)
+            && joined != Joined::Fitting
+        {
+            side.hold(whole.call.task, HolderRole::Use, OwnerSource::Library);
         }
         for (der, fingerprint) in certificates.iter().zip(chain) {
             sink.certificate(der, fingerprint, presented);

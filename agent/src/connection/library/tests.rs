@@ -37,6 +37,8 @@ struct Last {
     verification: [Option<VerificationName>; 2],
     disagreement: Option<DisagreementName>,
     revisions: usize,
+    /// Of the server's socket.
+    holders: Vec<(u32, OwnerSource)>,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +58,9 @@ impl Sink for Seen {
         let client = connection.side(Role::Client).map(|side| side.pair.local);
         let port = client.or(connection.side(Role::Server).map(|side| side.pair.remote)).unwrap().port();
         let revisions = self.last.get(&port).map_or(0, |last| last.revisions) + 1;
+        let holders = connection.side(Role::Server).map_or(&[][..], |side| &side.holders);
         let last = Last {
+            holders: holders.iter().map(|holder| (holder.task.process.pid, holder.source)).collect(),
             conclusion: connection.conclusion,
             client: connection.chain(Role::Client).to_vec(),
             server: connection.chain(Role::Server).to_vec(),
@@ -200,7 +204,7 @@ impl Host {
             sequence: place[side],
             acknowledged: place[1 - side],
             withheld: 0,
-            withheld_for: crate::event::Withheld::Budget,
+            withheld_for: Withheld::Budget,
             interface: 3,
             bytes: Bytes::copy_from_slice(bytes),
         }));

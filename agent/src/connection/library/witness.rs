@@ -252,7 +252,9 @@ impl Witness {
             (None, Library::GnuTls, Spoke::Yes) => Some(VerificationName::NotAttempted),
             (None, Library::GnuTls, Spoke::No) => None,
             // The default verifiers are probed: this is another one.
-            (None, Library::Rustls, _) => Some(VerificationName::Custom),
+            (Some(LibraryVerdict::Attempted), Library::OpenSsl, _) | (None, Library::Rustls, _) => {
+                Some(VerificationName::Custom)
+            }
             _ => Some(VerificationName::Unknown),
         }
     }

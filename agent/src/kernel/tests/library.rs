@@ -519,3 +519,27 @@ fn a_point_that_is_refused_leaves_the_others_in_place() {
     assert_eq!((missing.attached(), missing.refused().len()), (0, points.len()));
     assert!(missing.refused()[0].error.to_string().contains("/nowhere"), "{:?}", missing.refused());
 }
+
+/// Prints what attaching costs: run it by itself, with `--nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_attaching() {
+    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let file = linked("/usr/bin/openssl", "libcrypto");
+    let points = points(&file, &OPENSSL);
+    let begin = Instant::now();
+    let probed = source.probe(&file, &points);
+    eprintln!("first: {:?} for {} programs", begin.elapsed(), probed.attached());
+    for (_, program) in source.ebpf.programs() {
+        if let Ok(information) = program.info() {
+            eprintln!("  {:?} {:?}", information.name_as_str(), information.verified_instruction_count());
+        }
+    }
+    let begin = Instant::now();
+    let more: Vec<_> = (0..20).map(|_| source.probe(&file, &points)).collect();
+    let count: usize = more.iter().map(Probed::attached).sum();
+    eprintln!("attach: {:?} per program", begin.elapsed() / count as u32);
+    let begin = Instant::now();
+    drop(more);
+    eprintln!("detach: {:?} per program", begin.elapsed() / count as u32);
+}

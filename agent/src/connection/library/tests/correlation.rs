@@ -177,6 +177,16 @@ fn a_chain_of_a_connection_without_a_handshake_is_on_none() {
 }
 
 #[test]
+fn who_makes_the_handshake_holds_the_socket() {
+    let mut host = crowd(1..=1);
+    let worker = Show { pid: SERVER + 1, ..server_reads(1, LAST_RECEIVE) };
+    host.handle(&worker.list(&client_chain(1)));
+    host.go_on(1);
+    let holders = [(SERVER, OwnerSource::GetPeerName), (SERVER + 1, OwnerSource::Library)];
+    assert_eq!(host.last(1).holders, holders);
+}
+
+#[test]
 fn a_truncated_chain_shows_that_there_was_one() {
     let mut host = Host::new();
     host.open(1, &[Role::Server]);

@@ -51,6 +51,21 @@ fn what_comes_after_the_verdict_revises_it() {
 }
 
 #[test]
+fn a_chain_long_after_the_verdict_is_of_a_handshake_inside_the_connection() {
+    let mut host = local(mutual());
+    host.go_on(1);
+    let Event::LibraryBytes(mut run) = server_reads(1, SocketBy::Descriptor).list(&chain(20)) else {
+        unreachable!()
+    };
+    run.call.at = Timestamp(5 + MAX_DELAY + 1);
+    host.handle(&Event::LibraryBytes(run));
+    assert_eq!(
+        (host.last(1).conclusion.client.kind, host.counts()),
+        (EvidenceName::Inferred, [0, 0, 0, 1, 0, 0])
+    );
+}
+
+#[test]
 fn two_libraries_that_agree_are_fine_and_two_that_do_not_are_told() {
     let own = Show { presenter: Presenter::Own, ..client_reads(1, SocketBy::Descriptor) };
     for (seed, disagreement) in [(20, None), (30, Some(DisagreementName::Libraries))] {

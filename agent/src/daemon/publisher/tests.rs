@@ -1,0 +1,154 @@
+//! Findings of revisions: each once per connection, whether or not anybody reads the records.
+
+use super::*;
+use crate::api::WatchFilter;
+use crate::connection::{Connections, Limits};
+use crate::event::*;
+use crate::identity::ProcessTableLimits;
+
+const SOCKET: SocketCookie = SocketCookie(7);
+const NETNS: NetworkNamespace = NetworkNamespace(5);
+const AT: Timestamp = Timestamp(1);
+/// The Certificate message of the handshake below has 900 bytes.
+const CERTIFICATE: usize = 900 - 8 - 5;
+
+fn publisher() -> Publisher {
+    let clock = WallClock { wall_minus_boot: 0 };
+    Publisher::new(Parts {
+        host: Host::default(),
+        clock,
+        networks: Networks::new(&[]),
+        interfaces: Interfaces::new(NETNS),
+        processes: ProcessTable::new(ProcessTableLimits::default(), clock),
+        certificates: Certificates::new(8),
+        policy: Policy::default(),
+        policy_version: String::new(),
+        hub: Hub::new(),
+        metrics: Metrics::new(&Code::NAMES, "test"),
+    })
+}
+
+fn connections() -> Connections {
+    Connections::new(Limits { connections: 8, sessions: 8, start_budget: 32 << 10, max_budget: 128 << 10 })
+}
+
+fn task(pid: u32) -> Task {
+    let process = ProcessKey { pid, start_time: 7 };
+    Task { process, thread: pid, uid: 0, cgroup: 1, comm: [0; 16], kernel_thread: false }
+}
+
+fn pair() -> AddressPair {
+    let local = ([10, 0, 0, 1], 40_000).into();
+    AddressPair { local, remote: ([10, 0, 0, 2], 443).into() }
+}
+
+fn established() -> Event {
+    Event::Established(Established {
+        at: AT,
+        socket: SOCKET,
+        role: Role::Client,
+        pair: pair(),
+        netns: NETNS,
+        first_sent: 1,
+        first_received: 1,
+        beginning: Beginning::Seen,
+    })
+}
+
+/// A handshake of OpenSSL in which only the server shows a certificate, seen by its client.
+fn handshake() -> Vec<Event> {
+    let text = include_str!("../../tls/fixtures/13_server_only.hex");
+    let mut sent = [0_u32; 2];
+    let segment = |line: &str| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let digits: Vec<u8> = words[2].chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
+        let bytes: Bytes = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+        let side = usize::from(words[0] == "S");
+        let sequence = 1 + sent[side];
+        sent[side] += bytes.len() as u32;
+        Event::Segment(Segment {
+            at: AT,
+            owner: SegmentOwner::Socket(SOCKET),
+            travel: [Travel::Sent, Travel::Received][side],
+            sequence,
+            acknowledged: 1 + words[1].parse::<u32>().unwrap(),
+            withheld: 0,
+            interface: 1,
+            bytes,
+        })
+    };
+    text.lines().filter(|line| !line.starts_with('#')).map(segment).collect()
+}
+
+fn call() -> LibraryCall {
+    let by = SocketBy::LastReceive;
+    let socket = Some(LibrarySocket { socket: SOCKET, by, received_at: AT });
+    LibraryCall { at: AT, task: task(3), library: Library::OpenSsl, socket }
+}
+
+/// The client's library shows the server's certificate, and finds it wanting.
+fn distrusts() -> [Event; 2] {
+    let mut list = vec![0, (CERTIFICATE >> 8) as u8, CERTIFICATE as u8];
+    list.extend([0x30, 0x82, ((CERTIFICATE - 4) >> 8) as u8, (CERTIFICATE - 4) as u8]);
+    list.resize(3 + CERTIFICATE, 0x5a);
+    list.extend([0, 0]);
+    let (presenter, form) = (Presenter::Peer, LibraryForm::List);
+    let total = list.len() as u32;
+    let bytes = LibraryBytes { call: call(), presenter, form, total, offset: 0, bytes: list.into() };
+    let verdict = LibraryVerdict::Failed { code: 18 };
+    [
+        Event::LibraryBytes(Box::new(bytes)),
+        Event::LibraryVerification(Box::new(LibraryVerification { call: call(), verdict })),
+    ]
+}
+
+fn closed() -> Event {
+    let (sent, received) = (10_000, 10_000);
+    Event::Closed(Closed { at: AT, socket: SOCKET, sent, received, reason: CloseReason::Fin })
+}
+
+fn found(publisher: &Publisher, code: Code) -> u64 {
+    let page = publisher.parts.metrics.render_text();
+    let prefix = format!("countersign_findings_total{{code=\"{}\"", code.as_str());
+    let lines = page.lines().filter(|line| line.starts_with(&prefix));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn a_finding_that_only_the_end_shows_is_counted_although_nobody_reads() {
+    let (mut connections, mut publisher) = (connections(), publisher());
+    connections.handle(&established(), &mut publisher);
+    let [hello, flight, rest @ ..] = &handshake()[..] else { unreachable!() };
+    for event in [hello, flight].into_iter().chain(&distrusts()).chain(rest) {
+        connections.handle(event, &mut publisher);
+    }
+    assert_eq!(found(&publisher, Code::ServerOnlyTlsEastWest), 1);
+    assert_eq!(found(&publisher, Code::VerificationFailedOverridden), 0);
+    connections.handle(&closed(), &mut publisher);
+    assert_eq!(found(&publisher, Code::ServerOnlyTlsEastWest), 1);
+    assert_eq!(found(&publisher, Code::VerificationFailedOverridden), 1);
+    assert!(publisher.published.is_empty());
+}
+
+#[test]
+fn a_finding_is_counted_once_however_many_revisions_there_are() {
+    let (mut connections, mut publisher) = (connections(), publisher());
+    let watcher = publisher.parts.hub.watch(WatchFilter::default());
+    for event in [established()].into_iter().chain(handshake()) {
+        connections.handle(&event, &mut publisher);
+    }
+    for pid in 1..4 {
+        let asked = PeerAsked {
+            at: AT,
+            socket: SOCKET,
+            task: task(pid),
+            pair: pair(),
+            netns: NETNS,
+            multipath: false,
+        };
+        connections.handle(&Event::PeerAsked(asked), &mut publisher);
+    }
+    connections.handle(&closed(), &mut publisher);
+    assert_eq!(found(&publisher, Code::ServerOnlyTlsEastWest), 1);
+    drop(watcher);
+}
