@@ -22,8 +22,8 @@ const FUNCTION_LENGTH: u64 = 16 * 1024;
 
 /// `runtime.g.goid`.
 const GOROUTINE_ID: u64 = 152;
-/// `tls.Conn.conn`: the pointer of the interface.
-const CONN_DATA: u64 = 8;
+/// The pointer of an interface, and with it that of the first field of `tls.Conn`.
+const INTERFACE_DATA: u64 = 8;
 /// `net.netFD`: `pfd.Sysfd`, `family` and `sotype`.
 const DESCRIPTOR: u64 = 16;
 const FAMILY: u64 = 56;
@@ -50,7 +50,7 @@ pub struct Goroutine {
     reserved: u32,
 }
 
-/// The connection is wrapped, or was not seen.
+/// The connection is wrapped more deeply, or was not seen. The last receive of the thread would often be another goroutine's.
 const UNKNOWN: i32 = -1;
 /// There is none: TLS in QUIC.
 const NONE: i32 = -2;
@@ -147,11 +147,21 @@ fn go_verify(context: ProbeContext) -> u32 {
 /// Remembers the connection, whose address is the first argument.
 #[inline(always)]
 fn enter(context: &ProbeContext, verifier: u64) -> Option<Goroutine> {
-    let data: u64 = read_user(read::<{ register::RAX }>(context).wrapping_add(CONN_DATA))?;
-    let descriptor = if data == 0 { NONE } else { descriptor_of(data).unwrap_or(UNKNOWN) };
+    let data: u64 = read_user(read::<{ register::RAX }>(context).wrapping_add(INTERFACE_DATA))?;
+    let descriptor = if data == 0 { NONE } else { known_descriptor(data) };
     let goroutine = Goroutine { verifier, descriptor, reserved: 0 };
     _ = GOROUTINES.insert(current_goroutine(context)?, goroutine, 0);
     Some(goroutine)
+}
+
+/// The file descriptor of a plain TCP connection, or of one that is the first field of the structure that wraps it.
+#[inline(always)]
+fn known_descriptor(connection: u64) -> i32 {
+    if let Some(descriptor) = descriptor_of(connection) {
+        return descriptor;
+    }
+    let inner: u64 = read_user(connection.wrapping_add(INTERFACE_DATA)).unwrap_or(0);
+    descriptor_of(inner).unwrap_or(UNKNOWN)
 }
 
 /// The file descriptor of a plain TCP connection: only then are family and type where they are in `net.netFD`.

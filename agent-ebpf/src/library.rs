@@ -46,7 +46,7 @@ pub struct Subject {
 pub enum Whose {
     /// It is the one from which the thread received last.
     LastReceive,
-    /// The library's structures name this file descriptor; a negative one stands for [`Whose::LastReceive`].
+    /// The library's structures name this file descriptor.
     Descriptor(i32),
 }
 
@@ -61,7 +61,13 @@ struct Place {
 fn place(whose: Whose) -> Place {
     let received = unsafe { RECEIVED.get(current_thread()) };
     match whose {
-        Whose::Descriptor(descriptor) if descriptor >= 0 => {
+        Whose::LastReceive => match received {
+            Some(received) => {
+                Place { cookie: received.socket, received_at: received.at, by: socket_by::LAST_RECEIVE }
+            }
+            None => Place { cookie: 0, received_at: 0, by: socket_by::NONE },
+        },
+        Whose::Descriptor(descriptor) => {
             let cookie = socket_of(descriptor);
             let received_at = match received {
                 Some(received) if received.socket == cookie => received.at,
@@ -70,12 +76,6 @@ fn place(whose: Whose) -> Place {
             let by = if cookie == 0 { socket_by::NONE } else { socket_by::DESCRIPTOR };
             Place { cookie, received_at, by }
         }
-        _ => match received {
-            Some(received) => {
-                Place { cookie: received.socket, received_at: received.at, by: socket_by::LAST_RECEIVE }
-            }
-            None => Place { cookie: 0, received_at: 0, by: socket_by::NONE },
-        },
     }
 }
 
@@ -83,6 +83,9 @@ fn place(whose: Whose) -> Place {
 /// the hooks has met it yet.
 #[inline(always)]
 fn socket_of(descriptor: i32) -> u64 {
+    if descriptor < 0 {
+        return 0;
+    }
     let files: u64 = read(unsafe { bpf_get_current_task() }, offset!(task_files));
     let table: u64 = read(files, offset!(files_table));
     if descriptor as u32 >= read::<u32>(table, offset!(table_size)) {

@@ -62,7 +62,7 @@ pub struct Point {
 
 impl Hook {
     /// All of them.
-    pub const ALL: [Hook; 24] = [
+    pub const ALL: [Hook; 22] = [
         Hook::OpenSslPeer,
         Hook::OpenSslOwn,
         Hook::OpenSslVerifyBegin,
@@ -76,16 +76,14 @@ impl Hook {
         Hook::GnuTlsVerifyPeers3,
         Hook::NssPeer,
         Hook::NssVerify,
+        Hook::GoServer,
         Hook::GoPeerOfClient,
         Hook::GoPeerOfServer,
-        Hook::GoOwn13At24,
-        Hook::GoOwn13At0,
-        Hook::GoOwn12,
+        Hook::GoOwnAt24,
+        Hook::GoOwnAt0,
         Hook::GoVerify,
         Hook::RustlsPayload13,
-        Hook::RustlsVerifyServer,
-        Hook::RustlsVerifyClient,
-        Hook::RustlsEndEntity,
+        Hook::RustlsVerify,
         Hook::LinkerState,
     ];
 

@@ -73,6 +73,7 @@ fn handshake() -> Vec<Event> {
             sequence,
             acknowledged: 1 + words[1].parse::<u32>().unwrap(),
             withheld: 0,
+            withheld_for: Withheld::Budget,
             interface: 1,
             bytes,
         })
