@@ -39,12 +39,17 @@ fn mapping(line: &[u8]) -> Option<(&[u8], Mapped)> {
     let (_offset, device) = (fields.next()?, fields.next()?);
     let inode = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
     let path = fields.next()?.trim_ascii_start();
-    let is_range = range.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
-    if permissions.get(2) != Some(&b'x') || inode == 0 || !path.starts_with(b"/") || !is_range {
+    if permissions.get(2) != Some(&b'x') || inode == 0 || !path.starts_with(b"/") {
         return None;
     }
-    let range = String::from_utf8(range.to_vec()).ok()?;
-    Some((device, Mapped { range, inode, path: PathBuf::from(OsStr::from_bytes(path)) }))
+    Some((device, Mapped { range: name(range)?, inode, path: PathBuf::from(OsStr::from_bytes(path)) }))
+}
+
+/// `maps` pads low addresses with zeros, the names in `map_files` do not: executables at a fixed address have such.
+fn name(range: &[u8]) -> Option<String> {
+    let (start, end) = std::str::from_utf8(range).ok()?.split_once('-')?;
+    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+    Some(format!("{start:x}-{end:x}"))
 }
 
 #[cfg(test)]
@@ -67,6 +72,12 @@ mod tests {
         let paths: Vec<_> = found.iter().map(|mapped| mapped.path.display().to_string()).collect();
         assert_eq!(paths, ["/usr/bin/cat", "/srv/a name/libssl.so.3 (deleted)"]);
         assert_eq!(found[0].range, "55f472005000-55f47200a000");
+    }
+
+    #[test]
+    fn a_low_address_is_named_as_in_map_files() {
+        let found = executable_files(b"00401000-00750000 r-xp 00001000 fe:00 7 /srv/server\n");
+        assert_eq!(found[0].range, "401000-750000");
     }
 
     #[test]
