@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{Agent, PATIENCE, Process, agent_binary, at, output_of, text, until};
+use crate::{Agent, PATIENCE, Process, agent_binary, at, text, until};
 
 impl Agent {
     /// `check --libraries --json` on this agent's socket: a line for each file.
@@ -13,20 +13,27 @@ impl Agent {
     /// # Errors
     /// When it does not answer.
     pub fn library_files(&self) -> Result<Vec<Value>> {
-        let mut command = Command::new(agent_binary());
-        command.args(["check", "--libraries", "--json", "--socket"]).arg(self.folder.join("socket"));
-        // Without any file the answer is no, which the exit status says, too.
-        let output = command.output().context("check --libraries")?;
-        String::from_utf8(output.stdout)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+        let text = self.check_libraries(&["--json"])?;
+        text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 
     /// The table of `check --libraries`.
     ///
     /// # Errors
-    /// When it fails.
+    /// When it does not answer.
     pub fn library_table(&self) -> Result<String> {
+        self.check_libraries(&[])
+    }
+
+    fn check_libraries(&self, more: &[&str]) -> Result<String> {
         let mut command = Command::new(agent_binary());
-        output_of(command.args(["check", "--libraries", "--socket"]).arg(self.folder.join("socket")))
+        command.args(["check", "--libraries", "--socket"]).arg(self.folder.join("socket"));
+        command.arg("--config").arg(self.folder.join("countersign.toml")).args(more);
+        // Without any file the answer is no, which the exit status says, too.
+        let output = command.output().context("check --libraries")?;
+        let known = matches!(output.status.code(), Some(0 | 1));
+        ensure!(known, "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// Waits until the agent knows of a file with `library` that a process or one of its descendants maps; gives all.

@@ -33,11 +33,8 @@ impl Shows {
     /// GnuTLS parses a copy of the leaf alone under TLS 1.3.
     const GNUTLS: Self = Self { library: "gnutls", peer: Seen::Leaf, own: Seen::Nothing, ..Self::ALL };
     const NSS: Self = Self { library: "nss", own: Seen::Nothing, ..Self::ALL };
-    const BORINGSSL: Self =
-        Self { library: "boringssl", own: Seen::Nothing, verification: "unknown", ..Self::ALL };
+    const BORINGSSL: Self = Self { library: "boringssl", own: Seen::Nothing, ..Self::ALL };
     const RUSTLS: Self = Self { library: "rustls", own: Seen::Nothing, ..Self::ALL };
-    /// Only the verifier of rustls 0.21 can be probed, and it is given the leaf.
-    const RUSTLS_21: Self = Self { peer: Seen::Leaf, ..Self::RUSTLS };
 
     /// Codes of findings that it is the cause of.
     fn findings(self) -> &'static [&'static str] {
@@ -68,7 +65,7 @@ fn servers() -> Vec<(String, Shows, Start)> {
         other("haproxy", Shows::ALL, further::haproxy),
         other("selfserv", Shows::NSS, further::selfserv),
         other("rustls 0.23", Shows::RUSTLS, |port| further::rustls_server(Program::Rustls23, port)),
-        other("rustls 0.21", Shows::RUSTLS_21, |port| further::rustls_server(Program::Rustls21, port)),
+        other("rustls 0.21", Shows::RUSTLS, |port| further::rustls_server(Program::Rustls21, port)),
         other("go, RequireAnyClientCert", Shows::GO_UNVERIFIED, |port| {
             further::go_server(GoBuild::PLAIN, port, UNVERIFIED)
         }),
@@ -142,7 +139,7 @@ fn clients() -> Vec<(String, Shows, Client)> {
         other("wget", Shows::GNUTLS, further::wget),
         other("curl_cffi", Shows::BORINGSSL, further::curl_cffi),
         other("rustls 0.23", Shows::RUSTLS, |port| further::rustls_client(Program::Rustls23, port)),
-        other("rustls 0.21", Shows::RUSTLS_21, |port| further::rustls_client(Program::Rustls21, port)),
+        other("rustls 0.21", Shows::RUSTLS, |port| further::rustls_client(Program::Rustls21, port)),
         other("go, InsecureSkipVerify", Shows::GO_UNVERIFIED, |port| {
             further::go_client(GoBuild::PLAIN, port, UNVERIFIED)
         }),
