@@ -1,4 +1,4 @@
-// The same peer on Node's tls: `node peer.js OPTIONS-AS-JSON`.
+// The same peer on Node's tls: `node peer.js OPTIONS-AS-JSON`, with `identities` as in peer.py.
 "use strict";
 const fs = require("fs");
 const net = require("net");
@@ -41,7 +41,7 @@ function serve() {
   server.listen({ host: options.address, port: options.port, backlog: 1024 });
 }
 
-function connectOnce(session, done) {
+function connectOnce(session, done, own = {}) {
   const result = { answered: false, suite: null, resumed: null, session: null };
   const where = { host: options.address, port: options.port, allowHalfOpen: false };
   const ready = () => {
@@ -52,7 +52,7 @@ function connectOnce(session, done) {
     socket.write(REQUEST);
   };
   const socket = secure
-    ? tls.connect({ ...where, ...secure, servername: "server.test", session }, ready)
+    ? tls.connect({ ...where, ...secure, servername: "server.test", session, ...own }, ready)
     : net.connect(where, ready);
   let seen = "";
   socket.on("session", (ticket) => (result.session = ticket));
@@ -60,16 +60,33 @@ function connectOnce(session, done) {
     seen += part;
     result.answered = seen.toUpperCase().includes("200 OK");
   });
+  socket.on("connect", () => (result.port = socket.localPort));
   socket.on("error", (error) => (result.error = error.message));
   socket.on("close", () => done(result));
 }
 
 function report(result) {
-  const { session, ...shown } = result;
+  const { session, port, ...shown } = result;
   console.log(JSON.stringify(shown));
 }
 
+// All at once, each with a handshake and a certificate of its own.
+function connectCrowd() {
+  const all = { answered: true, connections: [] };
+  options.identities.forEach(([chain, key], number) => {
+    const own = { cert: fs.readFileSync(chain), key: fs.readFileSync(key) };
+    const done = (result) => {
+      all.answered &&= result.answered;
+      all.connections.push([result.port, number]);
+      if (result.error) all.error = result.error;
+      if (all.connections.length === options.identities.length) console.log(JSON.stringify(all));
+    };
+    connectOnce(undefined, done, own);
+  });
+}
+
 if (options.role === "server") serve();
+else if (options.identities) connectCrowd();
 else
   connectOnce(undefined, (first) => {
     if (!options.resume) return report(first);

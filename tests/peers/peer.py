@@ -1,4 +1,8 @@
-"""A blocking TLS or plaintext peer on Python's ssl: `peer.py OPTIONS-AS-JSON`."""
+"""A blocking TLS or plaintext peer on Python's ssl: `peer.py OPTIONS-AS-JSON`.
+
+A client with `identities` (pairs of chain and key) makes a connection with each, all at once on a thread each, and
+reports `connections`: pairs of local port and number of the identity.
+"""
 
 import json
 import socket
@@ -93,6 +97,50 @@ def connect(options):
     print(json.dumps(report), flush=True)
 
 
+def dialled(options):
+    """A connection per identity, all there before the first handshake begins, and the report on them."""
+    streams = [socket.create_connection((options["address"], options["port"]), 15) for _ in options["identities"]]
+    connections = [[stream.getsockname()[1], number] for number, stream in enumerate(streams)]
+    return streams, {"answered": True, "connections": connections}
+
+
+def with_identity(options, identity):
+    chain, key = identity
+    return context({**options, "chain": chain, "key": key})
+
+
+def connect_crowd(options):
+    streams, report = dialled(options)
+    contexts = [with_identity(options, identity) for identity in options["identities"]]
+    begin = threading.Barrier(len(streams))
+
+    def exchange(tls, stream):
+        begin.wait()
+        try:
+            with tls.wrap_socket(stream, server_hostname="server.test") as inner:
+                inner.sendall(REQUEST)
+                if b"200 OK" not in receive(inner, None).upper():
+                    report["answered"] = False
+        except OSError as error:
+            report.update(answered=False, error=str(error))
+
+    threads = [threading.Thread(target=exchange, args=each) for each in zip(contexts, streams)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(json.dumps(report), flush=True)
+
+
+def main():
+    options = json.loads(sys.argv[1])
+    if options["role"] == "server":
+        serve(options)
+    elif options.get("identities"):
+        connect_crowd(options)
+    else:
+        connect(options)
+
+
 if __name__ == "__main__":
-    OPTIONS = json.loads(sys.argv[1])
-    serve(OPTIONS) if OPTIONS["role"] == "server" else connect(OPTIONS)
+    main()

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 
-from peer import IANA, REQUEST, RESPONSE, context
+from peer import IANA, REQUEST, RESPONSE, context, dialled, with_identity
 
 
 async def serve_one(reader, writer):
@@ -44,6 +44,34 @@ async def connect(options):
     print(json.dumps(report), flush=True)
 
 
+async def connect_crowd(options):
+    streams, report = dialled(options)
+
+    async def exchange(stream, identity):
+        stream.setblocking(False)
+        tls = with_identity(options, identity)
+        try:
+            reader, writer = await asyncio.open_connection(sock=stream, ssl=tls, server_hostname="server.test")
+            writer.write(REQUEST)
+            if b"200 OK" not in (await reader.read()).upper():
+                report["answered"] = False
+            writer.close()
+            await writer.wait_closed()
+        except OSError as error:
+            report.update(answered=False, error=str(error))
+
+    await asyncio.gather(*map(exchange, streams, options["identities"]))
+    print(json.dumps(report), flush=True)
+
+
+def main():
+    options = json.loads(sys.argv[1])
+    if options["role"] == "server":
+        work = serve
+    else:
+        work = connect_crowd if options.get("identities") else connect
+    asyncio.run(work(options))
+
+
 if __name__ == "__main__":
-    OPTIONS = json.loads(sys.argv[1])
-    asyncio.run(serve(OPTIONS) if OPTIONS["role"] == "server" else connect(OPTIONS))
+    main()

@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::servers::{go_peer, openssl_version, script};
-use crate::{Finished, Identity, Mode, Namespace, PATIENCE, Process, SERVER_NAME, Testbed, Version, python};
+use crate::servers::{openssl_version, script};
+use crate::{
+    Finished, GoBuild, Identity, Mode, Namespace, PATIENCE, Process, Program, SERVER_NAME, Testbed, Version,
+    python,
+};
 
 /// What every client asks; the server answers and closes.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server.test\r\nConnection: close\r\n\r\n";
@@ -151,13 +154,18 @@ impl ClientKind {
         })
     }
 
-    fn own(self, options: ClientOptions<'_>, ca: &Path) -> Result<Command> {
-        let mut command = match self {
+    /// One of our own peers, which take their options as JSON.
+    pub(crate) fn own_program(self) -> Result<Command> {
+        Ok(match self {
             Self::Python => script(python()?, "peer.py"),
             Self::Asyncio => script(python()?, "peer_asyncio.py"),
             Self::Node => script(Path::new("node"), "peer.js"),
-            _ => Command::new(go_peer().context("Go client")?),
-        };
+            _ => Command::new(Program::Go(GoBuild::PLAIN).path()?),
+        })
+    }
+
+    fn own(self, options: ClientOptions<'_>, ca: &Path) -> Result<Command> {
+        let mut command = self.own_program()?;
         command.arg(
             json!({
                 "role": "client",

@@ -154,9 +154,33 @@ pub fn expected(case: &Case, testbed: &Testbed, outcome: &Outcome<'_>) -> Expect
         .with("/opened", Matcher::Present)
         .with("/closed", Matcher::Present)
         .with("/bytes/client_to_server", Matcher::Present);
-    match case.version {
-        None => plaintext(common),
-        Some(version) => tls(common, case, version, testbed, outcome),
+    match (case.version, outcome.sight) {
+        (None, _) => plaintext(common),
+        (Some(version), Sight::Wire) => tls(common, case, version, testbed, outcome),
+        (Some(version), Sight::Libraries) => {
+            verification(tls(common, case, version, testbed, outcome), case, outcome)
+        }
+    }
+}
+
+/// What each end did about its peer's certificate: every client of the matrix verifies.
+fn verification(expectation: Expectation, case: &Case, outcome: &Outcome<'_>) -> Expectation {
+    let is = |client: Option<&str>, server: Option<&str>| {
+        expectation.clone().is("/client/verification", client).is("/server/verification", server)
+    };
+    let verified = Some("verified");
+    match case.mode {
+        Mode::Plaintext | Mode::ServerOnly | Mode::RequestedNoneSent => is(verified, None),
+        // No certificate was shown again, but Go hands that of the session to the same function.
+        Mode::Resumed if outcome.resumes.is_some() => {
+            is(None, (case.server == ServerKind::Go).then_some("unknown"))
+        }
+        Mode::Mutual | Mode::Resumed => is(verified, verified),
+        Mode::Rejected if !case.server.rejects_in_handshake() => is(verified, Some("failed_overridden"))
+            .with("/findings", findings_are(&["verification_failed_overridden"])),
+        Mode::Rejected if case.server.rejects_with_alert() => is(None, None),
+        // Whether the handshake failed is not told.
+        Mode::Rejected => expectation,
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Identity {
     pub key: PathBuf,
     /// Lower-case hex SHA-256 of each certificate's DER, leaf first.
     pub fingerprints: Vec<String>,
+    /// Length of the leaf's DER.
+    pub leaf_length: usize,
 }
 
 /// All identities that the tests use.
@@ -48,8 +50,11 @@ pub struct Pki {
     pub client_expired: Identity,
     /// From a root that nobody trusts.
     pub client_untrusted: Identity,
+    intermediate: Authority,
+    directory: PathBuf,
 }
 
+#[derive(Debug)]
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -137,7 +142,30 @@ impl Pki {
                 &intermediate,
             )?,
             client_untrusted: issue(Leaf::client("client-untrusted"), &foreign)?,
+            intermediate,
+            directory: directory.to_owned(),
         })
+    }
+
+    /// Client certificates of equal length, so that their sizes do not tell them apart.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn crowd(&self, count: usize) -> Result<Vec<Identity>> {
+        let mut length = None;
+        (0..count)
+            .map(|number| {
+                let name = format!("crowd-{number:03}");
+                loop {
+                    // Serial number and signature are integers, whose encodings differ in length by a byte or two.
+                    let leaf = Leaf { name: &format!("{name}.test"), ..Leaf::client(&name) };
+                    let identity = issue(&self.directory, leaf, &self.intermediate)?;
+                    if identity.leaf_length == *length.get_or_insert(identity.leaf_length) {
+                        return Ok(identity);
+                    }
+                }
+            })
+            .collect()
     }
 }
 
@@ -170,6 +198,7 @@ fn issue(directory: &Path, leaf: Leaf<'_>, authority: &Authority) -> Result<Iden
         intermediates: write("-intermediates", &above)?,
         key: write("-key", &key.serialize_pem())?,
         fingerprints: vec![fingerprint(certificate.der()), fingerprint(authority.issuer.der())],
+        leaf_length: certificate.der().len(),
     })
 }
 

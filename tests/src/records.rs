@@ -34,12 +34,20 @@ struct State {
 }
 
 impl Records {
-    /// Reads lines on a thread of its own until the stream ends.
+    /// Reads lines until the stream ends. One thread only reads: an agent drops what a slow reader does not take.
     pub fn read_from(&self, stream: impl Read + Send + 'static) {
-        let records = self.clone();
+        let (sender, lines) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines() {
                 let Ok(line) = line else { break };
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let records = self.clone();
+        std::thread::spawn(move || {
+            for line in lines {
                 records.add(&line);
             }
             records.lock().ended = true;
@@ -122,6 +130,30 @@ impl Records {
             let gaps = self.others("gap").len();
             format!("{} record(s) to port {port} ({gaps} gaps):\n{}", found.len(), found.join("\n"))
         })
+    }
+
+    /// Takes the first `count` connections to a server port, oldest first, once that many are final: for thousands, which
+    /// need not be kept.
+    ///
+    /// # Errors
+    /// When they do not come.
+    pub fn take_closed_to(&self, port: u16, count: usize) -> Result<Vec<Value>> {
+        let what = format!("{count} closed connections to port {port}");
+        let ids: Result<Vec<String>> = self.wait_for(&what, PATIENCE, |all| {
+            // Of thousands, each is not looked at each time that one comes.
+            if all.len() < count {
+                return None;
+            }
+            let closed = || to_port(all, port).filter(|record| at(record, "/final") == &Value::Bool(true));
+            let ids = || closed().map(|record| text(record, "/id").to_owned()).collect();
+            (closed().count() >= count).then(ids)
+        });
+        let ids = ids.with_context(|| {
+            let (seen, gaps) = (self.so_far_to(port).len(), self.others("gap"));
+            format!("{seen} connections, and the gaps {gaps:?}")
+        })?;
+        let mut state = self.lock();
+        Ok(ids.iter().filter_map(|id| state.connections.remove(id)).collect())
     }
 
     /// The one connection to a server port, once it is final.

@@ -4,12 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::{Identity, Process, Testbed, output_of, peer_script, python};
+use crate::{GoBuild, Identity, Process, Program, Testbed, peer_script, python};
 
 /// TLS version that both peers are told to use, alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +192,7 @@ impl ServerKind {
             Self::Python => script(python()?, "peer.py"),
             Self::Asyncio => script(python()?, "peer_asyncio.py"),
             Self::Node => script(Path::new("node"), "peer.js"),
-            _ => Command::new(go_peer()?),
+            _ => Command::new(Program::Go(GoBuild::PLAIN).path()?),
         };
         command.arg(
             json!({
@@ -232,21 +231,6 @@ pub(crate) fn script(interpreter: &Path, name: &str) -> Command {
     let mut command = Command::new(interpreter);
     command.arg(peer_script(name));
     command
-}
-
-/// Builds our Go peer once per run (the Go tool caches what did not change).
-pub(crate) fn go_peer() -> Result<&'static Path> {
-    static BUILT: OnceLock<Result<std::path::PathBuf, String>> = OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/go-peer");
-            let mut build = Command::new("go");
-            build.current_dir(peer_script("go")).args(["build", "-o"]).arg(&binary).arg(".");
-            build.env("GOFLAGS", "-mod=mod").env("CGO_ENABLED", "0");
-            output_of(&mut build).map(|_| binary).map_err(|error| format!("{error:#}"))
-        })
-        .as_deref()
-        .map_err(|error| anyhow::anyhow!("build the Go peer: {error}"))
 }
 
 /// What makes OpenSSL speak one version only.

@@ -15,6 +15,11 @@ pub const SERVER_NAME: &str = "server.test";
 
 /// First port handed out: below the ephemeral range, so that no client socket gets it.
 const FIRST_PORT: u16 = 21_000;
+/// An agent sees the connections of another run on this host, too: runs begin at different ports, each with room for a full
+/// matrix.
+const PORTS_OF_A_RUN: u16 = 600;
+/// So many runs have different ports.
+const RUNS: u16 = 19;
 
 /// Two namespaces joined by a veth pair: `10.77.0.1` (client) and `10.77.0.2` (server).
 #[derive(Debug)]
@@ -73,8 +78,9 @@ impl Testbed {
     /// A port that nobody else of this process uses.
     #[must_use]
     pub fn port(&self) -> u16 {
-        static NEXT: AtomicU16 = AtomicU16::new(FIRST_PORT);
-        NEXT.fetch_add(1, Ordering::Relaxed)
+        static USED: AtomicU16 = AtomicU16::new(0);
+        let run = u16::try_from(std::process::id() % u32::from(RUNS)).unwrap_or_default();
+        FIRST_PORT + run * PORTS_OF_A_RUN + USED.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A new folder for the files of one peer.

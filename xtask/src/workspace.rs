@@ -26,3 +26,8 @@ pub fn agent_binary() -> PathBuf {
 pub fn kernels() -> PathBuf {
     target().join("kernels")
 }
+
+/// What is downloaded for the peers of the live tests and built of them; `tests/src/program.rs` looks there.
+pub fn peers() -> PathBuf {
+    root().join("target/peers")
+}

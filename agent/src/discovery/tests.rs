@@ -24,7 +24,7 @@ impl Proc {
         fs::create_dir_all(folder.join("map_files")).unwrap();
         let mut maps = String::new();
         for (number, file) in files.iter().enumerate() {
-            let range = format!("{number}000-{number}fff");
+            let range = format!("{0:x}000-{0:x}fff", number + 1);
             maps.push_str(&format!("{range} r-xp 00000000 fe:00 {} {}\n", 100 + number, file.display()));
             symlink(file, folder.join("map_files").join(range)).unwrap();
         }

@@ -1,4 +1,5 @@
-// The same peer on Go's crypto/tls: `go-peer OPTIONS-AS-JSON`.
+// The same peer on Go's crypto/tls: `go-peer OPTIONS-AS-JSON`, with `identities` as in peer.py. With `unverified` it
+// insists on a certificate and takes any; with `wrapped` its sockets are none that crypto/tls knows.
 package main
 
 import (
@@ -21,6 +22,7 @@ type options struct {
 	Role, Address, Version, Request, Chain, Key, Ca string
 	Port, Count                                     int
 	Resume, Unverified, Wrapped                     bool
+	Identities                                      [][2]string
 }
 
 type report struct {
@@ -28,6 +30,9 @@ type report struct {
 	Resumed  *bool  `json:"resumed"`
 	Suite    string `json:"suite,omitempty"`
 	Error    string `json:"error,omitempty"`
+	// Local port and number of the identity.
+	Connections  [][2]int `json:"connections,omitempty"`
+	port, number int
 }
 
 func must(err error) {
@@ -52,11 +57,7 @@ func configuration(o options) *tls.Config {
 		ClientSessionCache: tls.NewLRUClientSessionCache(4),
 	}
 	if o.Chain != "" {
-		pair, err := tls.LoadX509KeyPair(o.Chain, o.Key)
-		must(err)
-		// Without this Go sends nothing where the server's list of authorities does not name the issuer.
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-		c.Certificates = []tls.Certificate{pair}
+		show(c, o.Chain, o.Key)
 	}
 	switch o.Request {
 	case "optional":
@@ -69,6 +70,14 @@ func configuration(o options) *tls.Config {
 	}
 	c.InsecureSkipVerify = o.Unverified
 	return c
+}
+
+func show(c *tls.Config, chain, key string) {
+	pair, err := tls.LoadX509KeyPair(chain, key)
+	must(err)
+	// Without this Go sends nothing where the server's list of authorities does not name the issuer.
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	c.Certificates = []tls.Certificate{pair}
 }
 
 // A connection that crypto/tls cannot tell to be TCP.
@@ -117,6 +126,7 @@ func connectOnce(where string, config *tls.Config) (result report) {
 		return
 	}
 	defer conn.Close()
+	result.port = conn.LocalAddr().(*net.TCPAddr).Port
 	if config != nil {
 		secure := tls.Client(conn, config)
 		if err := secure.Handshake(); err != nil {
@@ -137,19 +147,29 @@ func connectOnce(where string, config *tls.Config) (result report) {
 }
 
 // All at once, each with a handshake of its own.
-func connectMany(where string, config *tls.Config, count int) report {
+func connectMany(where string, config *tls.Config, count int, identities [][2]string) report {
 	results := make(chan report)
 	for i := 0; i < count; i++ {
-		own := config
+		own, number := config, i
 		if config != nil {
 			own = config.Clone()
 			own.ClientSessionCache = nil
 		}
-		go func() { results <- connectOnce(where, own) }()
+		if identities != nil {
+			show(own, identities[i][0], identities[i][1])
+		}
+		go func() {
+			result := connectOnce(where, own)
+			result.number = number
+			results <- result
+		}()
 	}
 	all := report{Answered: true}
 	for i := 0; i < count; i++ {
 		result := <-results
+		if identities != nil {
+			all.Connections = append(all.Connections, [2]int{result.port, result.number})
+		}
 		all.Answered = all.Answered && result.Answered
 		all.Suite = result.Suite
 		if result.Error != "" {
@@ -170,8 +190,11 @@ func main() {
 	if o.Version != "" {
 		config = configuration(o)
 	}
+	if o.Identities != nil {
+		o.Count = len(o.Identities)
+	}
 	if o.Count > 1 {
-		must(json.NewEncoder(os.Stdout).Encode(connectMany(where, config, o.Count)))
+		must(json.NewEncoder(os.Stdout).Encode(connectMany(where, config, o.Count, o.Identities)))
 		return
 	}
 	result := connectOnce(where, config)

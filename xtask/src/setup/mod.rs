@@ -7,6 +7,7 @@
 
 mod debian;
 mod kernels;
+mod peers;
 mod toolchain;
 
 use anyhow::{Result, bail};
@@ -32,6 +33,8 @@ pub enum Purpose {
     Run,
     /// Also run every test and the benchmark: real peers, real kernels
     Test,
+    /// Also run the tests in full (`test --full`)
+    FullTest,
 }
 
 /// One thing that is missing, and how it comes here.
@@ -90,6 +93,7 @@ fn plan(purpose: Purpose) -> Result<Vec<Step>> {
     steps.extend(route.linker());
     if purpose >= Purpose::Test {
         steps.extend(kernels::missing()?);
+        steps.extend(peers::missing(purpose));
         steps.extend(toolchain::dependency_checker());
     }
     Ok(steps)

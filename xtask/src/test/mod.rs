@@ -25,7 +25,7 @@ pub struct Options {
     /// The suites to run; all of them without a name
     #[arg(value_name = "SUITE")]
     suites: Vec<String>,
-    /// Run the full product of the live matrix instead of every pair once
+    /// Run the full product of the live matrix instead of every pair once, every Go release, the long load
     #[arg(long)]
     full: bool,
     /// Print the suites and what each is for
@@ -42,7 +42,7 @@ pub fn test(options: &Options) -> Result<bool> {
         return Ok(true);
     }
     let chosen = choose(&options.suites)?;
-    setup::prepare(Purpose::Test)?;
+    setup::prepare(if options.full { Purpose::FullTest } else { Purpose::Test })?;
     let in_ci = env::var_os("CI").is_some_and(|value| value == "true");
     let started = Instant::now();
     let mut results = Vec::new();

@@ -1,0 +1,72 @@
+//! What a record shows of the certificates of its connection, and what it may not.
+
+use countersign_tests::{Expectation, Identity, Matcher, Testbed, at};
+use serde_json::{Value, json};
+
+/// How much of a chain a library shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// All that was sent.
+    Whole,
+    /// The leaf alone.
+    Leaf,
+    /// Nothing of it.
+    Nothing,
+}
+
+impl Seen {
+    fn of(self, identity: &Identity) -> Value {
+        match self {
+            Self::Whole => json!(identity.fingerprints),
+            Self::Leaf => json!(identity.fingerprints[..1]),
+            Self::Nothing => json!([]),
+        }
+    }
+
+    fn evidence(self) -> &'static str {
+        if self == Self::Nothing { "inferred" } else { "library" }
+    }
+}
+
+/// What must be in the record of a mutual connection of TLS 1.3.
+pub fn mutual(client: (&Identity, Seen), server: (&Identity, Seen)) -> Expectation {
+    let expectation = Expectation::default()
+        .is("/client/address", Testbed::CLIENT.to_string())
+        .is("/server/address", Testbed::SERVER.to_string())
+        .is("/protocol", "tls")
+        .is("/tls/version", "1.3")
+        .is("/tls/handshake", "complete")
+        .is("/tls/client_authentication", "presented")
+        .is("/authentication", "mutual")
+        .is("/evidence/client", client.1.evidence())
+        .is("/evidence/disagreement", Value::Null)
+        .is("/client/certificates", client.1.of(client.0))
+        .is("/server/certificates", server.1.of(server.0));
+    if server.1 == Seen::Nothing { expectation } else { expectation.is("/evidence/server", "library") }
+}
+
+/// An endpoint about whose verification nothing can be said.
+pub fn not_known() -> Matcher {
+    Matcher::OneOf(vec![Value::Null, json!("unknown")])
+}
+
+/// Certificates in a record that were not shown on its connection.
+pub fn wrong(record: &Value, client: &Identity, server: &Identity) -> usize {
+    [("/client/certificates", client), ("/server/certificates", server)]
+        .into_iter()
+        .map(|(pointer, identity)| {
+            let shown = at(record, pointer).as_array();
+            let foreign = |fingerprint: &&Value| !identity.fingerprints.iter().any(|own| *fingerprint == own);
+            shown.map_or(0, |shown| shown.iter().filter(foreign).count())
+        })
+        .sum()
+}
+
+/// Prints the number to watch.
+///
+/// # Panics
+/// When it is not 0.
+pub fn none_wrong(what: &str, wrong: usize) {
+    println!("{what}: certificates attributed to a wrong connection: {wrong}");
+    assert_eq!(wrong, 0, "{what}");
+}

@@ -1,0 +1,253 @@
+//! Peers beyond the matrix: HAProxy, PostgreSQL, NSS, wget, BoringSSL, rustls, variants of Go.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use countersign_tests::{
+    GoBuild, Identity, Process, Program, SERVER_NAME, Testbed, output_of, peer_script, python_with_packages,
+};
+use nix::unistd::User;
+use serde_json::json;
+
+/// Starts a server of the shared testbed and waits until it listens.
+fn serve(name: &str, command: Command, port: u16) -> Result<Process> {
+    let mut server = Process::spawn(name, Some(&Testbed::shared().server_side), command)?;
+    server.wait_listening(port)?;
+    Ok(server)
+}
+
+/// One file with leaf, intermediates and key.
+fn bundle(folder: &Path, identity: &Identity) -> Result<PathBuf> {
+    let path = folder.join("bundle.pem");
+    let text = [&identity.chain, &identity.key]
+        .map(std::fs::read_to_string)
+        .into_iter()
+        .collect::<Result<String, _>>()?;
+    std::fs::write(&path, text)?;
+    Ok(path)
+}
+
+/// A command in a mount namespace where the server's name resolves: for clients that cannot be told an address.
+fn named(program: &str) -> Result<Command> {
+    let hosts = Testbed::shared().folder("hosts")?.join("hosts");
+    std::fs::write(&hosts, format!("{} {SERVER_NAME}\n", Testbed::SERVER))?;
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""])
+        .arg(hosts)
+        .arg(program);
+    Ok(command)
+}
+
+pub fn haproxy(port: u16) -> Result<Process> {
+    let testbed = Testbed::shared();
+    let folder = testbed.folder("haproxy")?;
+    let (bundle, ca) = (bundle(&folder, &testbed.pki.server)?, &testbed.pki.ca);
+    let file = folder.join("haproxy.cfg");
+    std::fs::write(
+        &file,
+        format!(
+            "global\n  nbthread 2\n\
+             defaults\n  mode http\n  timeout client 20s\n  timeout server 20s\n  timeout connect 20s\n\
+             frontend tls\n  bind {}:{port} ssl crt {} ca-file {} verify required ssl-min-ver TLSv1.3\n  \
+             option httpclose\n  http-request return status 200 content-type text/plain string hello\n",
+            Testbed::SERVER,
+            bundle.display(),
+            ca.display()
+        ),
+    )?;
+    let mut command = Command::new("haproxy");
+    command.arg("-db").arg("-f").arg(file);
+    serve("haproxy", command, port)
+}
+
+/// A database of NSS with a root to trust and an identity named `peer`; its folder as NSS wants it.
+fn nss_database(identity: &Identity) -> Result<String> {
+    let testbed = Testbed::shared();
+    let folder = testbed.folder("nss")?;
+    let (database, archive) = (format!("sql:{}", folder.display()), folder.join("peer.p12"));
+    output_of(Command::new("certutil").args(["-N", "--empty-password", "-d", &database]))?;
+    let mut export = Command::new("openssl");
+    export.args(["pkcs12", "-export", "-name", "peer", "-passout", "pass:", "-in"]).arg(&identity.chain);
+    output_of(export.arg("-inkey").arg(&identity.key).arg("-out").arg(&archive))?;
+    output_of(Command::new("pk12util").args(["-W", "", "-d", &database, "-i"]).arg(archive))?;
+    let mut trust = Command::new("certutil");
+    trust.args(["-A", "-n", "root", "-t", "CT,C,C", "-a", "-d", &database, "-i"]).arg(&testbed.pki.ca);
+    output_of(&mut trust)?;
+    Ok(database)
+}
+
+pub fn selfserv(port: u16) -> Result<Process> {
+    let mut command = Command::new("selfserv");
+    command.args([
+        "-d",
+        &nss_database(&Testbed::shared().pki.server)?,
+        "-n",
+        "peer",
+        "-p",
+        &port.to_string(),
+    ]);
+    // Twice: a certificate is required on the first handshake.
+    command.args(["-V", "tls1.3:tls1.3", "-r", "-r"]);
+    serve("selfserv", command, port)
+}
+
+/// It asks from a file: at the end of a pipe it would poll for ever.
+pub fn tstclnt(port: u16) -> Result<Command> {
+    let request = Testbed::shared().folder("tstclnt")?.join("request");
+    std::fs::write(&request, "GET / HTTP/1.1\r\nHost: server.test\r\nConnection: close\r\n\r\n")?;
+    let mut command = named("tstclnt")?;
+    command.arg("-A").arg(request);
+    command.args(["-d", &nss_database(&Testbed::shared().pki.client)?, "-n", "peer", "-h", SERVER_NAME]);
+    command.args(["-p", &port.to_string(), "-V", "tls1.3:tls1.3", "-4"]);
+    Ok(command)
+}
+
+pub fn wget(port: u16) -> Result<Command> {
+    let pki = &Testbed::shared().pki;
+    let mut command = named("wget")?;
+    command.args(["--quiet", "--save-headers", "--output-document=-", "--no-proxy", "--secure-protocol=PFS"]);
+    command.arg("--ca-certificate").arg(&pki.ca).arg("--certificate").arg(&pki.client.chain);
+    command.arg("--private-key").arg(&pki.client.key);
+    command.arg(format!("https://{SERVER_NAME}:{port}/"));
+    Ok(command)
+}
+
+pub fn curl_cffi(port: u16) -> Result<Command> {
+    let pki = &Testbed::shared().pki;
+    let mut command = Command::new(python_with_packages()?);
+    command.arg(peer_script("peer_curl_cffi.py")).args([&Testbed::SERVER.to_string(), &port.to_string()]);
+    command.args([&pki.ca, &pki.client.chain, &pki.client.key]);
+    Ok(command)
+}
+
+fn rustls(program: Program, role: &str, port: u16, identity: &Identity) -> Result<Command> {
+    let mut command = Command::new(program.path()?);
+    command.args([role, &Testbed::SERVER.to_string(), &port.to_string()]);
+    command.args([&Testbed::shared().pki.ca, &identity.chain, &identity.key]);
+    Ok(command)
+}
+
+pub fn rustls_server(program: Program, port: u16) -> Result<Process> {
+    serve("rustls server", rustls(program, "server", port, &Testbed::shared().pki.server)?, port)
+}
+
+pub fn rustls_client(program: Program, port: u16) -> Result<Command> {
+    rustls(program, "client", port, &Testbed::shared().pki.client)
+}
+
+/// Builds of the Go peer: the plain run takes the oldest and the newest release.
+pub fn go_builds(full: bool) -> Vec<GoBuild> {
+    let build = |toolchain, stripped, pie| GoBuild { toolchain, stripped, pie };
+    if !full {
+        return vec![build(None, false, false), build(None, true, false), build(Some("1.27.3"), true, true)];
+    }
+    let kinds = [(false, false), (true, false), (false, true), (true, true)];
+    let toolchains = [None, Some("1.21.13"), Some("1.25.5"), Some("1.27.3")];
+    let builds = |toolchain| kinds.map(|(stripped, pie)| build(toolchain, stripped, pie));
+    toolchains.into_iter().flat_map(builds).collect()
+}
+
+/// What the Go peer does otherwise than by default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GoManner {
+    /// It takes any certificate: `InsecureSkipVerify`, `RequireAnyClientCert`.
+    pub unverified: bool,
+    /// Its sockets are inside a type of its own.
+    pub wrapped: bool,
+}
+
+pub fn go_server(build: GoBuild, port: u16, manner: GoManner) -> Result<Process> {
+    let pki = &Testbed::shared().pki;
+    let options = json!({
+        "role": "server", "address": Testbed::SERVER, "port": port, "version": "1.3", "request": "require",
+        "chain": pki.server.chain, "key": pki.server.key, "ca": pki.ca,
+        "unverified": manner.unverified, "wrapped": manner.wrapped,
+    });
+    let mut command = Command::new(Program::Go(build).path()?);
+    command.arg(options.to_string());
+    serve("go server", command, port)
+}
+
+pub fn go_client(build: GoBuild, port: u16, manner: GoManner) -> Result<Command> {
+    let pki = &Testbed::shared().pki;
+    let options = json!({
+        "role": "client", "address": Testbed::SERVER, "port": port, "version": "1.3", "unverified": manner.unverified, "wrapped": manner.wrapped,
+        "chain": pki.client.chain, "key": pki.client.key, "ca": pki.ca, "count": 1,
+    });
+    let mut command = Command::new(Program::Go(build).path()?);
+    command.arg(options.to_string());
+    Ok(command)
+}
+
+/// Debian's PostgreSQL with a new cluster; it runs as its own user, as it insists.
+pub fn postgresql(port: u16) -> Result<Process> {
+    let pki = &Testbed::shared().pki;
+    let folder = Testbed::shared().folder("postgresql")?;
+    let user = User::from_name("postgres")?.context("no user postgres: run `cargo xtask setup`")?;
+    chown(&folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    let own = |name: &str, from: &Path, mode: u32| -> Result<PathBuf> {
+        let path = folder.join(name);
+        std::fs::copy(from, &path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
+        chown(&path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        Ok(path)
+    };
+    let (chain, key) = (own("chain.pem", &pki.server.chain, 0o644)?, own("key.pem", &pki.server.key, 0o600)?);
+    let ca = own("ca.pem", &pki.ca, 0o644)?;
+    let rules = folder.join("hba.conf");
+    std::fs::write(&rules, "hostssl all all all trust clientcert=verify-ca\n")?;
+    let data = folder.join("data");
+    output_of(
+        as_postgres("initdb")?.args(["--no-sync", "--username=postgres", "--auth=trust", "-D"]).arg(&data),
+    )?;
+    let mut command = as_postgres("postgres")?;
+    command.arg("-D").arg(data);
+    for (name, value) in [
+        ("listen_addresses", Testbed::SERVER.to_string()),
+        ("port", port.to_string()),
+        ("unix_socket_directories", folder.display().to_string()),
+        ("hba_file", rules.display().to_string()),
+        ("ssl", "on".to_owned()),
+        ("ssl_min_protocol_version", "TLSv1.3".to_owned()),
+        ("ssl_cert_file", chain.display().to_string()),
+        ("ssl_key_file", key.display().to_string()),
+        ("ssl_ca_file", ca.display().to_string()),
+        ("fsync", "off".to_owned()),
+    ] {
+        command.args(["-c", &format!("{name}={value}")]);
+    }
+    serve("postgresql", command, port)
+}
+
+fn as_postgres(program: &str) -> Result<Command> {
+    let releases =
+        std::fs::read_dir("/usr/lib/postgresql").context("no PostgreSQL: run `cargo xtask setup`")?;
+    let path =
+        releases.flatten().map(|entry| entry.path().join("bin").join(program)).find(|path| path.exists());
+    let path = path.with_context(|| format!("no {program}"))?;
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(path).current_dir("/");
+    Ok(command)
+}
+
+pub fn psql(port: u16) -> Result<Command> {
+    let pki = &Testbed::shared().pki;
+    let key = Testbed::shared().folder("psql")?.join("key.pem");
+    std::fs::copy(&pki.client.key, &key)?;
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600))?;
+    ensure!(!key.display().to_string().contains(' '), "the connection string is split at spaces");
+    let mut command = Command::new("psql");
+    command.args(["--no-psqlrc", "--tuples-only", "--command=select '200 OK'"]);
+    command.arg(format!(
+        "host={SERVER_NAME} hostaddr={} port={port} user=postgres dbname=postgres gssencmode=disable \
+         sslmode=verify-full sslrootcert={} sslcert={} sslkey={}",
+        Testbed::SERVER,
+        pki.ca.display(),
+        pki.client.chain.display(),
+        key.display()
+    ));
+    Ok(command)
+}
