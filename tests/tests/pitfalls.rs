@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     Agent, AgentOptions, ClientKind, ClientOptions, Expectation, Finished, Matcher, Namespace, PATIENCE,
     Process, RequestCertificate, ServerKind, ServerOptions, Testbed, Version, at, findings_are, odd_client,
-    odd_server, pair_across, ready, request_over, request_to_self, text,
+    odd_server, pair_across, ready, request_over, request_to_self, text, until,
 };
 use serde_json::{Value, json};
 
@@ -485,8 +485,14 @@ fn in_cgroup<T>(unit: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let own = std::process::id().to_string();
     std::fs::write(folder.join("cgroup.procs"), &own)?;
     let outcome = work();
-    std::fs::write(root.join("cgroup.procs"), &own)?;
-    std::fs::remove_dir(&folder)?;
+    // What other tests have started meanwhile was born into it.
+    until("an empty cgroup", PATIENCE, || {
+        for pid in std::fs::read_to_string(folder.join("cgroup.procs"))?.lines() {
+            // One that has just ended needs no place any more.
+            let _ = std::fs::write(root.join("cgroup.procs"), pid);
+        }
+        Ok(std::fs::remove_dir(&folder).ok())
+    })?;
     outcome
 }
 
