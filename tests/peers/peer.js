@@ -4,7 +4,7 @@ const fs = require("fs");
 const net = require("net");
 const tls = require("tls");
 
-const REQUEST = "GET / HTTP/1.1\r\nHost: server.test\r\nConnection: close\r\n\r\n";
+const REQUEST = "GET / HTTP/1.1\r\nHost: server.test\r\nUser-Agent: a client of the tests\r\nAccept: */*\r\nConnection: close\r\n\r\n";
 const RESPONSE = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
 const options = JSON.parse(process.argv[2]);
 const secure = options.version

@@ -10,7 +10,7 @@ import ssl
 import sys
 import threading
 
-REQUEST = b"GET / HTTP/1.1\r\nHost: server.test\r\nConnection: close\r\n\r\n"
+REQUEST = b"GET / HTTP/1.1\r\nHost: server.test\r\nUser-Agent: a client of the tests\r\nAccept: */*\r\nConnection: close\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
 IANA = {
     "ECDHE-ECDSA-AES256-GCM-SHA384": "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",

@@ -14,8 +14,11 @@ use crate::{
     python,
 };
 
-/// What every client asks; the server answers and closes.
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: server.test\r\nConnection: close\r\n\r\n";
+/// What every client asks; the server answers and closes. As long as real ones: what is shorter than 64 bytes may be an alert
+/// to who sees sizes.
+const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: server.test\r\nUser-Agent: a client of the tests\r\nAccept: */*\r\n\
+    Connection: close\r\n\r\n";
 
 /// How a client is run.
 #[derive(Debug, Clone, Copy)]

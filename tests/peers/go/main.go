@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-const request = "GET / HTTP/1.1\r\nHost: server.test\r\nConnection: close\r\n\r\n"
+const request = "GET / HTTP/1.1\r\nHost: server.test\r\nUser-Agent: a client of the tests\r\nAccept: */*\r\nConnection: close\r\n\r\n"
 const response = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
 
 type options struct {
