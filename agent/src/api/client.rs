@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 
 use super::WatchFilter;
 use crate::display::display_safe;
-use crate::record::LibraryFileRecord;
+use crate::record::LibraryFiles;
 
 /// Longest line taken from the daemon; a connection's record has a few kilobytes.
 const MAX_LINE_BYTES: usize = 1 << 20;
@@ -117,7 +117,7 @@ pub async fn status(socket: &Path) -> Result<serde_json::Value, ClientError> {
 }
 
 /// What `/v1/libraries` says.
-pub async fn libraries(socket: &Path) -> Result<Vec<LibraryFileRecord>, ClientError> {
+pub async fn libraries(socket: &Path) -> Result<LibraryFiles, ClientError> {
     let bytes = whole(get(socket, "/v1/libraries".to_owned()).await?).await?;
     serde_json::from_slice(&bytes).map_err(|_| ClientError::Unexpected("a list that is not one of libraries"))
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::record::sample::{connection, library_file};
+use crate::record::sample::{connection, library_files};
 use crate::record::*;
 
 /// No single wait of these tests takes longer unless something is broken.
@@ -55,7 +55,7 @@ fn start() -> Running {
     let (stop, stopped) = oneshot::channel::<()>();
     let answers = Answers {
         status: Arc::new(|| serde_json::json!({ "version": "0" })),
-        libraries: Arc::new(|| serde_json::json!([library_file()])),
+        libraries: Arc::new(|| serde_json::json!(library_files())),
     };
     let task = tokio::spawn(server.serve(hub.clone(), answers, async move {
         let _ = stopped.await;
@@ -181,7 +181,7 @@ async fn what_is_not_served_is_refused_with_words() {
     let running = start();
     let status = status(&running.socket).await.unwrap();
     assert_eq!(status["version"], "0");
-    assert_eq!(libraries(&running.socket).await.unwrap(), [library_file()]);
+    assert_eq!(libraries(&running.socket).await.unwrap(), library_files());
     let large = format!("GET /v1/status HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(100_000));
     for (request, expected) in [
         ("GET / HTTP/1.1\r\nhost: x\r\n\r\n", "HTTP/1.1 404 Not Found\r\n"),

@@ -8,7 +8,7 @@ use super::{Exit, Failure, Program};
 use crate::api::{self, ClientError};
 use crate::config::Config;
 use crate::display::{display_safe, json_safe};
-use crate::record::{LibraryFileRecord, ProbeState};
+use crate::record::{LibraryFileRecord, LibraryFiles, ProbeState};
 
 /// Processes that a line of the table names.
 const SHOWN_PROCESSES: usize = 8;
@@ -16,16 +16,16 @@ const SHOWN_PROCESSES: usize = 8;
 pub(super) fn list(arguments: &CheckArguments, config: &Config, program: &Program) -> Result<Exit, Failure> {
     let socket = arguments.socket.as_ref().unwrap_or(&config.daemon.socket);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (files, running) = match runtime.block_on(api::libraries(socket)) {
-        Ok(files) => (files, true),
+    let (files, enabled) = match runtime.block_on(api::libraries(socket)) {
+        Ok(LibraryFiles { enabled, files }) => (files, Some(enabled)),
         // A socket that was named is meant.
-        Err(ClientError::NoDaemon { .. }) if arguments.socket.is_none() => ((program.libraries)()?, false),
+        Err(ClientError::NoDaemon { .. }) if arguments.socket.is_none() => ((program.libraries)()?, None),
         Err(error) => return Err(error.into()),
     };
     if arguments.json {
         print_json(&files, &mut stdout())?;
     } else {
-        print(&files, running, config.libraries.enabled, colour(), &mut stdout())?;
+        print(&files, enabled, colour(), &mut stdout())?;
     }
     Ok(if files.is_empty() { Exit::Negative } else { Exit::Success })
 }
@@ -37,10 +37,10 @@ fn print_json(files: &[LibraryFileRecord], output: &mut impl Write) -> std::io::
     Ok(())
 }
 
+/// `enabled` is the running daemon's word; nothing without one.
 pub(super) fn print(
     files: &[LibraryFileRecord],
-    running: bool,
-    enabled: bool,
+    enabled: Option<bool>,
     colour: bool,
     output: &mut impl Write,
 ) -> std::io::Result<()> {
@@ -65,15 +65,15 @@ pub(super) fn print(
         }
     }
     let count = |state| files.iter().filter(|file| file.state == state).count();
-    let summary = match (running, enabled) {
-        (true, true) => format!(
+    let summary = match enabled {
+        Some(true) => format!(
             "{} files with TLS libraries in use: probed {}, not probed {}",
             files.len(),
             count(ProbeState::Probed),
             count(ProbeState::NotProbed)
         ),
-        (true, false) => "libraries.enabled = false: the daemon probes nothing".to_owned(),
-        (false, _) => format!(
+        Some(false) => "libraries.enabled = false: the daemon probes nothing".to_owned(),
+        None => format!(
             "no daemon is running: nothing is probed. {} files with TLS libraries in use, {} of them can be probed",
             files.len(),
             count(ProbeState::CanBeProbed)

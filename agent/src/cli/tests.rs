@@ -278,3 +278,29 @@ fn names_that_others_choose_cannot_touch_the_terminal() {
         assert!(lines.iter().all(|line| display_safe(line) == *line), "{text:?}");
     }
 }
+
+#[test]
+fn the_list_of_libraries_says_what_is_probed_and_why_something_is_not() {
+    let probed = sample::library_file();
+    let stripped = LibraryFileRecord {
+        path: "/opt/\u{1b}[31mtool".to_owned(),
+        library: None,
+        version: None,
+        state: ProbeState::NotProbed,
+        reason: Some("stripped".to_owned()),
+        processes: (1..=9).collect(),
+        process_count: 12,
+        ..sample::library_file()
+    };
+    let shown = |enabled| {
+        let mut output = Vec::new();
+        libraries::print(&[probed.clone(), stripped.clone()], enabled, false, &mut output).unwrap();
+        String::from_utf8(output).unwrap()
+    };
+    let text = shown(Some(true));
+    assert!(text.contains("openssl 3.0.17") && text.contains("libcrypto.so.3  pid 7,9"), "{text}");
+    assert!(text.contains("pid 1,2,3,4,5,6,7,8 and 4 more") && text.contains("→ stripped"), "{text}");
+    assert!(!text.contains('\u{1b}') && text.ends_with("probed 1, not probed 1\n"), "{text}");
+    assert!(shown(Some(false)).contains("libraries.enabled = false"));
+    assert!(shown(None).contains("no daemon is running"));
+}

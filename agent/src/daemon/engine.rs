@@ -242,7 +242,13 @@ impl Engine {
                 self.learn();
             }
             Command::Probe { key, file, points } => self.probe(key, &file, &points),
-            Command::Release { key } => drop(self.probes.attached.remove(&key)),
+            Command::Release { key } => {
+                if let (Some(probed), Some(notices)) =
+                    (self.probes.attached.remove(&key), &mut self.probes.notices)
+                {
+                    notices.tell(Notice::Detach(probed));
+                }
+            }
             Command::Stop => {}
         }
     }

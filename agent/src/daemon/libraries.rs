@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use super::engine::Command;
 use super::orders::Orders;
 use crate::discovery::{Discovery, FileKey, Order, ProbeOutcome};
+use crate::kernel::Probed;
 use crate::metrics::{Metrics, Stage};
 use crate::record::LibraryFileRecord;
 
@@ -36,6 +37,8 @@ pub enum Notice {
     Exited(u32),
     /// A file is probed, or not.
     Probed(FileKey, ProbeOutcome),
+    /// Probes that are not needed any more: the kernel takes a tenth of a second for each, for which no event should wait.
+    Detach(Probed),
     /// End.
     Stop,
 }
@@ -146,6 +149,7 @@ impl Watcher {
                         self.discovery.gone(pid, started);
                     }
                     Notice::Probed(key, outcome) => self.discovery.probed(key, outcome),
+                    Notice::Detach(probed) => drop(probed),
                     Notice::Stop => return,
                 }
             }

@@ -243,8 +243,11 @@ impl Service<'_> {
     }
 
     fn libraries(&self) -> AnswerSource {
-        let rows = Arc::clone(&self.rows);
-        Arc::new(move || serde_json::json!(*rows.lock().unwrap_or_else(PoisonError::into_inner)))
+        let (rows, enabled) = (Arc::clone(&self.rows), self.config.libraries.enabled);
+        Arc::new(move || {
+            let files = &*rows.lock().unwrap_or_else(PoisonError::into_inner);
+            serde_json::json!({ "enabled": enabled, "files": files })
+        })
     }
 
     fn status(&self) -> AnswerSource {

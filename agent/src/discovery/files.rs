@@ -131,6 +131,8 @@ pub struct Discovery {
     files: FxHashMap<FileKey, Known>,
     /// Files of interest by process.
     processes: FxHashMap<u32, Vec<FileKey>>,
+    /// This program, which holds the labels by which libraries are recognised, and no TLS library.
+    own: Option<FileKey>,
     examined: u64,
 }
 
@@ -142,6 +144,7 @@ impl Discovery {
             max_probed,
             files: FxHashMap::default(),
             processes: FxHashMap::default(),
+            own: std::fs::metadata("/proc/self/exe").ok().map(|metadata| FileKey::of(&metadata)),
             examined: 0,
         }
     }
@@ -195,10 +198,6 @@ impl Discovery {
         let mut alive = BTreeSet::new();
         for entry in std::fs::read_dir(&self.proc)? {
             let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // The labels by which libraries are recognised stand in this program, too.
-            if pid == std::process::id() {
-                continue;
-            }
             // A process that ends meanwhile, or a thread of the kernel, which maps nothing.
             if self.look(pid, now, order).is_ok() {
                 alive.insert(pid);
@@ -280,7 +279,10 @@ impl Discovery {
             return Err(io::ErrorKind::NotFound.into());
         }
         self.examined += 1;
-        let examination = library::examine(&file);
+        let examination = match self.own == Some(key) {
+            true => Examination::default(),
+            false => library::examine(&file),
+        };
         self.make_room();
         let mut known = Known {
             path: mapped.path.clone(),

@@ -35,6 +35,15 @@ impl LibraryFileRecord {
     pub const MAX_PROCESSES: usize = 64;
 }
 
+/// What a daemon says of the files with TLS libraries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LibraryFiles {
+    /// `libraries.enabled` of its configuration.
+    pub enabled: bool,
+    /// All of them, by path.
+    pub files: Vec<LibraryFileRecord>,
+}
+
 /// Whether a file is probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

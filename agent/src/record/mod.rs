@@ -20,7 +20,7 @@ mod time;
 pub use certificate::{CERTIFICATE_SCHEMA, CertificateRecord, SubjectAlternativeNames};
 pub use connection::*;
 pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord, Severity};
-pub use library::{LIBRARY_SCHEMA, LibraryFileRecord, ProbeState};
+pub use library::{LIBRARY_SCHEMA, LibraryFileRecord, LibraryFiles, ProbeState};
 pub use time::WallTime;
 
 /// Text that is one of the names of the contract when it is written, and anything when it is read.

@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// What a daemon with one probed file says.
+pub(crate) fn library_files() -> LibraryFiles {
+    LibraryFiles { enabled: true, files: vec![library_file()] }
+}
+
 /// A file that is probed.
 pub(crate) fn library_file() -> LibraryFileRecord {
     LibraryFileRecord {
