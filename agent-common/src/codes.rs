@@ -164,6 +164,8 @@ pub mod counter {
     pub const BYTES_SHIPPED: u32 = 3;
     /// Runs of certificate bytes that could not be read out of their process.
     pub const UNREADABLE_CERTIFICATES: u32 = 4;
+    /// Events of libraries for which the ring buffer had no room to spare.
+    pub const LIBRARY_REFUSED: u32 = 5;
     /// How many slots there are.
-    pub const SLOTS: usize = 5;
+    pub const SLOTS: usize = 6;
 }

@@ -1,6 +1,9 @@
 //! Room in the ring buffer.
 
-use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_ringbuf_reserve, bpf_ringbuf_submit};
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE},
+    helpers::{bpf_ktime_get_boot_ns, bpf_ringbuf_query, bpf_ringbuf_reserve, bpf_ringbuf_submit},
+};
 use countersign_common::{Header, counter};
 
 use crate::maps::{EVENTS, count, raw};
@@ -15,6 +18,23 @@ pub fn reserve<T>() -> Option<*mut T> {
         return None;
     }
     Some(room.cast())
+}
+
+/// Whether an event of a library may take room: half of the ring is the wire's alone. Any program can export the functions
+/// that are probed, and call them as often as it likes.
+#[inline(always)]
+pub fn spares_room() -> bool {
+    let (waiting, size) = unsafe {
+        (
+            bpf_ringbuf_query(raw(&EVENTS), u64::from(BPF_RB_AVAIL_DATA)),
+            bpf_ringbuf_query(raw(&EVENTS), u64::from(BPF_RB_RING_SIZE)),
+        )
+    };
+    let spares = waiting < size / 2;
+    if !spares {
+        count(counter::LIBRARY_REFUSED, 1);
+    }
+    spares
 }
 
 /// Hands a written event to user space.

@@ -13,7 +13,7 @@ use countersign_common::{
 
 use crate::{
     connect::TCP,
-    events::{header, reserve, submit},
+    events::{header, reserve, spares_room, submit},
     kernel::{offset, read},
     maps::{EVENTS, RECEIVED, count, raw},
     task::{current_thread, write_current},
@@ -148,13 +148,18 @@ pub fn stands_in_message(der: u64, length: u32) -> bool {
     read_user::<[u8; 3]>(der.wrapping_sub(3)).is_some_and(|before| be24(before) == length)
 }
 
-/// Whether a DER sequence of exactly `length` bytes stands at `der` (X.690 sections 8.1.3 and 10.1).
+/// Whether a DER sequence of exactly `length` bytes stands at `der` (X.690 sections 8.1.3 and 10.1) that begins with a
+/// sequence, as a certificate does (RFC 5280 section 4.1) and no private key.
 #[inline(always)]
 pub fn is_certificate(der: u64, length: u32) -> bool {
-    let Some(start) = read_user::<[u8; 5]>(der) else { return false };
+    let Some(start) = read_user::<[u8; 6]>(der) else { return false };
     // One to three bytes of length follow. Computed rather than told apart: the verifier follows each path of a loop.
     let further = start[1].wrapping_sub(0x81);
     if start[0] != SEQUENCE || further > 2 {
+        return false;
+    }
+    let word = u64::from_be_bytes([start[0], start[1], start[2], start[3], start[4], start[5], 0, 0]);
+    if (word >> (32 - 8 * u32::from(further))) as u8 != SEQUENCE {
         return false;
     }
     let content = be24([start[2], start[3], start[4]]) >> (16 - 8 * u32::from(further));
@@ -174,6 +179,9 @@ pub fn ship_list_of(library: u32, der: u64, length: u64) -> bool {
 /// Ships `total` bytes at `address` of the process that runs, as far as the bound goes.
 #[inline(always)]
 pub fn ship_certificates(subject: Subject, whose: Whose, address: u64, total: u32) {
+    if !spares_room() {
+        return;
+    }
     let Place { cookie, received_at, by } = place(whose);
     let mut record = LibraryBytesRecord {
         header: header(kind::LIBRARY_BYTES, by, cookie, 0),
@@ -242,6 +250,9 @@ fn ship_chunk<const ROOM: usize>(record: &LibraryBytesRecord, address: u64) -> b
 /// Ships what a library said of the peer's certificate.
 #[inline(always)]
 pub fn ship_verdict(library: u32, whose: Whose, verdict: u32, code: i32) {
+    if !spares_room() {
+        return;
+    }
     let Place { cookie, received_at, by } = place(whose);
     let Some(record) = reserve::<LibraryVerificationRecord>() else { return };
     unsafe {

@@ -4,13 +4,16 @@ use aya_ebpf::{helpers::bpf_get_current_task, macros::uprobe, programs::ProbeCon
 use countersign_common::{ProcessRecord, kind};
 
 use crate::{
-    events::{header, reserve, submit},
+    events::{header, reserve, spares_room, submit},
     task::{current_process, start_of},
 };
 
 /// `void _dl_debug_state(void)`
 #[uprobe]
 fn linker_state(_context: ProbeContext) -> u32 {
+    if !spares_room() {
+        return 0;
+    }
     let Some(record) = reserve::<ProcessRecord>() else { return 0 };
     unsafe {
         (*record).header = header(kind::LIBRARIES_CHANGED, 0, 0, 0);

@@ -29,12 +29,19 @@ fn sock_recv_length(context: BtfTracePointContext) -> i32 {
     if received <= 0 {
         return 0;
     }
-    let Some(state) = state::get(socket) else { return 0 };
-    if state.receives >= RECEIVES_MAX {
-        return 0;
+    let thread = current_thread();
+    match state::get(socket) {
+        Some(state) if state.receives < RECEIVES_MAX => state.receives += 1,
+        // What the thread parses now is not the older socket's.
+        _ => {
+            let cookie = unsafe { bpf_get_socket_cookie(socket) };
+            if unsafe { RECEIVED.get(thread) }.is_some_and(|received| received.socket != cookie) {
+                _ = RECEIVED.remove(thread);
+            }
+            return 0;
+        }
     }
-    state.receives += 1;
     let received = unsafe { Received { socket: bpf_get_socket_cookie(socket), at: bpf_ktime_get_boot_ns() } };
-    _ = RECEIVED.insert(current_thread(), received, 0);
+    _ = RECEIVED.insert(thread, received, 0);
     0
 }

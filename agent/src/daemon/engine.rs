@@ -98,6 +98,8 @@ struct Probes {
     /// Takes what there is to say of processes; nothing if libraries are not probed.
     notices: Option<Notices>,
     attached: FxHashMap<FileKey, Probed>,
+    /// How many refusals of the kernel are in the log.
+    lacking: usize,
 }
 
 impl Engine {
@@ -143,11 +145,15 @@ impl Engine {
         let (mut ticked, mut learned) = (Instant::now(), Instant::now());
         let mut events = Vec::with_capacity(BATCH);
         loop {
-            match commands.try_recv() {
+            // One in each turn: events come between two of them.
+            let obeyed = match commands.try_recv() {
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => break,
-                Ok(command) => self.obey(command),
-                Err(TryRecvError::Empty) => {}
-            }
+                Ok(command) => {
+                    self.obey(command);
+                    true
+                }
+                Err(TryRecvError::Empty) => false,
+            };
             if self.publisher.parts.hub.take_repeat_wanted() {
                 self.publisher.repeat_missed();
                 self.connections.each(|connection| self.publisher.repeat(connection));
@@ -167,6 +173,9 @@ impl Engine {
                 self.learn();
                 // A burst of handshakes leaves holes in the heap.
                 kernel::release_unused_memory();
+            }
+            if obeyed {
+                continue;
             }
             if busy {
                 std::thread::park_timeout(PAUSE);
@@ -246,7 +255,7 @@ impl Engine {
                 if let (Some(probed), Some(notices)) =
                     (self.probes.attached.remove(&key), &mut self.probes.notices)
                 {
-                    notices.tell(Notice::Detach(probed));
+                    notices.detach(probed);
                 }
             }
             Command::Stop => {}
@@ -277,8 +286,17 @@ impl Engine {
             );
         }
         self.probes.attached.insert(key, probed);
+        let lacking = self.source.library_unavailable();
+        for lacking in lacking.iter().skip(self.probes.lacking) {
+            tracing::warn!(
+                program = lacking.program,
+                reason = lacking.reason,
+                "this kernel refuses a probe of libraries: `countersign check` says what is missing without it"
+            );
+        }
+        self.probes.lacking = lacking.len();
         if let Some(notices) = &mut self.probes.notices {
-            notices.tell(Notice::Probed(key, outcome));
+            notices.answer(key, outcome);
         }
     }
 
@@ -433,6 +451,7 @@ impl Engine {
             metrics.table_evictions("process_notices", notices.dropped());
         }
         metrics.library_evidence(self.connections.library_counts());
+        metrics.library_events_lost(self.losses.unreadable_certificates, self.losses.refused_library_events);
         for (table, entries, bound, evicted) in [
             ("connections", sizes.connections, self.connections.bound(), sizes.refused),
             ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),

@@ -3,7 +3,8 @@
 //! The engine tells it of processes that began, changed and ended; it tells the engine what to probe.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -37,8 +38,6 @@ pub enum Notice {
     Exited(u32),
     /// A file is probed, or not.
     Probed(FileKey, ProbeOutcome),
-    /// Probes that are not needed any more: the kernel takes a tenth of a second for each, for which no event should wait.
-    Detach(Probed),
     /// End.
     Stop,
 }
@@ -49,16 +48,31 @@ pub type Rows = Arc<Mutex<Vec<LibraryFileRecord>>>;
 /// The engine's end.
 #[derive(Debug)]
 pub struct Notices {
-    sender: SyncSender<Notice>,
+    sender: Sender<Notice>,
+    /// Of processes, not yet taken.
+    waiting: Arc<AtomicUsize>,
     dropped: u64,
+    detaching: Sender<Probed>,
 }
 
 impl Notices {
-    /// Never waits.
+    /// Tells of a process. Never waits.
     pub fn tell(&mut self, notice: Notice) {
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(notice) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_NOTICES || self.sender.send(notice).is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.dropped += 1;
         }
+    }
+
+    /// Tells what became of an order, of which there are no more than files.
+    pub fn answer(&mut self, key: FileKey, outcome: ProbeOutcome) {
+        // If nobody listens any more, that thread's panic is in the log.
+        drop(self.sender.send(Notice::Probed(key, outcome)));
+    }
+
+    /// Probes that are not needed any more: the kernel takes a tenth of a second for each, for which no event should wait.
+    pub fn detach(&self, probed: Probed) {
+        drop(self.detaching.send(probed));
     }
 
     /// How many found no room.
@@ -70,7 +84,7 @@ impl Notices {
 /// The thread, and how to end it.
 #[derive(Debug)]
 pub struct Watch {
-    sender: SyncSender<Notice>,
+    sender: Sender<Notice>,
     thread: JoinHandle<()>,
     /// What was found.
     pub rows: Rows,
@@ -87,7 +101,9 @@ impl Watch {
         orders: Orders,
         metrics: Metrics,
     ) -> std::io::Result<(Watch, Notices)> {
-        let (sender, notices) = sync_channel(MAX_NOTICES);
+        let (sender, notices) = channel();
+        let (detaching, detached) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
         let rows = Rows::default();
         let mut watcher = Watcher {
             discovery: Discovery::new(proc, max_files),
@@ -96,10 +112,17 @@ impl Watch {
             max_files,
             rows: Arc::clone(&rows),
             later: VecDeque::new(),
+            waiting: Arc::clone(&waiting),
         };
         let thread =
             std::thread::Builder::new().name("libraries".to_owned()).spawn(move || watcher.run(&notices))?;
-        Ok((Watch { sender: sender.clone(), thread, rows }, Notices { sender, dropped: 0 }))
+        std::thread::Builder::new()
+            .name("detach".to_owned())
+            .spawn(move || detached.into_iter().for_each(drop::<Probed>))?;
+        Ok((
+            Watch { sender: sender.clone(), thread, rows },
+            Notices { sender, waiting, dropped: 0, detaching },
+        ))
     }
 
     /// Ends it.
@@ -120,6 +143,7 @@ struct Watcher {
     rows: Rows,
     /// Processes to be looked at again, in no particular order of time: there are three delays.
     later: VecDeque<(Instant, u32, usize)>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Watcher {
@@ -135,7 +159,10 @@ impl Watcher {
             };
             let started = Instant::now();
             let mut changed = BTreeSet::new();
-            for notice in first.into_iter().chain(notices.try_iter()) {
+            for notice in first.into_iter().chain(notices.try_iter()).take(MAX_NOTICES) {
+                if matches!(notice, Notice::Executed(_) | Notice::Changed(_) | Notice::Exited(_)) {
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
+                }
                 match notice {
                     Notice::Executed(pid) => {
                         changed.remove(&pid);
@@ -149,7 +176,6 @@ impl Watcher {
                         self.discovery.gone(pid, started);
                     }
                     Notice::Probed(key, outcome) => self.discovery.probed(key, outcome),
-                    Notice::Detach(probed) => drop(probed),
                     Notice::Stop => return,
                 }
             }
@@ -212,6 +238,9 @@ impl Watcher {
         let rows = self.discovery.rows();
         self.metrics.library_files(&rows);
         self.metrics.table("probed_files", self.discovery.probed_files(), self.max_files);
+        let (known, bound) = self.discovery.sizes();
+        self.metrics.table("examined_files", known, bound);
+        self.metrics.table_evictions("examined_files", self.discovery.refused());
         *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
     }
 }

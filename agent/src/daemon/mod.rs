@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
@@ -99,6 +100,7 @@ pub fn run(
     let page = config.metrics.enabled.then(|| MetricsServer::bind(config.metrics.listen)).transpose()?;
     let heartbeat = Heartbeat::in_folder(&config.daemon.data_dir)
         .map_err(|source| data_folder_error(config.daemon.data_dir.clone(), source))?;
+    raise_descriptor_limit();
     let source = KernelSource::start(&kernel_options(config))?;
     let publisher = publisher(config, &host, &metrics, &hub);
     let connections = Connections::new(limits(config));
@@ -133,10 +135,10 @@ pub fn run(
     let logging = Arc::new(Mutex::new(logging));
     let service = Service { config, metrics, hub, logging, pulse, orders, rows };
     let outcome = runtime.block_on(service.serve(local, page, has_ended, &read_again));
+    stop(&service.orders, thread);
     if let Some(watch) = watch {
         watch.stop();
     }
-    stop(&service.orders, thread);
     outcome
 }
 
@@ -286,6 +288,15 @@ fn stop(orders: &Orders, thread: JoinHandle<()>) {
     thread.thread().unpark();
     if thread.join().is_err() {
         tracing::error!("the engine panicked");
+    }
+}
+
+/// Each probe is a descriptor, and some hundred are many for the usual limit of 1,024.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "cannot raise the limit of open files: fewer libraries can be probed");
     }
 }
 

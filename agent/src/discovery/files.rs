@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashMap;
+use nix::fcntl::OFlag;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::maps::{Mapped, executable_files};
-use crate::library::{self, Examination, Point};
+use crate::library::{self, Examination, Point, Reason, Refusal};
 use crate::record::{LIBRARY_SCHEMA, LibraryFileRecord, ProbeState};
 
 /// The largest `maps` file that is read: a process may have 65,530 mappings (vm.max_map_count) of some hundred bytes.
@@ -87,13 +88,23 @@ enum State {
     Asked,
     /// It is told what came of it.
     Told(ProbeOutcome),
-    /// More files than may be probed.
-    Beyond,
+    /// More files than may be probed; it is when there is room again.
+    Beyond(Slot),
+}
+
+/// Who may take the room of a file that is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    /// Anybody: the file is root's.
+    Root,
+    /// Only a quarter is for files of other owners, who can make as many as they like.
+    Others,
 }
 
 #[derive(Debug)]
 struct Known {
     path: PathBuf,
+    slot: Slot,
     examination: Examination,
     state: State,
     users: BTreeSet<u32>,
@@ -103,7 +114,11 @@ struct Known {
 impl Known {
     /// Nothing in it is of interest.
     fn is_plain(&self) -> bool {
-        self.examination == Examination::default()
+        let Examination { libraries, linker, refused } = &self.examination;
+        // What is no x86-64 program holds nothing that could be read.
+        let foreign =
+            |refusal: &Refusal| matches!(refusal.reason, Reason::NotElf | Reason::OtherArchitecture);
+        libraries.is_empty() && linker.is_none() && refused.iter().all(foreign)
     }
 
     fn has_linker(&self) -> bool {
@@ -129,11 +144,14 @@ pub struct Discovery {
     proc: PathBuf,
     max_probed: usize,
     files: FxHashMap<FileKey, Known>,
+    /// Probed files by device and inode, which a probe keeps from being given away: a change of their attributes makes no new file.
+    pinned: FxHashMap<(u64, u64), FileKey>,
     /// Files of interest by process.
     processes: FxHashMap<u32, Vec<FileKey>>,
     /// This program, which holds the labels by which libraries are recognised, and no TLS library.
     own: Option<FileKey>,
     examined: u64,
+    refused: u64,
 }
 
 impl Discovery {
@@ -143,9 +161,11 @@ impl Discovery {
             proc: proc.to_owned(),
             max_probed,
             files: FxHashMap::default(),
+            pinned: FxHashMap::default(),
             processes: FxHashMap::default(),
             own: std::fs::metadata("/proc/self/exe").ok().map(|metadata| FileKey::of(&metadata)),
             examined: 0,
+            refused: 0,
         }
     }
 
@@ -174,7 +194,8 @@ impl Discovery {
             }
         }
         let before = self.processes.insert(pid, used.clone()).unwrap_or_default();
-        for key in before.into_iter().filter(|key| !used.contains(key)) {
+        let kept: FxHashSet<FileKey> = used.iter().copied().collect();
+        for key in before.into_iter().filter(|key| !kept.contains(key)) {
             self.leave(pid, key, now);
         }
         if used.is_empty() {
@@ -219,14 +240,22 @@ impl Discovery {
         let expired: Vec<FileKey> =
             self.files.iter().filter(|(_, known)| over(known)).map(|(key, _)| *key).collect();
         for key in expired {
-            if self.files.remove(&key).is_some_and(|known| known.is_probed()) {
-                order(Order::Release { key });
-            }
+            self.forget(key, order);
+        }
+    }
+
+    fn forget(&mut self, key: FileKey, order: &mut dyn FnMut(Order)) {
+        if self.files.remove(&key).is_some_and(|known| known.is_probed()) {
+            self.pinned.remove(&(key.device, key.inode));
+            order(Order::Release { key });
         }
     }
 
     /// Notes what became of an order to probe.
     pub fn probed(&mut self, key: FileKey, outcome: ProbeOutcome) {
+        if matches!(outcome, ProbeOutcome::None(_)) {
+            self.pinned.remove(&(key.device, key.inode));
+        }
         if let Some(known) = self.files.get_mut(&key) {
             known.state = State::Told(outcome);
         }
@@ -240,6 +269,16 @@ impl Discovery {
     /// Files examined so far.
     pub fn examined(&self) -> u64 {
         self.examined
+    }
+
+    /// How many files are known, and how many there is room for.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.files.len(), MAX_FILES)
+    }
+
+    /// Files that found no room.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// What there is to say, by path.
@@ -270,44 +309,113 @@ impl Discovery {
     fn know(&mut self, folder: &Path, mapped: &Mapped, order: &mut dyn FnMut(Order)) -> io::Result<FileKey> {
         let (path, metadata) = reach(folder, mapped)?;
         let key = FileKey::of(&metadata);
-        if self.files.contains_key(&key) {
+        if let Some(key) = self.pinned.get(&(key.device, key.inode)) {
+            return Ok(*key);
+        }
+        let waits = match self.files.get(&key).map(|known| &known.state) {
+            None => None,
+            Some(State::Beyond(slot)) => Some(*slot),
+            Some(_) => return Ok(key),
+        };
+        if waits.is_some_and(|slot| !self.has_room(slot)) {
             return Ok(key);
         }
-        let file = File::open(path)?;
+        let file = open(&path)?;
         // The link may have been another mapping's by now.
         if FileKey::of(&file.metadata()?) != key {
             return Err(io::ErrorKind::NotFound.into());
         }
+        if waits.is_none() {
+            self.examine(key, &file, &metadata, mapped)?;
+        }
+        self.probe(key, file, order);
+        Ok(key)
+    }
+
+    fn examine(
+        &mut self,
+        key: FileKey,
+        file: &File,
+        metadata: &std::fs::Metadata,
+        mapped: &Mapped,
+    ) -> io::Result<()> {
+        if self.files.len() >= MAX_FILES {
+            self.files.retain(|_, known| !known.is_plain() && (known.is_probed() || !known.users.is_empty()));
+        }
+        if self.files.len() >= MAX_FILES {
+            self.refused += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.examined += 1;
         let examination = match self.own == Some(key) {
             true => Examination::default(),
-            false => library::examine(&file),
+            false => library::examine(file),
         };
-        self.make_room();
-        let mut known = Known {
+        let slot = if metadata.uid() == 0 { Slot::Root } else { Slot::Others };
+        let known = Known {
             path: mapped.path.clone(),
+            slot,
             examination,
             state: State::Nothing,
             users: BTreeSet::new(),
             unused_since: None,
         };
-        let points = known.points();
-        if !points.is_empty() {
-            known.state = State::Beyond;
-            if self.probed_files() < self.max_probed {
-                known.state = State::Asked;
-                order(Order::Probe { key, file, points });
-            }
-        }
         self.files.insert(key, known);
-        Ok(key)
+        Ok(())
     }
 
-    fn make_room(&mut self) {
-        if self.files.len() >= MAX_FILES {
-            self.files.retain(|_, known| !known.is_plain());
+    /// Has a file probed, if there is anything to probe and room for it.
+    fn probe(&mut self, key: FileKey, file: File, order: &mut dyn FnMut(Order)) {
+        let Some(known) = self.files.get(&key) else { return };
+        let (points, slot) = (known.points(), known.slot);
+        if points.is_empty() {
+            return;
+        }
+        if !self.has_room(slot)
+            && let Some(unused) = self.longest_unused(slot)
+        {
+            self.forget(unused, order);
+        }
+        let room = self.has_room(slot);
+        let Some(known) = self.files.get_mut(&key) else { return };
+        if !room {
+            known.state = State::Beyond(slot);
+            return;
+        }
+        known.state = State::Asked;
+        self.pinned.insert((key.device, key.inode), key);
+        order(Order::Probe { key, file, points });
+    }
+
+    fn has_room(&self, slot: Slot) -> bool {
+        let probed = self.files.values().filter(|known| known.is_probed());
+        match slot {
+            Slot::Root => probed.count() < self.max_probed,
+            Slot::Others => {
+                let quarter = self.max_probed.div_ceil(4);
+                self.probed_files() < self.max_probed
+                    && probed.filter(|known| known.slot == Slot::Others).count() < quarter
+            }
         }
     }
+
+    /// The probed file that nobody has used for the longest time.
+    fn longest_unused(&self, slot: Slot) -> Option<FileKey> {
+        let of_slot = |known: &Known| slot == Slot::Root || known.slot == slot;
+        let unused = self.files.iter().filter(|(_, known)| known.is_probed() && of_slot(known));
+        let since = unused.filter_map(|(key, known)| Some((known.unused_since?, *key)));
+        since.min().map(|(_, key)| key)
+    }
+}
+
+/// Opens a file that somebody else may hold or replace: never waits.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(file)
 }
 
 /// A path that leads to a mapped file in any mount namespace.
@@ -335,8 +443,12 @@ fn rows_of((key, known): (&FileKey, &Known)) -> Vec<LibraryFileRecord> {
         State::Told(ProbeOutcome::Whole) => (ProbeState::Probed, None),
         State::Told(ProbeOutcome::Part(reason)) => (ProbeState::Probed, Some(reason.clone())),
         State::Told(ProbeOutcome::None(reason)) => (ProbeState::NotProbed, Some(reason.clone())),
-        State::Beyond => {
+        State::Beyond(Slot::Root) => {
             (ProbeState::NotProbed, Some("libraries.max_files files are probed already".to_owned()))
+        }
+        State::Beyond(Slot::Others) => {
+            let reason = "a quarter of libraries.max_files are probed already that do not belong to root";
+            (ProbeState::NotProbed, Some(reason.to_owned()))
         }
     };
     let row = |library: Option<&str>, version: Option<&str>, state, reason| LibraryFileRecord {

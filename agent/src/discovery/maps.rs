@@ -4,6 +4,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
+use rustc_hash::FxHashSet;
+
+/// Files of one process: large programs map some hundred.
+const MAX_FILES: usize = 4096;
+
 /// A file that is mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mapped {
@@ -17,18 +22,10 @@ pub(super) struct Mapped {
 
 /// Files mapped with the right to execute, each once. Lines that are not as they should be are passed over.
 pub(super) fn executable_files(maps: &[u8]) -> Vec<Mapped> {
-    let mut found: Vec<Mapped> = Vec::new();
-    let mut devices: Vec<&[u8]> = Vec::new();
-    for line in maps.split(|byte| *byte == b'\n') {
-        let Some((device, mapped)) = mapping(line) else { continue };
-        let known =
-            found.iter().zip(&devices).any(|(other, of)| other.inode == mapped.inode && *of == device);
-        if !known {
-            found.push(mapped);
-            devices.push(device);
-        }
-    }
-    found
+    let mut known = FxHashSet::default();
+    let lines = maps.split(|byte| *byte == b'\n').filter_map(mapping);
+    let new = lines.filter(|(device, mapped)| known.insert((*device, mapped.inode)));
+    new.map(|(_, mapped)| mapped).take(MAX_FILES).collect()
 }
 
 /// `start-end perms offset device inode   path`.

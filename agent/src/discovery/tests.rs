@@ -105,7 +105,8 @@ fn files_of_one_name_and_files_that_were_replaced_are_told_apart() {
     let now = Instant::now();
     assert_eq!(look(&mut discovery, 7, now), "+");
     assert_eq!(look(&mut discovery, 8, now), "+");
-    // An upgrade puts a new file in the place of the old one.
+    // An upgrade puts a new file in the place of the old one, whose inode its probes keep from being given away.
+    let _probed = fs::File::open(&one).unwrap();
     fs::remove_file(&one).unwrap();
     proc.file("one", &linker());
     assert_eq!(look(&mut discovery, 7, now), "+");
@@ -116,7 +117,9 @@ fn no_more_files_are_probed_than_may_be() {
     let proc = Proc::new("bound");
     let files: Vec<PathBuf> = (0..4).map(|number| proc.file(&format!("file{number}"), &linker())).collect();
     proc.maps(7, &files.iter().map(PathBuf::as_path).collect::<Vec<_>>());
-    let mut discovery = Discovery::new(&proc.0, 3);
+    // Files of others than root have a quarter.
+    let room = if nix::unistd::Uid::effective().is_root() { 3 } else { 12 };
+    let mut discovery = Discovery::new(&proc.0, room);
     assert_eq!(look(&mut discovery, 7, Instant::now()), "+++");
     assert_eq!(discovery.probed_files(), 3);
 }
@@ -153,4 +156,55 @@ fn a_process_announces_its_libraries_once_its_linker_is_probed() {
     assert_eq!(first.unwrap(), Look { announces: false, links: true });
     discovery.probed(key.unwrap(), ProbeOutcome::Whole);
     assert_eq!(discovery.look(7, now, &mut |_| {}).unwrap(), Look { announces: true, links: true });
+}
+
+#[test]
+fn a_file_that_found_no_room_is_probed_when_there_is_some() {
+    let proc = Proc::new("room");
+    let (one, other) = (proc.file("one", &linker()), proc.file("other", &linker()));
+    proc.maps(7, &[&one]);
+    proc.maps(8, &[&other]);
+    let mut discovery = Discovery::new(&proc.0, 1);
+    let now = Instant::now();
+    assert_eq!(look(&mut discovery, 7, now), "+");
+    assert_eq!(look(&mut discovery, 8, now), "");
+    // Its place is wanted before its time is over.
+    discovery.gone(7, now);
+    proc.maps(9, &[&proc.file("third", &linker())]);
+    assert_eq!(look(&mut discovery, 9, now), "-+");
+    discovery.gone(9, now);
+    assert_eq!(expire(&mut discovery, now + GRACE), "-");
+    assert_eq!(look(&mut discovery, 8, now + GRACE), "+");
+}
+
+#[test]
+fn a_change_of_attributes_makes_no_new_file_of_one_that_is_probed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let proc = Proc::new("attributes");
+    let file = proc.file("file", &linker());
+    proc.maps(7, &[&file]);
+    let mut discovery = Discovery::new(&proc.0, 10);
+    let now = Instant::now();
+    assert_eq!(look(&mut discovery, 7, now), "+");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(look(&mut discovery, 7, now), "");
+}
+
+#[test]
+fn files_of_others_than_root_take_a_quarter_of_the_room() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("skipped: only root can give files away");
+        return;
+    }
+    let proc = Proc::new("others");
+    let files: Vec<PathBuf> = (0..3).map(|number| proc.file(&format!("file{number}"), &linker())).collect();
+    for file in &files {
+        std::os::unix::fs::chown(file, Some(65_534), None).unwrap();
+    }
+    proc.maps(7, &files.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    let mut discovery = Discovery::new(&proc.0, 8);
+    assert_eq!(look(&mut discovery, 7, Instant::now()), "++");
+    let own = proc.file("own", &linker());
+    proc.maps(8, &[&own]);
+    assert_eq!(look(&mut discovery, 8, Instant::now()), "+");
 }

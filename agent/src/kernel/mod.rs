@@ -91,6 +91,8 @@ pub struct Losses {
     pub unreadable: u64,
     /// Runs of certificate bytes that could not be read out of a process.
     pub unreadable_certificates: u64,
+    /// Events of libraries that found the ring buffer half full: the rest is the wire's.
+    pub refused_library_events: u64,
     /// Records that did not decode.
     pub malformed: u64,
     /// Payload bytes that the kernel shipped.
@@ -250,6 +252,7 @@ impl KernelSource {
             refused_decisions: self.refused_decisions,
             unreadable: total(counter::UNREADABLE),
             unreadable_certificates: total(counter::UNREADABLE_CERTIFICATES),
+            refused_library_events: total(counter::LIBRARY_REFUSED),
             malformed: self.ring.malformed(),
             bytes_shipped: total(counter::BYTES_SHIPPED),
             ring_bytes: self.ring_bytes,

@@ -14,12 +14,17 @@ use rustc_hash::FxHashMap;
 use super::elf::{Elf, LITTLE, Section};
 use super::names::{self, EXACT, MANGLED, Name};
 use super::source::Reader;
-use super::{Point, Reason};
+use super::{Hook, Point, Reason};
+use crate::event::Library;
 
 /// Names of interest in one table. A program with every library has thirty; rustls' generic code adds a copy per use.
 const MAX_NAMES: usize = 512;
 /// Points in one file.
-pub const MAX_POINTS: usize = 128;
+pub const MAX_POINTS: usize = 64;
+/// Points of one hook of C: a program may hold two copies of a library. Generic code of rustls has a copy per use.
+const MAX_POINTS_OF_HOOK: usize = 2;
+/// Names of Rust that are demangled in one file: a hostile name may unfold to a megabyte.
+const MAX_DEMANGLED: usize = 4096;
 /// Bytes of a name with its null. The names that are wanted have up to 160.
 const MAX_NAME: usize = 512;
 
@@ -74,7 +79,7 @@ impl Symbols {
         match name {
             Name::Java => self.java |= defined,
             Name::Hook(hook) if !defined => self.imports |= hook.library().is_some(),
-            Name::Hook(hook) if entry.st_info & 0xf == elf::STT_FUNC && self.points.len() < MAX_POINTS => {
+            Name::Hook(hook) if entry.st_info & 0xf == elf::STT_FUNC && self.has_room(hook) => {
                 let offset = elf.code_offset(entry.st_value.get(LITTLE));
                 self.points.extend(offset.map(|offset| Point { hook, offset }));
             }
@@ -83,9 +88,18 @@ impl Symbols {
     }
 }
 
+impl Symbols {
+    fn has_room(&self, hook: Hook) -> bool {
+        let of_hook = self.points.iter().filter(|point| point.hook == hook).count();
+        let generic = hook.library() == Some(Library::Rustls);
+        self.points.len() < MAX_POINTS && (generic || of_hook < MAX_POINTS_OF_HOOK)
+    }
+}
+
 /// The wanted names among the strings, by their offsets.
 fn wanted(reader: &mut Reader<'_>, strings: &Section) -> Result<FxHashMap<u32, Name>, Reason> {
     let mut wanted = FxHashMap::default();
+    let mut demangled = 0;
     let first = strings.range.start;
     reader.windows(strings.range.clone(), MAX_NAME, |at, bytes| {
         let exact = EXACT
@@ -94,6 +108,10 @@ fn wanted(reader: &mut Reader<'_>, strings: &Section) -> Result<FxHashMap<u32, N
         let mangled = MANGLED
             .iter()
             .flat_map(|text| memmem::find_iter(bytes, text))
+            .take_while(|_| {
+                demangled += 1;
+                demangled <= MAX_DEMANGLED
+            })
             .filter_map(|hit| around(bytes, hit));
         for (start, name) in exact.chain(mangled) {
             if wanted.len() == MAX_NAMES {

@@ -58,6 +58,7 @@ pub(super) const TABLES: &[&str] = &[
     "decisions",
     "ring_bytes",
     "probed_files",
+    "examined_files",
     "process_notices",
 ];
 /// Why authentication, capture or owner are not known, beside [`ProcessUnknown`].
@@ -129,6 +130,9 @@ pub(super) fn schema(record: &Record) -> &'static str {
         Record::Gap(_) => GAP_SCHEMA,
     }
 }
+
+/// Why an event of a library was not taken.
+pub(super) const LIBRARY_LOSSES: [&str; 2] = ["unreadable", "ring_half_full"];
 
 /// Whether a file is probed; what only could be is of no daemon's.
 pub(super) const PROBE_STATES: [ProbeState; 2] = [ProbeState::Probed, ProbeState::NotProbed];

@@ -51,6 +51,7 @@ struct Families {
     certificates_seen: Counter,
     certificates_parse_failed: Counter,
     library_files: Family<2, Gauge>,
+    library_events_lost: Family<1, Counter>,
     unknown: Family<2, Counter>,
     /// By [`EventKind`]: counted per event, so without a look-up.
     events: Vec<Counter>,
@@ -190,6 +191,14 @@ impl Metrics {
     /// Counts events that were lost since the last call.
     pub fn lost(&self, cause: LossCause, count: u64) {
         self.inner.events_lost.of([cause.as_str()]).inc_by(count);
+    }
+
+    /// Events of libraries that the kernel programs could not read, and those for which the ring had no room to spare, since
+    /// the start.
+    pub fn library_events_lost(&self, unreadable: u64, no_room: u64) {
+        for (cause, total) in labels::LIBRARY_LOSSES.into_iter().zip([unreadable, no_room]) {
+            raise(&self.inner.library_events_lost.of([cause]), total);
+        }
     }
 
     /// What became of what TLS libraries showed since the start; totals, not differences.

@@ -44,6 +44,8 @@ descriptions! {
         "Certificates met for the first time that did not parse";
     LIBRARY_FILES = "countersign_library_files" ["library", "state"]
         "Files with TLS libraries that processes map now, by whether they are probed for certificates";
+    LIBRARY_EVENTS_LOST = "countersign_library_events_lost_total" ["cause"]
+        "Events of TLS libraries that were not taken: the certificate could not be read, or the ring buffer was half full";
     UNKNOWN = "countersign_unknown_total" ["about", "reason"]
         "Facts of connections that are not known (authentication, capture, process), by reason";
     EVENTS = "countersign_events_total" ["kind"]

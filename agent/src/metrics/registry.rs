@@ -76,6 +76,10 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
             library_files.of([library, state.as_str()]);
         }
     }
+    let library_events_lost: Family<1, Counter> = page.family(names::LIBRARY_EVENTS_LOST);
+    for cause in labels::LIBRARY_LOSSES {
+        library_events_lost.of([cause]);
+    }
     let unknown = page.family(names::UNKNOWN);
     let events: Family<1, Counter> = page.family(names::EVENTS);
     let events = EventKind::ALL.iter().map(|kind| events.of([kind.as_str()])).collect();
@@ -134,6 +138,7 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
         certificates_seen,
         certificates_parse_failed,
         library_files,
+        library_events_lost,
         unknown,
         events,
         events_lost,

@@ -64,7 +64,9 @@ impl Groups {
     /// The peer's chain that a thread read last.
     pub fn of_call(&self, call: &LibraryCall) -> Option<&Group> {
         let group = self.groups.get(&(call.task.process, call.task.thread))?;
-        let same = group.library == call.library && group.presenter == Presenter::Peer;
+        // BoringSSL verifies with functions that it shares with OpenSSL.
+        let family = |library| if library == Library::BoringSsl { Library::OpenSsl } else { library };
+        let same = family(group.library) == family(call.library) && group.presenter == Presenter::Peer;
         (same && call.at.since(group.at) < MAX_AGE).then_some(group)
     }
 

@@ -81,15 +81,19 @@ fn entry(bytes: &[u8], extensions: bool) -> Option<(&[u8], &[u8])> {
     Some((certificate, rest.get(usize::from(u16::from_be_bytes(length))..)?))
 }
 
-/// A SEQUENCE that ends where the bytes do. No certificate is shorter than 128 bytes, none here longer than 64 KiB.
+/// A SEQUENCE that ends where the bytes do and begins with another one, as no private key does. No certificate is shorter
+/// than 128 bytes, none here longer than 64 KiB.
 fn is_certificate(der: &[u8]) -> bool {
-    match der {
-        [0x30, 0x81, length, body @ ..] => *length >= 0x80 && body.len() == usize::from(*length),
-        [0x30, 0x82, high, low, body @ ..] => {
-            *high > 0 && body.len() == usize::from(u16::from_be_bytes([*high, *low]))
+    let body = match der {
+        [0x30, 0x81, length, body @ ..] if *length >= 0x80 && body.len() == usize::from(*length) => body,
+        [0x30, 0x82, high, low, body @ ..]
+            if *high > 0 && body.len() == usize::from(u16::from_be_bytes([*high, *low])) =>
+        {
+            body
         }
-        _ => false,
-    }
+        _ => return false,
+    };
+    body.first() == Some(&0x30)
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(super) use fuse::fuse;
 pub use witness::Witness;
 
 use super::{Connection, ConnectionKey, Connections, HolderRole, OwnerSource, Sink};
-use crate::event::{LibraryBytes, LibraryForm, LibraryVerification, Presenter, Role, Timestamp};
+use crate::event::{LibraryBytes, LibraryForm, LibraryVerification, Presenter, Role, SocketBy, Timestamp};
 use crate::record::{DisagreementName, VerificationName};
 use crate::tls::{self, Flights, Version};
 use assembly::{Assembly, Whole};
@@ -173,7 +173,9 @@ impl Connections {
         let fingerprints = &mut self.fingerprints;
         let connection = self.connections.get_mut(&key).ok_or(LibraryOutcome::NoConnection)?;
         let version = connection.version();
-        let hidden = version.is_none() && (whole.form == LibraryForm::List || connection.reading.is_none());
+        // A peer's chain never comes before the ServerHello; an own one may be read by then.
+        let early = whole.form == LibraryForm::List || whole.presenter == Presenter::Peer;
+        let hidden = version.is_none() && (early || connection.reading.is_none());
         if connection.subflow || hidden {
             return Err(LibraryOutcome::NoConnection);
         }
@@ -198,7 +200,7 @@ impl Connections {
             return Err(LibraryOutcome::Disagrees);
         }
         let (presented, chain) = (claim.presented, claim.chain.clone());
-        if !connection.library.get_or_insert_default().put(claim) {
+        if !connection.library.get_or_insert_default().put(claim, decided.is_none()) {
             return Err(LibraryOutcome::Disagrees);
         }
         if let Some(side) = connection.side_mut(observer)
@@ -233,6 +235,8 @@ impl Connections {
         let witness = connection.library.get_or_insert_default();
         let bytes = list::AROUND_CERTIFICATE.saturating_add(whole.total);
         if !witness.follow((presented, observer), position, fingerprint, bytes) {
+            // What follows it is on no chain.
+            group.joined = None;
             return Err(LibraryOutcome::Disagrees);
         }
         let claim = witness.claim_mut(presented, observer).map(|claim| claim.clone());
@@ -252,16 +256,15 @@ impl Connections {
 
     pub(super) fn library_verification(&mut self, event: &LibraryVerification, sink: &mut dyn Sink) {
         let call = &event.call;
+        // The thread that read the chain verifies it, and where its chain was refused its word is refused, too.
+        let of_chain = self.library.groups.of_call(call).and_then(|group| group.joined);
         let found = match call.socket {
             Some(socket) => {
                 let found = self.sockets.get(&socket.socket).copied();
-                found.map(|(key, observer)| (key, observer, Joined::from(socket.by)))
+                let believed = socket.by == SocketBy::Descriptor || found == of_chain;
+                found.filter(|_| believed).map(|(key, observer)| (key, observer, Joined::from(socket.by)))
             }
-            // The thread that read the chain verifies it.
-            None => {
-                let joined = self.library.groups.of_call(call).and_then(|group| group.joined);
-                joined.map(|(key, observer)| (key, observer, Joined::Fitting))
-            }
+            None => of_chain.map(|(key, observer)| (key, observer, Joined::Fitting)),
         };
         let connection = found.and_then(|(key, ..)| self.connections.get_mut(&key));
         let (Some((key, observer, joined)), Some(connection)) = (found, connection) else {

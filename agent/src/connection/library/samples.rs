@@ -40,6 +40,7 @@ pub(super) fn certificate(seed: u32, length: usize) -> Bytes {
         ..260 => vec![0x30, 0x81, (length - 3) as u8],
         _ => vec![0x30, 0x82, ((length - 4) >> 8) as u8, (length - 4) as u8],
     };
+    der.push(0x30);
     der.extend(seed.to_be_bytes());
     der.resize(length, 0x5a);
     der.into()

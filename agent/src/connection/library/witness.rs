@@ -124,13 +124,19 @@ impl Witness {
 
     /// Takes a chain; `false` if another one was shown there before. The first one belongs to the handshake that
     /// is on record: a later one is of a handshake inside it.
-    pub(super) fn put(&mut self, claim: Claim) -> bool {
+    pub(super) fn put(&mut self, claim: Claim, undecided: bool) -> bool {
         let Some(known) = self.claim_mut(claim.presented, claim.observer) else {
             self.claims.push(claim);
             return true;
         };
         if !agree(&known.chain, &claim.chain) {
-            return false;
+            // A socket that the library names outweighs one that was concluded.
+            let outweighs =
+                undecided && claim.joined == Joined::Descriptor && known.joined != Joined::Descriptor;
+            if outweighs {
+                *known = Claim { counted: known.counted, ..claim };
+            }
+            return outweighs;
         }
         if claim.chain.len() > known.chain.len() {
             *known = Claim { counted: known.counted, ..claim };
@@ -150,12 +156,12 @@ impl Witness {
         if let Some(known) = claim.chain.get(position) {
             return *known == fingerprint;
         }
-        let goes_on = claim.chain.len() == position && !claim.message.exact;
-        if goes_on && position < MAX_CHAIN {
+        let goes_on = claim.chain.len() == position && !claim.message.exact && position < MAX_CHAIN;
+        if goes_on {
             claim.chain.push(fingerprint);
             claim.message.bytes = claim.message.bytes.saturating_add(bytes);
         }
-        true
+        goes_on
     }
 
     pub(super) fn withdraw(&mut self, presented: Role, observer: Role) {

@@ -110,6 +110,44 @@ fn a_wrong_socket_is_noticed_by_the_sizes() {
 }
 
 #[test]
+fn the_word_on_a_chain_that_was_refused_is_refused_too() {
+    let mut host = crowd(1..=2);
+    let one = server_reads(1, LAST_RECEIVE);
+    host.handle(&one.list(&client_chain(1)));
+    host.handle(&one.says(LibraryVerdict::Verified));
+    // The same thread parses a chain that came another way, while its last receive still names this connection.
+    host.handle(&one.list(&[certificate(5, 300)]));
+    host.handle(&one.says(LibraryVerdict::Failed { code: 20 }));
+    // And a thread that has shown no chain has no word.
+    host.handle(
+        &Show { thread: 3, ..server_reads(2, LAST_RECEIVE) }.says(LibraryVerdict::Failed { code: 20 }),
+    );
+    host.go_on(1);
+    host.go_on(2);
+    assert_eq!(host.last(1).verification, [None, Some(VerificationName::Verified)]);
+    assert_eq!(host.last(2).verification, [None, None]);
+}
+
+#[test]
+fn a_peers_leaf_before_the_server_hello_is_somebody_elses() {
+    let mut host = Host::new();
+    host.open(1, &[Role::Server]);
+    host.accept(1, SERVER);
+    let show = server_reads(1, LAST_RECEIVE);
+    host.handle(&show.bytes(LibraryForm::Leaf, &certificate(1, 700)));
+    assert_eq!(host.counts(), [0, 0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn a_socket_that_the_library_names_outweighs_one_that_was_concluded() {
+    let mut host = crowd(1..=1);
+    host.handle(&server_reads(1, LAST_RECEIVE).list(&client_chain(7)));
+    host.handle(&server_reads(1, SocketBy::Descriptor).list(&client_chain(1)));
+    host.go_on(1);
+    assert_eq!(host.last(1).client, prints(&client_chain(1)));
+}
+
+#[test]
 fn a_socket_that_is_not_known_is_not_replaced_by_one_that_fits() {
     let mut host = crowd(1..=1);
     host.handle(&server_reads(77, LAST_RECEIVE).list(&client_chain(1)));

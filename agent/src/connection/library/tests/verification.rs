@@ -12,17 +12,20 @@ const ATTEMPTED: Option<LibraryVerdict> = Some(LibraryVerdict::Attempted);
 fn witness(library: Library, verdict: Option<LibraryVerdict>, joined: Joined, shown: bool) -> Witness {
     let mut witness = Witness::default();
     if shown {
-        witness.put(Claim {
-            presented: Role::Server,
-            observer: Role::Client,
-            library,
-            joined,
-            chain: Vec::new(),
-            message: tls::MessageSize::default(),
-            truncated: false,
-            counted: true,
-            contradicts: false,
-        });
+        witness.put(
+            Claim {
+                presented: Role::Server,
+                observer: Role::Client,
+                library,
+                joined,
+                chain: Vec::new(),
+                message: tls::MessageSize::default(),
+                truncated: false,
+                counted: true,
+                contradicts: false,
+            },
+            true,
+        );
     }
     if let Some(verdict) = verdict {
         witness.verdict(Role::Client, Verdict { verdict, library, joined });
