@@ -24,6 +24,12 @@ use crate::event::{
 /// How long an event may take: the machine can be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A ring that holds what peers and the rest of the host do while nobody drains it; of a usual one, events of libraries
+/// are refused the second half.
+fn roomy() -> KernelOptions {
+    KernelOptions { ring_bytes: 64 << 20, ..KernelOptions::default() }
+}
+
 fn source(options: &KernelOptions) -> Option<KernelSource> {
     if !nix::unistd::geteuid().is_root() {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "these tests need root");

@@ -90,7 +90,7 @@ fn call() -> LibraryCall {
 /// The client's library shows the server's certificate, and finds it wanting.
 fn distrusts() -> [Event; 2] {
     let mut list = vec![0, (CERTIFICATE >> 8) as u8, CERTIFICATE as u8];
-    list.extend([0x30, 0x82, ((CERTIFICATE - 4) >> 8) as u8, (CERTIFICATE - 4) as u8]);
+    list.extend([0x30, 0x82, ((CERTIFICATE - 4) >> 8) as u8, (CERTIFICATE - 4) as u8, 0x30]);
     list.resize(3 + CERTIFICATE, 0x5a);
     list.extend([0, 0]);
     let (presenter, form) = (Presenter::Peer, LibraryForm::List);

@@ -13,7 +13,7 @@ use super::{
     super::*,
     PATIENCE,
     library::{Folder, Party, Presented, all, list, party, runs_of, socket_on, verifications_of, whole},
-    source,
+    roomy, source,
 };
 use crate::{
     event::{Library, LibraryForm, LibraryVerdict, Presenter, Role, SocketBy},
@@ -158,7 +158,7 @@ fn mutual(source: &mut KernelSource, folder: &Folder, program: &Path, case: Case
 
 #[test]
 fn both_chains_are_read_at_both_ends_of_go() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let folder = Folder::new();
     for program in programs(&folder) {
         mutual(&mut source, &folder, &program, TLS13);
@@ -168,7 +168,7 @@ fn both_chains_are_read_at_both_ends_of_go() {
 
 #[test]
 fn a_chain_that_go_does_not_verify_is_not_called_verified() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let folder = Folder::new();
     for program in programs(&folder) {
         mutual(&mut source, &folder, &program, Case { unverified: true, ..TLS13 });
@@ -177,7 +177,7 @@ fn a_chain_that_go_does_not_verify_is_not_called_verified() {
 
 #[test]
 fn a_connection_that_go_sees_wrapped_is_found() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let folder = Folder::new();
     for program in programs(&folder) {
         mutual(&mut source, &folder, &program, Case { wrapped: true, ..TLS13 });
@@ -187,7 +187,7 @@ fn a_connection_that_go_sees_wrapped_is_found() {
 #[test]
 fn each_of_many_connections_of_go_has_its_own_certificates() {
     const COUNT: usize = 50;
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let folder = Folder::new();
     let server = party(&folder, "server.test", Presented::WithoutRoot);
     let client = party(&folder, "client.test", Presented::WithRoot);
@@ -211,7 +211,9 @@ fn each_of_many_connections_of_go_has_its_own_certificates() {
             }
             let own = if process == processes[0] { client.chain.len() } else { server.chain.len() };
             assert_eq!(calls.len(), COUNT, "{}", program.display());
-            assert!(calls.values().all(|seen| *seen == (1, own, 1)), "{}: {calls:?}", program.display());
+            let losses = source.losses();
+            let all_there = calls.values().all(|seen| *seen == (1, own, 1));
+            assert!(all_there, "{}: {calls:?}, {losses:?}", program.display());
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-use super::{super::*, PATIENCE, Pair, elf, source};
+use super::{super::*, PATIENCE, Pair, elf, roomy, source};
 use crate::{
     event::{LibraryBytes, LibraryForm, LibraryVerdict, LibraryVerification, Presenter, Role, SocketBy},
     library::{Hook, Point},
@@ -261,7 +261,7 @@ pub(super) fn list(chain: &[Vec<u8>], extensions: &[u8]) -> Vec<u8> {
 }
 
 fn mutual(version: &str, extensions: &[u8]) {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let _probed = probe_openssl(&mut source);
     let folder = Folder::new();
     let server = party(&folder, "server", Presented::WithoutRoot);
@@ -314,7 +314,7 @@ fn both_chains_are_read_at_both_ends_of_tls12() {
 
 #[test]
 fn a_failed_verification_has_its_code_though_the_program_goes_on() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let _probed = probe_openssl(&mut source);
     let folder = Folder::new();
     let cases = [
@@ -337,7 +337,7 @@ fn a_failed_verification_has_its_code_though_the_program_goes_on() {
 
 #[test]
 fn certificates_that_come_from_files_are_not_read() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let _probed = probe_openssl(&mut source);
     let folder = Folder::new();
     let server = party(&folder, "server", Presented::WithoutRoot);
@@ -358,7 +358,7 @@ fn certificates_that_come_from_files_are_not_read() {
 
 #[test]
 fn gnutls_shows_the_list_of_tls12_and_the_leaf_of_tls13() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let hooks = [
         (Hook::GnuTlsPeer, "gnutls_pcert_import_x509_raw"),
         (Hook::GnuTlsVerifyPeers, "gnutls_certificate_verify_peers"),
@@ -411,7 +411,7 @@ fn gnutls_shows_the_list_of_tls12_and_the_leaf_of_tls13() {
 
 #[test]
 fn nss_shows_the_list_and_what_it_thinks_of_it() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let hooks = [(Hook::NssPeer, "CERT_NewTempCertificate")];
     let _peer = probe(&mut source, &linked("/usr/bin/tstclnt", "libnss3"), &hooks);
     let _verify = probe(
@@ -445,7 +445,7 @@ fn nss_shows_the_list_and_what_it_thinks_of_it() {
 
 #[test]
 fn a_process_whose_libraries_change_is_named() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let file = linked("/usr/bin/openssl", "ld-linux");
     let _probed = probe(&mut source, &file, &[(Hook::LinkerState, "_dl_debug_state")]);
     let process = run("/usr/bin/true", &[]);
@@ -463,7 +463,7 @@ fn a_process_whose_libraries_change_is_named() {
 
 #[test]
 fn a_thread_is_known_by_its_last_receive_up_to_the_bound() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let _probed = probe_openssl(&mut source);
     let mut busy = Pair::new(Ipv4Addr::LOCALHOST);
     let mut other = Pair::new(Ipv4Addr::LOCALHOST);
@@ -492,7 +492,7 @@ fn a_thread_is_known_by_its_last_receive_up_to_the_bound() {
 
 #[test]
 fn released_probes_show_nothing_more() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let folder = Folder::new();
     let server = party(&folder, "server", Presented::WithoutRoot);
     let probed = probe_openssl(&mut source);
@@ -508,7 +508,7 @@ fn released_probes_show_nothing_more() {
 
 #[test]
 fn a_point_that_is_refused_leaves_the_others_in_place() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let file = linked("/usr/bin/openssl", "libcrypto");
     let mut points = points(&file, &OPENSSL);
     points[1].offset = u64::MAX / 2;
@@ -524,7 +524,7 @@ fn a_point_that_is_refused_leaves_the_others_in_place() {
 #[test]
 #[ignore = "a measurement"]
 fn cost_of_attaching() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let file = linked("/usr/bin/openssl", "libcrypto");
     let points = points(&file, &OPENSSL);
     let begin = Instant::now();

@@ -19,7 +19,7 @@ use rustls::{
 use super::{
     super::*,
     library::{Folder, Party, Presented, all, list, party, runs_of, socket_on, verifications_of, whole},
-    source,
+    roomy, source,
 };
 use crate::{
     event::{Library, LibraryCall, LibraryForm, LibraryVerdict, Presenter, Role, SocketBy},
@@ -90,7 +90,7 @@ fn exchange(version: &'static rustls::SupportedProtocolVersion, client: &Party, 
 
 #[test]
 fn the_peers_chain_is_read_at_both_ends_of_rustls() {
-    let Some(mut source) = source(&KernelOptions::default()) else { return };
+    let Some(mut source) = source(&roomy()) else { return };
     let _probed = probe_rustls(&mut source);
     let folder = Folder::new();
     let server = party(&folder, "server.test", Presented::WithoutRoot);
