@@ -12,9 +12,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::heartbeat::Heartbeat;
 use super::libraries::{Notice, Notices};
-use super::publisher::{Order, Publisher};
+use super::publisher::{self, Publisher};
 use crate::connection::Connections;
-use crate::discovery::{FileKey, ProbeOutcome};
+use crate::discovery::{FileKey, Order, ProbeOutcome};
 use crate::event::{Decision, Event, LossCause, SocketCookie, Timestamp};
 use crate::identity::WallClock;
 use crate::kernel::{self, KernelSource, Losses, Probed};
@@ -53,20 +53,8 @@ pub enum Command {
         /// What is internal.
         networks: Networks,
     },
-    /// Probe a file.
-    Probe {
-        /// Which.
-        key: FileKey,
-        /// The file, open.
-        file: File,
-        /// Where.
-        points: Vec<Point>,
-    },
-    /// Probe it no more.
-    Release {
-        /// Which.
-        key: FileKey,
-    },
+    /// Probe a file, or probe it no more.
+    Library(Order),
     /// End.
     Stop,
 }
@@ -221,10 +209,10 @@ impl Engine {
         let mut decided: FxHashMap<SocketCookie, Decision> = FxHashMap::default();
         for order in self.publisher.orders.drain(..) {
             match order {
-                Order::Decide(socket, decision) => {
+                publisher::Order::Decide(socket, decision) => {
                     decided.insert(socket, decision);
                 }
-                Order::Forget(socket) => {
+                publisher::Order::Forget(socket) => {
                     if decided.remove(&socket).is_none() || self.budgeted.remove(&socket) {
                         self.source.forget(socket);
                     }
@@ -250,8 +238,8 @@ impl Engine {
                 self.publisher.findings.clear();
                 self.learn();
             }
-            Command::Probe { key, file, points } => self.probe(key, &file, &points),
-            Command::Release { key } => {
+            Command::Library(Order::Probe { key, file, points }) => self.probe(key, &file, &points),
+            Command::Library(Order::Release { key }) => {
                 if let (Some(probed), Some(notices)) =
                     (self.probes.attached.remove(&key), &mut self.probes.notices)
                 {

@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::engine::Command;
 use super::orders::Orders;
-use crate::discovery::{Discovery, FileKey, Order, ProbeOutcome};
+use crate::discovery::{Discovery, FileKey, ProbeOutcome};
 use crate::kernel::Probed;
 use crate::metrics::{Metrics, Stage};
 use crate::record::LibraryFileRecord;
@@ -194,7 +194,7 @@ impl Watcher {
 
     fn sweep(&mut self) {
         let orders = &self.orders;
-        let swept = self.discovery.sweep(Instant::now(), &mut |order| give(orders, order));
+        let swept = self.discovery.sweep(Instant::now(), &mut |order| orders.give(Command::Library(order)));
         if let Err(error) = swept {
             tracing::warn!(%error, "cannot list processes: TLS libraries that are loaded from now on may be missed");
         }
@@ -205,7 +205,9 @@ impl Watcher {
     fn look(&mut self, pid: u32, attempt: Option<usize>) {
         let orders = &self.orders;
         // A process that is gone maps nothing any more.
-        let Ok(look) = self.discovery.look(pid, Instant::now(), &mut |order| give(orders, order)) else {
+        let Ok(look) =
+            self.discovery.look(pid, Instant::now(), &mut |order| orders.give(Command::Library(order)))
+        else {
             return;
         };
         if let Some(attempt) = attempt
@@ -243,11 +245,4 @@ impl Watcher {
         self.metrics.table_evictions("examined_files", self.discovery.refused());
         *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
     }
-}
-
-fn give(orders: &Orders, order: Order) {
-    orders.give(match order {
-        Order::Probe { key, file, points } => Command::Probe { key, file, points },
-        Order::Release { key } => Command::Release { key },
-    });
 }
