@@ -142,15 +142,7 @@ mod tests {
     use crate::record::{HolderRecord, ProcessRecord, WorkloadRecord};
 
     fn process(pid: u32) -> ProcessRecord {
-        ProcessRecord {
-            pid,
-            start_time: 1,
-            started: None,
-            executable: None,
-            comm: "x".into(),
-            uid: 0,
-            user: None,
-        }
+        ProcessRecord { pid, start_time: 1, comm: "x".into(), ..ProcessRecord::default() }
     }
 
     fn query(text: &str) -> WatchFilter {
@@ -163,12 +155,12 @@ mod tests {
         record.authentication = Authentication::None;
         record.scope = Scope::EastWest;
         record.findings = vec!["unauthenticated_east_west".into()];
-        record.client.process = Some(process(10));
+        record.client.process = Some(process(10).into());
         let accepted =
-            HolderRecord { process: process(20), role: "accept".into(), source: "getpeername".into() };
+            HolderRecord { process: process(20).into(), role: "accept".into(), source: "getpeername".into() };
         record.server.processes = vec![accepted];
         record.server.workload =
-            Some(WorkloadRecord { unit: Some("nginx.service".into()), ..WorkloadRecord::default() });
+            Some(WorkloadRecord { unit: Some("nginx.service".into()), ..WorkloadRecord::default() }.into());
         record.server.port = 8443;
         record.server.dialled_port = Some(443);
         for (text, expected) in [

@@ -109,7 +109,7 @@ fn time(time: WallTime) -> String {
 /// The workload and the pid, else the process; without both only the address is known.
 fn name(end: &EndpointRecord) -> Option<String> {
     let process = end.process.as_ref();
-    let workload = end.workload.as_ref().map(|workload| match workload.kind.as_str() {
+    let workload = end.workload.as_ref().map(|workload| match &*workload.kind {
         "executable" => Path::new(&workload.name)
             .file_name()
             .map_or_else(|| workload.name.as_str().into(), |name| name.to_string_lossy()),

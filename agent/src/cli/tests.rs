@@ -180,31 +180,26 @@ fn a_check_is_a_table_or_lines() {
 
 /// As a daemon would print it.
 fn known_connection() -> ConnectionRecord {
-    let process = |pid, comm: &str| ProcessRecord {
-        pid,
-        start_time: 1,
-        started: None,
-        executable: None,
-        comm: comm.into(),
-        uid: 0,
-        user: None,
-    };
+    let process =
+        |pid, comm: &str| ProcessRecord { pid, start_time: 1, comm: comm.into(), ..ProcessRecord::default() };
     let mut record = connection(1);
     record.revision = 0;
     record.opened = WallTime(1_700_000_000_000_000_000);
     record.scope = Scope::EastWest;
-    record.client.process = Some(process(1234, "curl"));
-    record.client.workload = Some(WorkloadRecord {
-        kind: "executable".into(),
-        name: "/usr/bin/curl".into(),
-        ..WorkloadRecord::default()
-    });
-    record.server.process = Some(process(80, "nginx"));
-    record.server.workload = Some(WorkloadRecord {
-        kind: "systemd".into(),
-        name: "nginx.service".into(),
-        ..WorkloadRecord::default()
-    });
+    record.client.process = Some(process(1234, "curl").into());
+    record.client.workload = Some(
+        WorkloadRecord {
+            kind: "executable".into(),
+            name: "/usr/bin/curl".into(),
+            ..WorkloadRecord::default()
+        }
+        .into(),
+    );
+    record.server.process = Some(process(80, "nginx").into());
+    record.server.workload = Some(
+        WorkloadRecord { kind: "systemd".into(), name: "nginx.service".into(), ..WorkloadRecord::default() }
+            .into(),
+    );
     record.findings = vec!["unauthenticated_east_west".into()];
     record
 }
@@ -258,14 +253,15 @@ fn unknowns_say_why_and_colours_are_only_for_terminals() {
 fn names_that_others_choose_cannot_touch_the_terminal() {
     let hostile = "a\x1b[2J\n\u{202e}\u{9b}b";
     let mut record = known_connection();
-    record.client.workload = Some(WorkloadRecord {
-        kind: "systemd".into(),
-        name: hostile.repeat(50),
-        ..WorkloadRecord::default()
-    });
+    record.client.workload = Some(
+        WorkloadRecord { kind: "systemd".into(), name: hostile.repeat(50), ..WorkloadRecord::default() }
+            .into(),
+    );
     record.server.workload = None;
-    record.server.process =
-        record.server.process.map(|process| ProcessRecord { comm: hostile.into(), ..process });
+    record.server.process = record
+        .server
+        .process
+        .map(|process| ProcessRecord { comm: hostile.into(), ..(*process).clone() }.into());
     record.protocol = hostile.into();
     record.evidence.reason = Some(hostile.into());
     record.evidence.client = EvidenceName::Unknown;

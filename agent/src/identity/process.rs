@@ -1,6 +1,7 @@
 //! What is known about a process, and why the rest is not.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::event::{ProcessKey, Timestamp};
 use crate::record::{ProcessRecord, WallTime, WorkloadRecord};
@@ -28,9 +29,9 @@ pub struct KnownProcess {
     /// Which.
     pub key: ProcessKey,
     /// Its public record.
-    pub record: ProcessRecord,
+    pub record: Arc<ProcessRecord>,
     /// What it belongs to; `None` if neither a unit nor an executable is known.
-    pub workload: Option<WorkloadRecord>,
+    pub workload: Option<Arc<WorkloadRecord>>,
     /// Where `record.executable` comes from.
     pub executable_source: ExecutableSource,
     /// Why the executable was not read from `/proc`.
@@ -169,7 +170,7 @@ impl Parts {
     }
 
     pub(super) fn assemble(self, key: ProcessKey, clock: WallClock) -> KnownProcess {
-        let workload = self.workload();
+        let workload = self.workload().map(Arc::new);
         let started = (key.start_time != 0).then(|| clock.wall(Timestamp(key.start_time)));
         KnownProcess {
             key,
@@ -178,7 +179,7 @@ impl Parts {
             executable_unknown: self.unknown,
             executable_deleted: self.deleted,
             kernel_thread: self.kernel_thread,
-            record: ProcessRecord {
+            record: Arc::new(ProcessRecord {
                 pid: key.pid,
                 start_time: key.start_time / NANOSECONDS_PER_TICK,
                 started,
@@ -186,14 +187,15 @@ impl Parts {
                 comm: self.comm,
                 uid: self.uid,
                 user: self.user,
-            },
+                ..ProcessRecord::default()
+            }),
         }
     }
 
     /// A container or pod is to be preferred to the unit here, once they are known.
     fn workload(&self) -> Option<WorkloadRecord> {
-        let named = |kind: &str, name: &str| WorkloadRecord {
-            kind: kind.to_owned(),
+        let named = |kind: &'static str, name: &str| WorkloadRecord {
+            kind: kind.into(),
             name: name.to_owned(),
             ..WorkloadRecord::default()
         };

@@ -87,7 +87,7 @@ fn a_service_is_named_by_unit_executable_and_user() {
     assert_eq!(known.record.start_time, 500);
     assert_eq!(known.record.started, Some(CLOCK.wall(Timestamp(5 * SECOND))));
     let workload = known.workload.as_ref().unwrap();
-    assert_eq!((workload.kind.as_str(), workload.unit.as_deref()), ("systemd", Some("nginx.service")));
+    assert_eq!((&*workload.kind, workload.unit.as_deref()), ("systemd", Some("nginx.service")));
     assert_eq!(known.executable_unknown, None);
 }
 
@@ -97,7 +97,7 @@ fn outside_of_units_the_executable_is_the_workload() {
     fixture.process(70, 500, "curl", "/usr/bin/curl", "/");
     let known = fixture.table(9).resolve(&task(key(70, 500), b"curl"), NOW);
     let workload = known.workload.as_ref().unwrap();
-    assert_eq!((workload.kind.as_str(), workload.name.as_str()), ("executable", "/usr/bin/curl"));
+    assert_eq!((&*workload.kind, workload.name.as_str()), ("executable", "/usr/bin/curl"));
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn endpoint(address: SocketAddr, side: Option<&Side>, holders: &[Arc<KnownProces
         .iter()
         .zip(holders)
         .map(|(holder, known)| HolderRecord {
-            process: known.record.clone(),
+            process: Arc::clone(&known.record),
             role: holder.role.as_str().into(),
             source: holder.source.as_str().into(),
         })
@@ -228,7 +228,7 @@ fn endpoint(address: SocketAddr, side: Option<&Side>, holders: &[Arc<KnownProces
     });
     match owner {
         Some((holder, known)) => {
-            record.process = Some(known.record.clone());
+            record.process = Some(Arc::clone(&known.record));
             record.owner_source = Some(holder.source.as_str().into());
             record.workload.clone_from(&known.workload);
             record.process_unknown = known.executable_unknown.map(|reason| reason.as_str().into());

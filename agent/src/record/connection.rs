@@ -100,7 +100,7 @@ pub struct EndpointRecord {
     /// Cookie of the network namespace.
     pub netns: Option<u64>,
     /// The owner.
-    pub process: Option<ProcessRecord>,
+    pub process: Option<Arc<ProcessRecord>>,
     /// Why `process` is null.
     pub process_unknown: Option<Text>,
     /// All that held it.
@@ -108,9 +108,9 @@ pub struct EndpointRecord {
     /// How the owner is known.
     pub owner_source: Option<Text>,
     /// What the owner belongs to.
-    pub workload: Option<WorkloadRecord>,
-    /// Reserved.
-    pub labels: Option<serde_json::Value>,
+    pub workload: Option<Arc<WorkloadRecord>>,
+    /// Whose it is, by the file of owners.
+    pub labels: Option<Arc<LabelsRecord>>,
     /// Fingerprints, leaf first; only of certificates whose DER was seen.
     pub certificates: Vec<String>,
     /// SPIFFE ID, else first DNS SAN, else subject.
@@ -121,12 +121,12 @@ pub struct EndpointRecord {
     pub verification: Option<VerificationName>,
     /// Reserved.
     pub trust: Option<serde_json::Value>,
-    /// Reserved.
-    pub identity_fit: Option<serde_json::Value>,
+    /// Whether the certificate that it presented is one that its workload may present.
+    pub identity_fit: Option<IdentityFitRecord>,
 }
 
 /// A process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProcessRecord {
     /// In the initial PID namespace.
     pub pid: u32,
@@ -134,7 +134,7 @@ pub struct ProcessRecord {
     pub start_time: u64,
     /// The same as a time.
     pub started: Option<WallTime>,
-    /// Path.
+    /// Path, as the process's own mount namespace has it.
     pub executable: Option<String>,
     /// Of the leader.
     pub comm: String,
@@ -142,13 +142,44 @@ pub struct ProcessRecord {
     pub uid: u32,
     /// Its name.
     pub user: Option<String>,
+    /// Device of the executable's file: `major:minor`.
+    #[serde(default)]
+    pub executable_device: Option<String>,
+    /// Inode of the executable's file.
+    #[serde(default)]
+    pub executable_inode: Option<u64>,
+    /// What became of the executable's file since it was started; null: it is still there, or that is not known.
+    #[serde(default)]
+    pub executable_changed: Option<ExecutableChange>,
+    /// Its parents, the nearest first, up to the leader of its session.
+    #[serde(default)]
+    pub parents: Vec<ParentRecord>,
+    /// Inode of its PID namespace; null if that is the initial one or not known.
+    #[serde(default)]
+    pub pid_namespace: Option<u64>,
+    /// Its pid there.
+    #[serde(default)]
+    pub namespace_pid: Option<u32>,
+}
+
+/// A parent of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ParentRecord {
+    /// In the initial PID namespace.
+    pub pid: u32,
+    /// Clock ticks since boot.
+    pub start_time: u64,
+    /// Of the leader.
+    pub comm: String,
+    /// Path.
+    pub executable: Option<String>,
 }
 
 /// A process that held a socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderRecord {
     /// Which.
-    pub process: ProcessRecord,
+    pub process: Arc<ProcessRecord>,
     /// `connect` `accept` `use` `last_holder`.
     pub role: Text,
     /// `connect` `getpeername` `release` `listener` `iterator` `library`.
@@ -156,11 +187,11 @@ pub struct HolderRecord {
 }
 
 /// What a process belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct WorkloadRecord {
     /// `systemd` `kubernetes` `container` `executable` `kernel`.
-    pub kind: String,
-    /// Unit, pod, container or executable.
+    pub kind: Text,
+    /// Unit, `namespace/pod`, container's name (else the first 12 digits of its id), or executable.
     pub name: String,
     /// Kubernetes.
     pub namespace: Option<String>,
@@ -170,10 +201,52 @@ pub struct WorkloadRecord {
     pub container: Option<String>,
     /// Image name.
     pub image: Option<String>,
-    /// systemd unit.
+    /// systemd unit, escapes kept.
     pub unit: Option<String>,
     /// Kubernetes.
     pub service_account: Option<String>,
+    /// Innermost systemd slice.
+    #[serde(default)]
+    pub slice: Option<String>,
+    /// Whose systemd manager runs the unit; null for the system's.
+    #[serde(default)]
+    pub unit_user: Option<String>,
+    /// `docker` `podman` `containerd` `crio` `runc` `crun`…
+    #[serde(default)]
+    pub runtime: Option<Text>,
+    /// Of the container, in full.
+    #[serde(default)]
+    pub container_id: Option<String>,
+    /// Kubernetes.
+    #[serde(default)]
+    pub pod_uid: Option<String>,
+    /// Why names that such a workload has are missing here.
+    #[serde(default)]
+    pub unknown: Option<Text>,
+}
+
+/// Whose something is, and what for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct LabelsRecord {
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// `production`, `staging` …
+    pub environment: Option<String>,
+}
+
+/// Whether a certificate is one that the workload may present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityFitRecord {
+    /// The answer.
+    pub status: IdentityFitName,
+    /// Name of the rule that gave it.
+    pub rule: Option<Arc<str>>,
+    /// The identities that the rule lets this workload present.
+    pub expected: Vec<String>,
+    /// Why it is `unknown`.
+    pub reason: Option<Text>,
 }
 
 macro_rules! names {
@@ -244,6 +317,14 @@ names! {
         Verified = "verified", FailedOverridden = "failed_overridden", NotAttempted = "not_attempted",
         Custom = "custom", Unknown = "unknown",
     }
+}
+names! {
+    /// What became of an executable's file since it was started.
+    ExecutableChange { Deleted = "deleted", Replaced = "replaced" }
+}
+names! {
+    /// Whether a certificate is one that its workload may present.
+    IdentityFitName { Fits = "fits", DoesNotFit = "does_not_fit", NoRule = "no_rule", Unknown = "unknown" }
 }
 names! {
     /// How surely.
