@@ -82,6 +82,18 @@ pub struct ProcessKey {
     pub start_time: u64,
 }
 
+/// Nanoseconds of a clock tick, in which `/proc` tells the start of a process (USER_HZ is 100 on every architecture in use).
+pub const NANOSECONDS_PER_TICK: u64 = 10_000_000;
+
+impl ProcessKey {
+    /// Whether both mean the same process: one start may be known to the clock tick only, or not at all.
+    pub fn agrees(self, other: ProcessKey) -> bool {
+        let (start, others) = (self.start_time, other.start_time);
+        let same = start / NANOSECONDS_PER_TICK == others / NANOSECONDS_PER_TICK;
+        self.pid == other.pid && (same || start == 0 || others == 0)
+    }
+}
+
 /// A task as the kernel described it while it ran the hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Task {

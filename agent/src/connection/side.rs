@@ -53,7 +53,7 @@ impl Side {
             }
             return false;
         }
-        let same = |holder: &&mut Holder| holder.task.process == task.process;
+        let same = |holder: &&mut Holder| holder.task.process.agrees(task.process);
         if let Some(known) = self.holders.iter_mut().find(same) {
             // The owner of the listening socket turned out to be a holder of this one.
             if known.source == OwnerSource::Listener && source != OwnerSource::Listener {
@@ -124,7 +124,7 @@ pub enum OwnerSource {
     GetPeerName,
     /// A TLS library that made a handshake on it.
     Library,
-    /// The iterator over open files.
+    /// A pass over open files: the kernel's iterator, or `/proc` where that does not run.
     Iterator,
     /// The last release.
     Release,
@@ -155,7 +155,7 @@ pub enum OwnerUnknown {
     KernelThread,
     /// The multipath socket cannot be told from others with the same addresses.
     Multipath,
-    /// It is older than the agent, and the iterator did not find it.
+    /// It is older than the agent, and no pass over open files found a holder.
     BeforeAgent,
 }
 

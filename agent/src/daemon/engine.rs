@@ -17,7 +17,7 @@ use crate::connection::Connections;
 use crate::discovery::{FileKey, Order, ProbeOutcome};
 use crate::event::{Decision, Event, LossCause, SocketCookie, Timestamp};
 use crate::identity::WallClock;
-use crate::kernel::{self, KernelSource, Losses, Probed};
+use crate::kernel::{self, KernelSource, Losses, Missed, Probed};
 use crate::library::Point;
 use crate::metrics::Stage as WorkStage;
 use crate::publication::MAX_FINDINGS;
@@ -38,8 +38,11 @@ const TICK: Duration = Duration::from_secs(1);
 /// Between two readings of the host's own addresses and interfaces, two counts of the kernel's decisions, and two returns of
 /// unused memory.
 const LEARN: Duration = Duration::from_secs(30);
-/// Shortest time between two passes of the iterator: a pass visits every open file of the host.
+/// Shortest time between two passes over open files: a pass visits every one of the host.
 const PASS: Duration = Duration::from_secs(5);
+/// Longest time between two passes where the kernel's iterator does not run: no hook tells the end of connections that are
+/// older than the agent and idle.
+const PASS_WITHOUT_ITERATOR: Duration = Duration::from_secs(30);
 
 /// What the rest of the daemon asks of the engine.
 #[derive(Debug)]
@@ -74,6 +77,8 @@ pub struct Engine {
     /// Sockets that were granted more than the start budget: the grant may still lie in the kernel's table.
     budgeted: FxHashSet<SocketCookie>,
     lost_since_pass: bool,
+    /// That a pass does not see everything is in the log.
+    unseen_said: bool,
     last_pass: Option<Instant>,
     heartbeat_failed: bool,
     pulse: Arc<AtomicU64>,
@@ -108,6 +113,7 @@ impl Engine {
             doubtful: FxHashSet::default(),
             budgeted: FxHashSet::default(),
             lost_since_pass: false,
+            unseen_said: false,
             last_pass: None,
             heartbeat_failed: false,
             pulse: Arc::default(),
@@ -128,6 +134,12 @@ impl Engine {
     /// Runs until it is told to stop.
     pub fn run(mut self, commands: &Receiver<Command>) {
         self.say_what_was_missed();
+        if let Some(reason) = self.source.without_iterator() {
+            tracing::warn!(
+                reason,
+                "the kernel's iterator over open files does not run: connections older than the agent are sought in /proc"
+            );
+        }
         self.learn();
         self.pass();
         let (mut ticked, mut learned) = (Instant::now(), Instant::now());
@@ -308,7 +320,9 @@ impl Engine {
         self.connections.tick(clock.boot, &mut self.publisher);
         self.publisher.parts.processes.sweep(clock.boot);
         let asked = !std::mem::take(&mut self.publisher.wanted).is_empty();
-        if (asked || self.lost_since_pass) && self.last_pass.is_none_or(|last| last.elapsed() >= PASS) {
+        let elapsed = |time: Duration| self.last_pass.is_none_or(|last| last.elapsed() >= time);
+        self.lost_since_pass |= self.source.without_iterator().is_some() && elapsed(PASS_WITHOUT_ITERATOR);
+        if (asked || self.lost_since_pass) && elapsed(PASS) {
             self.pass();
         }
         self.carry_out_orders();
@@ -352,19 +366,32 @@ impl Engine {
         let listeners = existing.listeners.iter();
         self.connections
             .set_listeners(listeners.map(|listener| (listener.netns, listener.local, listener.owner)));
-        let found: FxHashSet<SocketCookie> = existing.sockets().collect();
+        self.say_what_was_not_shown(existing.missed);
+        let found: FxHashSet<SocketCookie> = existing.open.iter().copied().collect();
         for event in existing.events {
             if !matches!(&event, Event::Existing(existing) if ended.contains(&existing.socket)) {
                 self.take(event);
             }
         }
-        if std::mem::take(&mut self.lost_since_pass) {
+        // A namespace that was not listed hides sockets that are open.
+        if existing.missed.namespaces == 0 && std::mem::take(&mut self.lost_since_pass) {
             let now = kernel::clock().boot;
             self.doubtful =
                 self.connections.reconcile(&self.found, &found, &self.doubtful, now, &mut self.publisher);
             self.lost_since_pass = !self.doubtful.is_empty();
         }
         self.found = found;
+    }
+
+    fn say_what_was_not_shown(&mut self, missed: Missed) {
+        self.publisher.parts.metrics.open_files_unseen(missed.processes, missed.namespaces, missed.sockets);
+        if missed.is_empty() || std::mem::replace(&mut self.unseen_said, true) {
+            return;
+        }
+        tracing::warn!(
+            reason = missed.reasons().join("; "),
+            "not every open socket is shown: connections older than the agent may stay without an owner"
+        );
     }
 
     fn notice_losses(&mut self, now: Timestamp) {

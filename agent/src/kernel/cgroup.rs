@@ -46,7 +46,7 @@ fn in_mount_info(mounts: &str) -> Option<Hierarchy> {
 }
 
 /// The kernel writes space, tab, newline and backslash as octal escapes.
-fn unescape(path: &str) -> String {
+pub(super) fn unescape(path: &str) -> String {
     path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 

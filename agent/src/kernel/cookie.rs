@@ -17,10 +17,15 @@ pub(super) fn of(socket: &impl AsFd) -> io::Result<u64> {
 
 /// The network namespace in which the agent runs (`SO_NETNS_COOKIE`, Linux 5.14); 0 if the kernel does not say.
 pub fn own_network_namespace() -> NetworkNamespace {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0));
+    socket.map_or_else(|_| NetworkNamespace::default(), |socket| network_namespace_of(&socket))
+}
+
+/// The network namespace of a socket of any family; 0 if the kernel does not say.
+pub(super) fn network_namespace_of(socket: &impl AsFd) -> NetworkNamespace {
     /// `include/uapi/asm-generic/socket.h`; the libc crate has it for some targets only.
     const SO_NETNS_COOKIE: libc::c_int = 71;
-    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0));
-    NetworkNamespace(socket.and_then(|socket| option(&socket, SO_NETNS_COOKIE)).unwrap_or(0))
+    NetworkNamespace(option(socket, SO_NETNS_COOKIE).unwrap_or(0))
 }
 
 fn option(socket: &impl AsFd, name: libc::c_int) -> io::Result<u64> {

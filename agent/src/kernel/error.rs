@@ -77,6 +77,12 @@ pub enum KernelError {
         #[source]
         source: Box<MapError>,
     },
+    /// Open sockets cannot be listed by way of `/proc` and sock_diag.
+    #[error("open sockets cannot be listed: {reason}")]
+    Existing {
+        /// Why.
+        reason: String,
+    },
     /// The socket iterator cannot be used.
     #[error("the socket iterator is not available: {reason}")]
     Iterator {
@@ -129,6 +135,10 @@ impl KernelError {
 
     pub(super) fn iterator(reason: impl ToString) -> KernelError {
         KernelError::Iterator { reason: reason.to_string() }
+    }
+
+    pub(super) fn existing(reason: impl ToString) -> KernelError {
+        KernelError::Existing { reason: reason.to_string() }
     }
 }
 

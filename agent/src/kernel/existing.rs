@@ -1,26 +1,25 @@
-//! Sockets that are older than the agent, from the socket iterator (`iter/task_file`).
+//! Sockets that are older than the agent, from the kernel's iterator over open files (`iter/task_file`); where that does
+//! not run, from `/proc` and sock_diag.
+
+pub(super) mod files;
+pub(super) mod iterator;
+mod process;
+mod sock_diag;
 
 use std::{
     collections::HashMap,
-    io::Read,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::fd::AsRawFd,
+    net::{IpAddr, SocketAddr},
 };
 
-use aya::{Ebpf, programs::Program};
-use countersign_common::{Record, SocketRecord, tcp_state};
+use countersign_common::tcp_state;
 
-use super::{
-    KernelError, clock, cookie,
-    decode::{pair_of, task_of},
-    programs::program,
-};
-use crate::event::{Event, Existing, NetworkNamespace, Role, SocketCookie, Task};
+use super::clock;
+use crate::event::{AddressPair, Event, Existing, NetworkNamespace, ProcessKey, Role, SocketCookie, Task};
 
 /// IPPROTO_MPTCP (include/uapi/linux/in.h).
 const MULTIPATH: u32 = 262;
 
-/// The program's name, and the kernel's for what it iterates over.
+/// The iterator's program, and the kernel's name for what it iterates over.
 pub(super) const PROGRAM: &str = "task_file";
 
 /// A listening socket.
@@ -36,110 +35,133 @@ pub struct Listener {
     pub owner: Task,
 }
 
-/// What one pass of the iterator found.
+/// What one pass over open files found.
 #[derive(Debug, Clone, Default)]
 pub struct ExistingSockets {
     /// One [`Event::Existing`] per connected socket, with its youngest holder (the child that
     /// serves, not the parent that accepted).
     pub events: Vec<Event>,
-    /// One per listening socket.
+    /// One per listening socket whose holder is known.
     pub listeners: Vec<Listener>,
+    /// Every connected socket that is open, with a known holder or not.
+    pub open: Vec<SocketCookie>,
+    /// What could not be looked at; nothing by the iterator.
+    pub missed: Missed,
 }
 
-impl ExistingSockets {
-    /// The connected sockets.
-    pub fn sockets(&self) -> impl Iterator<Item = SocketCookie> + '_ {
-        self.events.iter().filter_map(|event| match event {
-            Event::Existing(existing) => Some(existing.socket),
-            _ => None,
-        })
+/// What a pass over `/proc` could not look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Missed {
+    /// Processes whose open files were not shown: CAP_SYS_PTRACE is missing.
+    pub processes: u64,
+    /// Network namespaces that could not be entered (CAP_SYS_ADMIN is missing) or listed, or that were too many.
+    pub namespaces: u64,
+    /// Sockets beyond the bounds.
+    pub sockets: u64,
+    /// `/proc` hides processes (its option hidepid, without CAP_SYS_PTRACE).
+    pub hidden_processes: bool,
+    /// The agent's `/proc` shows another PID namespace than the initial one, so that its pids mean others.
+    pub foreign_pids: bool,
+}
+
+impl Missed {
+    /// A socket may have a holder that was not seen.
+    fn hides_holders(self) -> bool {
+        self.processes > 0 || self.sockets > 0 || self.hidden_processes || self.foreign_pids
     }
-}
 
-/// Runs the iterator once.
-pub(super) fn read(ebpf: &mut Ebpf) -> Result<ExistingSockets, KernelError> {
-    Ok(arrange(&records(ebpf)?))
-}
+    /// Nothing was missed.
+    pub fn is_empty(self) -> bool {
+        self == Missed::default()
+    }
 
-/// Checks that the iterator shows this process and the cookie of a socket it has just opened: its
-/// program follows the kernel's own description of structures, which a patched kernel can get wrong.
-pub(super) fn prove(ebpf: &mut Ebpf) -> Result<(), KernelError> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(KernelError::iterator)?;
-    let local = listener.local_addr().map_err(KernelError::iterator)?;
-    let cookie = cookie::of(&listener).map_err(KernelError::iterator)?;
-    let found = read(ebpf)?.listeners;
-    let seen = found.iter().find(|seen| seen.socket.0 == cookie);
-    match seen {
-        None => Err(KernelError::iterator(format!(
-            "it does not show the agent's own socket (descriptor {})",
-            listener.as_raw_fd()
-        ))),
-        Some(seen) if seen.owner.process.pid != std::process::id() => Err(KernelError::iterator(format!(
-            "it shows the agent's own process as {} instead of {}",
-            seen.owner.process.pid,
-            std::process::id()
-        ))),
-        Some(seen) if seen.local != local => {
-            Err(KernelError::iterator(format!("it shows {} instead of {local}", seen.local)))
+    /// In words, with what to do; nothing if nothing was missed.
+    pub fn reasons(self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.foreign_pids {
+            reasons.push(
+                "/proc is of another PID namespace: no holders (run in the host's, --pid=host)".to_owned(),
+            );
         }
-        Some(_) => Ok(()),
+        if self.hidden_processes {
+            reasons.push("/proc hides processes (hidepid): CAP_SYS_PTRACE is missing".to_owned());
+        }
+        if self.processes > 0 && !self.foreign_pids {
+            reasons.push(format!(
+                "{} processes do not show their files: CAP_SYS_PTRACE is missing",
+                self.processes
+            ));
+        }
+        if self.namespaces > 0 {
+            let count = self.namespaces;
+            reasons.push(format!("{count} network namespaces cannot be listed: CAP_SYS_ADMIN is missing"));
+        }
+        if self.sockets > 0 {
+            reasons.push(format!("{} sockets are too many", self.sockets));
+        }
+        reasons
     }
 }
 
-fn records(ebpf: &mut Ebpf) -> Result<Vec<SocketRecord>, KernelError> {
-    let Program::Iter(iterator) = program(ebpf, PROGRAM)? else {
-        return Err(KernelError::Missing { kind: "program", name: PROGRAM });
-    };
-    let link = iterator.attach().map_err(KernelError::iterator)?;
-    let mut file = iterator.take_link(link).map_err(KernelError::iterator)?.into_file()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(KernelError::iterator)?;
-    Ok(bytes.chunks_exact(size_of::<SocketRecord>()).filter_map(SocketRecord::read).collect())
+/// A socket and one that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    socket: SocketCookie,
+    netns: NetworkNamespace,
+    pair: AddressPair,
+    /// One of [`tcp_state`].
+    state: u32,
+    multipath: bool,
+    owner: Option<Task>,
 }
 
 /// One entry per socket out of one per holder and descriptor.
-fn arrange(records: &[SocketRecord]) -> ExistingSockets {
-    let mut listeners: HashMap<u64, Listener> = HashMap::new();
-    for record in records.iter().filter(|record| record.state == tcp_state::LISTEN) {
-        let Some(pair) = pair_of(&record.pair) else { continue };
-        let owner = task_of(&record.task);
-        let listener = Listener {
-            socket: SocketCookie(record.socket),
-            local: pair.local,
-            netns: NetworkNamespace(record.netns),
-            owner,
+fn arrange(held: impl Iterator<Item = Held>) -> ExistingSockets {
+    let mut listeners: HashMap<SocketCookie, Held> = HashMap::new();
+    let mut connected: HashMap<SocketCookie, Held> = HashMap::new();
+    for one in held {
+        // Of a multipath connection the file has another socket than the packets: it would be met twice.
+        let (table, younger) = match one.state {
+            tcp_state::LISTEN => (&mut listeners, false),
+            state if is_connected(state) && !one.multipath => (&mut connected, true),
+            _ => continue,
         };
-        let known = listeners.entry(record.socket).or_insert(listener);
-        if owner.process.start_time < known.owner.process.start_time {
-            known.owner = owner;
+        let known = table.entry(one.socket).or_insert(one);
+        if let Some(owner) = one.owner
+            && known.owner.is_none_or(|before| (age(before) < age(owner)) == younger)
+        {
+            known.owner = Some(owner);
         }
     }
-    let listeners: Vec<Listener> = listeners.into_values().collect();
-    let mut connected: HashMap<u64, Existing> = HashMap::new();
-    // Of a multipath connection the file has another socket than the packets: it would be met twice.
-    let tcp = |record: &&SocketRecord| record.protocol != MULTIPATH && is_connected(record.state);
-    for record in records.iter().filter(tcp) {
-        let Some(pair) = pair_of(&record.pair) else { continue };
-        let owner = task_of(&record.task);
-        let netns = NetworkNamespace(record.netns);
-        let served = listeners.iter().any(|listener| {
-            listener.netns == netns
-                && listener.local.port() == pair.local.port()
-                && (listener.local.ip().is_unspecified() || listener.local.ip() == pair.local.ip())
-        });
-        let existing = connected.entry(record.socket).or_insert(Existing {
-            at: clock().boot,
-            socket: SocketCookie(record.socket),
-            pair,
-            netns,
-            owner: Some(owner),
-            role: served.then_some(Role::Server),
-        });
-        if existing.owner.is_none_or(|known| known.process.start_time < owner.process.start_time) {
-            existing.owner = Some(owner);
-        }
+    let mut heard: HashMap<(NetworkNamespace, u16), Vec<IpAddr>> = HashMap::new();
+    for listener in listeners.values() {
+        let local = listener.pair.local;
+        heard.entry((listener.netns, local.port())).or_default().push(local.ip());
     }
-    ExistingSockets { events: connected.into_values().map(Event::Existing).collect(), listeners }
+    let at = clock().boot;
+    let existing = |one: Held| {
+        let local = one.pair.local;
+        let addresses = heard.get(&(one.netns, local.port())).map_or(&[][..], Vec::as_slice);
+        let served = addresses.iter().any(|address| address.is_unspecified() || *address == local.ip());
+        let Held { socket, pair, netns, owner, .. } = one;
+        Event::Existing(Existing { at, socket, pair, netns, owner, role: served.then_some(Role::Server) })
+    };
+    let listener = |one: Held| {
+        let owner = one.owner?;
+        Some(Listener { socket: one.socket, local: one.pair.local, netns: one.netns, owner })
+    };
+    ExistingSockets {
+        open: connected.keys().copied().collect(),
+        events: connected.into_values().map(existing).collect(),
+        listeners: listeners.into_values().filter_map(listener).collect(),
+        missed: Missed::default(),
+    }
+}
+
+/// Sorts processes by their start; `/proc` tells it to the hundredth of a second, within which pids grow.
+fn age(task: Task) -> (u64, u32) {
+    let ProcessKey { pid, start_time } = task.process;
+    (start_time, pid)
 }
 
 fn is_connected(state: u32) -> bool {

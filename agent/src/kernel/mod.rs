@@ -41,7 +41,7 @@ use countersign_common::{DECISIONS_MAX, RING_BYTES, START_BUDGET, counter};
 pub use clock::{Clock, clock};
 pub use cookie::own_network_namespace;
 pub use error::KernelError;
-pub use existing::{ExistingSockets, Listener};
+pub use existing::{ExistingSockets, Listener, Missed};
 pub use memory::release_unused_memory;
 pub use preflight::{Check, CheckStatus, has_rights, preflight};
 pub use probes::{Probed, RefusedPoint};
@@ -146,7 +146,7 @@ impl KernelSource {
             .map_err(KernelError::map("DECISIONS"))?;
         let counters = PerCpuArray::try_from(programs::take_map(&mut ebpf, "COUNTERS")?)
             .map_err(KernelError::map("COUNTERS"))?;
-        if let Err(error) = existing::prove(&mut ebpf) {
+        if let Err(error) = existing::iterator::prove(&mut ebpf) {
             unavailable.push(Unavailable::new(existing::PROGRAM, &error));
         }
         let ring_bytes = options.ring_bytes;
@@ -168,16 +168,24 @@ impl KernelSource {
         &self.unavailable
     }
 
-    /// The TCP sockets that are open now. Their packets are not looked at from now on.
+    /// The TCP sockets that are open now, with their holders: by the kernel's iterator over open files, or without it
+    /// from `/proc` and sock_diag. By the iterator, their packets are not looked at from now on, and their last release is
+    /// reported; without it both begin with their next packet.
     ///
     /// # Errors
     ///
-    /// [`KernelError::Iterator`] if this kernel has no usable socket iterator.
+    /// [`KernelError::Iterator`], or [`KernelError::Existing`] where that does not run either.
     pub fn existing(&mut self) -> Result<ExistingSockets, KernelError> {
-        if let Some(lacking) = self.unavailable.iter().find(|lacking| lacking.program == existing::PROGRAM) {
-            return Err(KernelError::iterator(&lacking.reason));
+        match self.without_iterator() {
+            Some(_) => existing::files::read(Path::new("/proc")),
+            None => existing::iterator::read(&mut self.ebpf),
         }
-        existing::read(&mut self.ebpf)
+    }
+
+    /// Why the kernel's iterator over open files is not used, if so.
+    pub fn without_iterator(&self) -> Option<&str> {
+        let lacking = self.unavailable.iter().find(|lacking| lacking.program == existing::PROGRAM)?;
+        Some(&lacking.reason)
     }
 
     /// Probes a file at `points`, which are those of its text, in every process that maps it now or later. `file` may be

@@ -1,6 +1,6 @@
 //! Can it run here, and if not, why?
 
-use std::fs;
+use std::{fs, path::Path};
 
 use aya::Ebpf;
 
@@ -228,8 +228,10 @@ fn trial(options: &KernelOptions, checks: &mut Vec<Check>) {
         checks.push(tried(program, result, CheckStatus::Degraded, remedy));
     }
     let result = iterator(&mut ebpf);
-    let remedy = "sockets older than the agent are known only by their packets; use a kernel with BTF";
+    let reason = result.as_ref().err().map(explain);
+    let remedy = "sockets older than the agent are sought in /proc, which is slower; use a kernel with BTF";
     checks.push(tried(existing::PROGRAM, result, CheckStatus::Degraded, remedy));
+    checks.push(older_sockets(reason));
     checks.push(probes_of_libraries(&mut ebpf));
     let result = probes::attach_receives(&mut ebpf);
     let remedy = "certificates read at TLS libraries are joined to connections by their sizes only; use Linux 6.3 or newer";
@@ -251,7 +253,31 @@ fn probes_of_libraries(ebpf: &mut Ebpf) -> Check {
 
 fn iterator(ebpf: &mut Ebpf) -> Result<(), KernelError> {
     programs::load_iterator(ebpf)?;
-    existing::prove(ebpf)
+    existing::iterator::prove(ebpf)
+}
+
+/// By which way sockets that are older than the agent are found, and what that way does not show here.
+fn older_sockets(without_iterator: Option<String>) -> Check {
+    let name = "older sockets";
+    let Some(reason) = without_iterator else {
+        return Check::works(name, "found by the kernel's iterator over open files (task_file)");
+    };
+    let why = format!("since task_file does not run ({reason})");
+    let remedy = "what is not found is listed with its next packet, without an owner";
+    match existing::files::read(Path::new("/proc")) {
+        Err(error) => {
+            let detail = format!("not found: {}, {why}", explain(&error));
+            Check::lacks(name, CheckStatus::Degraded, detail, remedy)
+        }
+        Ok(found) if found.missed.is_empty() => {
+            Check::works(name, format!("found in /proc and by sock_diag, {why}"))
+        }
+        Ok(found) => {
+            let missed = found.missed.reasons().join("; ");
+            let detail = format!("found in /proc and by sock_diag, {why}; not all of them: {missed}");
+            Check::lacks(name, CheckStatus::Degraded, detail, remedy)
+        }
+    }
 }
 
 fn tried(name: &'static str, result: Result<(), KernelError>, otherwise: CheckStatus, remedy: &str) -> Check {

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "socket options that nix does not have")]
 
 mod elf;
+mod existing;
 mod go;
 mod library;
 mod rustls;

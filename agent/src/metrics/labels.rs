@@ -135,6 +135,9 @@ pub(super) fn schema(record: &Record) -> &'static str {
 /// Why an event of a library was not taken.
 pub(super) const LIBRARY_LOSSES: [&str; 2] = ["unreadable", "ring_half_full"];
 
+/// What a pass over open files may not be shown.
+pub(super) const OPEN_FILES: [&str; 3] = ["processes", "namespaces", "sockets"];
+
 /// Whether a file is probed; what only could be is of no daemon's.
 pub(super) const PROBE_STATES: [ProbeState; 2] = [ProbeState::Probed, ProbeState::NotProbed];
 

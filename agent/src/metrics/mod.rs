@@ -52,6 +52,7 @@ struct Families {
     certificates_parse_failed: Counter,
     library_files: Family<2, Gauge>,
     library_events_lost: Family<1, Counter>,
+    open_files_unseen: Family<1, Gauge>,
     unknown: Family<2, Counter>,
     /// By [`EventKind`]: counted per event, so without a look-up.
     events: Vec<Counter>,
@@ -198,6 +199,13 @@ impl Metrics {
     pub fn library_events_lost(&self, unreadable: u64, no_room: u64) {
         for (cause, total) in labels::LIBRARY_LOSSES.into_iter().zip([unreadable, no_room]) {
             raise(&self.inner.library_events_lost.of([cause]), total);
+        }
+    }
+
+    /// What the last pass over open files could not look at.
+    pub fn open_files_unseen(&self, processes: u64, namespaces: u64, sockets: u64) {
+        for (what, count) in labels::OPEN_FILES.into_iter().zip([processes, namespaces, sockets]) {
+            self.inner.open_files_unseen.of([what]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 

@@ -52,6 +52,8 @@ descriptions! {
         "Events received from the source";
     EVENTS_LOST = "countersign_events_lost_total" ["cause"]
         "Events that the source could not report";
+    OPEN_FILES_UNSEEN = "countersign_open_files_unseen" ["what"]
+        "What the last pass over open files could not look at: processes, network namespaces, and sockets beyond its bounds";
     LIBRARY_EVIDENCE = "countersign_library_evidence_total" ["library", "outcome"]
         "Certificate chains and verifications that TLS libraries showed, by what became of them";
     EVENTS_TRUNCATED = "countersign_events_truncated_total" ["reason"]

@@ -87,6 +87,10 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
     for cause in LossCause::ALL {
         events_lost.of([cause.as_str()]);
     }
+    let open_files_unseen: Family<1, Gauge> = page.family(names::OPEN_FILES_UNSEEN);
+    for what in labels::OPEN_FILES {
+        open_files_unseen.of([what]);
+    }
     let library_evidence: Family<2, Counter> = page.family(names::LIBRARY_EVIDENCE);
     for library in Library::ALL {
         for outcome in LibraryOutcome::ALL {
@@ -139,6 +143,7 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
         certificates_parse_failed,
         library_files,
         library_events_lost,
+        open_files_unseen,
         unknown,
         events,
         events_lost,

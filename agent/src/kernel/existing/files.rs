@@ -1,0 +1,241 @@
+//! Where the iterator does not run: the open files of every process (`/proc/PID/fd`), and what sock_diag says of the
+//! sockets among them, in each network namespace that a process or a mount leads to.
+//!
+//! Files come first: a socket that is opened meanwhile has no holder yet and was seen by the hooks; one that is closed
+//! is not in the dump. The number of a socket's file joins the two. It has 32 bits and may come again on a host that
+//! opened billions of sockets: where two of the TCP sockets have the same, neither gets a holder.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, setns},
+};
+
+use super::{
+    ExistingSockets, Held, Missed, arrange,
+    process::{Cgroups, Process, Target},
+    sock_diag::{Diagnosis, Listed},
+};
+use crate::{
+    event::{NetworkNamespace, Task},
+    kernel::{KernelError, cgroup},
+};
+
+/// Descriptors of sockets that are remembered, of any family: ten times what a busy host holds; 16 MiB.
+const MAX_DESCRIPTORS: usize = 2_000_000;
+/// TCP sockets that are taken: as above; an entry has about a hundred bytes.
+const MAX_SOCKETS: usize = 1_000_000;
+/// Network namespaces that are looked into: more than the pods of the largest nodes.
+const MAX_NAMESPACES: usize = 4096;
+/// Inode number of the initial PID namespace (PROC_PID_INIT_INO, include/uapi/linux/nsfs.h and before).
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+/// Mounts that this process sees; those of network namespaces are `nsfs`.
+const MOUNT_INFO: &str = "self/mountinfo";
+
+/// Lists the open sockets.
+///
+/// # Errors
+/// When there is no `/proc`, or not even the own network namespace can be listed.
+pub fn read(proc: &Path) -> Result<ExistingSockets, KernelError> {
+    let files = OpenFiles::read(proc)?;
+    let dumps = std::thread::scope(|scope| {
+        // A thread of its own: it changes its network namespace and never comes back.
+        scope.spawn(|| Dumps::read(proc, &files.namespaces)).join().unwrap_or_else(|_| {
+            Err(KernelError::existing("the thread that lists the sockets of namespaces has panicked"))
+        })
+    })?;
+    let mut missed = files.missed;
+    missed.namespaces += dumps.missed.namespaces;
+    missed.sockets += dumps.missed.sockets;
+    let mut found = arrange(join(&files, &dumps, missed).into_iter());
+    found.missed = missed;
+    // What is between two holders, in a message that nobody has read yet, is open all the same.
+    found.open = dumps.sockets.iter().map(|(listed, _)| listed.socket).collect();
+    Ok(found)
+}
+
+/// One entry per socket and holder, and one without a holder for each that may have one nobody could see.
+fn join(files: &OpenFiles, dumps: &Dumps, missed: Missed) -> Vec<Held> {
+    let held = |index: usize, owner: Option<Task>| {
+        let (listed, netns) = dumps.sockets[index];
+        let Listed { socket, pair, state, multipath, .. } = listed;
+        Held { socket, netns, pair, state, multipath, owner }
+    };
+    let mut joined = Vec::with_capacity(dumps.sockets.len());
+    let mut owned = vec![false; dumps.sockets.len()];
+    for (inode, holder) in &files.sockets {
+        let (Some(Some(index)), Some(task)) =
+            (dumps.by_inode.get(inode), files.holders.get(*holder as usize))
+        else {
+            continue;
+        };
+        owned[*index] = true;
+        joined.push(held(*index, Some(*task)));
+    }
+    if !missed.hides_holders() {
+        return joined;
+    }
+    // Else a socket without a holder is one of the kernel.
+    for (index, (listed, _)) in dumps.sockets.iter().enumerate() {
+        if !owned[index] && listed.inode != 0 && !listed.multipath {
+            joined.push(held(index, None));
+        }
+    }
+    joined
+}
+
+/// What processes hold.
+#[derive(Debug, Default)]
+struct OpenFiles {
+    holders: Vec<Task>,
+    /// The number of a socket's file, and which of `holders` holds it.
+    sockets: Vec<(u32, u32)>,
+    /// Network namespaces by the number of their file, and a way to each.
+    namespaces: HashMap<u64, PathBuf>,
+    missed: Missed,
+}
+
+impl OpenFiles {
+    fn read(proc: &Path) -> Result<Self, KernelError> {
+        let failed = |error: io::Error| KernelError::existing(format!("{}: {error}", proc.display()));
+        let mut files = OpenFiles::default();
+        let foreign = std::fs::metadata(proc.join("self/ns/pid"))
+            .is_ok_and(|metadata| metadata.ino() != INITIAL_PID_NAMESPACE);
+        files.missed.foreign_pids = foreign;
+        // Every PID namespace has a process 1 for as long as it lives: where it is not shown, others are not either.
+        files.missed.hidden_processes = !proc.join("1").exists();
+        files.mounted_namespaces(proc);
+        let mut cgroups = Cgroups::new(cgroup::find().map(|hierarchy| hierarchy.path));
+        for entry in std::fs::read_dir(proc).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            match files.process(proc, pid, &mut cgroups) {
+                // It has ended meanwhile.
+                Ok(()) | Err(Errno::ENOENT | Errno::ESRCH) => {}
+                Err(_) => files.missed.processes += 1,
+            }
+        }
+        Ok(files)
+    }
+
+    fn process(&mut self, proc: &Path, pid: u32, cgroups: &mut Cgroups) -> Result<(), Errno> {
+        let process = Process::open(proc, pid)?;
+        if let Ok(Some(number)) = process.network_namespace() {
+            self.namespace(number, || proc.join(pid.to_string()).join("ns/net"));
+        }
+        let holder = self.holders.len() as u32;
+        let before = self.sockets.len();
+        let listed = process.descriptors(&mut |path, target| match target {
+            Target::Socket(_) if self.sockets.len() >= MAX_DESCRIPTORS => self.missed.sockets += 1,
+            Target::Socket(inode) => self.sockets.push((inode, holder)),
+            Target::NetworkNamespace(number) => {
+                self.namespace(number, || proc.join(pid.to_string()).join(path));
+            }
+        });
+        if listed.is_ok() && self.sockets.len() == before {
+            return Ok(());
+        }
+        let task = listed.and_then(|()| match self.missed.foreign_pids {
+            // They would name wrong processes.
+            true => Err(Errno::ESRCH),
+            false => process.task(cgroups),
+        });
+        match task {
+            Ok(task) => self.holders.push(task),
+            Err(_) => self.sockets.truncate(before),
+        }
+        task.map(drop)
+    }
+
+    fn namespace(&mut self, number: u64, path: impl FnOnce() -> PathBuf) {
+        if self.namespaces.contains_key(&number) {
+            return;
+        }
+        if self.namespaces.len() >= MAX_NAMESPACES {
+            self.missed.namespaces += 1;
+            return;
+        }
+        self.namespaces.insert(number, path());
+    }
+
+    /// `ip netns add` and container runtimes keep namespaces by a mount (proc_pid_mountinfo(5): the root of one is
+    /// `net:[NUMBER]`).
+    fn mounted_namespaces(&mut self, proc: &Path) {
+        let mounts = std::fs::read_to_string(proc.join(MOUNT_INFO)).unwrap_or_default();
+        for line in mounts.lines().filter(|line| line.contains(" - nsfs ")) {
+            let mut fields = line.split(' ').skip(3);
+            let (Some(root), Some(path)) = (fields.next(), fields.next()) else { continue };
+            let number = root.strip_prefix("net:[").and_then(|rest| rest.strip_suffix(']')?.parse().ok());
+            if let Some(number) = number {
+                self.namespace(number, || PathBuf::from(cgroup::unescape(path)));
+            }
+        }
+    }
+}
+
+/// The sockets of all network namespaces.
+#[derive(Debug, Default)]
+struct Dumps {
+    sockets: Vec<(Listed, NetworkNamespace)>,
+    /// Index of the socket whose file has a number; `None` where two have the same.
+    by_inode: HashMap<u32, Option<usize>>,
+    missed: Missed,
+}
+
+impl Dumps {
+    /// Changes the network namespace of the calling thread.
+    fn read(proc: &Path, namespaces: &HashMap<u64, PathBuf>) -> Result<Self, KernelError> {
+        let mut dumps = Dumps::default();
+        let own = std::fs::metadata(proc.join("thread-self/ns/net")).map_or(0, |metadata| metadata.ino());
+        // The own one needs no way into it, and says whether this works at all.
+        dumps.here().map_err(|error| KernelError::existing(format!("sock_diag: {error}")))?;
+        for (number, path) in namespaces.iter().filter(|(number, _)| **number != own) {
+            match enter(*number, path).and_then(|()| dumps.here()) {
+                Ok(()) => {}
+                // Its last process has ended meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => dumps.missed.namespaces += 1,
+            }
+        }
+        Ok(dumps)
+    }
+
+    fn here(&mut self) -> io::Result<()> {
+        let mut diagnosis = Diagnosis::open()?;
+        let netns = diagnosis.network_namespace();
+        let mut multipath = HashSet::new();
+        diagnosis.sockets(&mut |listed| {
+            if self.sockets.len() >= MAX_SOCKETS {
+                self.missed.sockets += 1;
+                return;
+            }
+            if listed.multipath {
+                multipath.insert(listed.inode);
+            } else if listed.inode != 0 && multipath.contains(&listed.inode) {
+                // A subflow has the file of the whole.
+                return;
+            }
+            if listed.inode != 0 {
+                let index = self.sockets.len();
+                self.by_inode.entry(listed.inode).and_modify(|known| *known = None).or_insert(Some(index));
+            }
+            self.sockets.push((listed, netns));
+        })
+    }
+}
+
+fn enter(number: u64, path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    // The way to it may lead to another one by now, which has a way of its own.
+    if file.metadata()?.ino() != number {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(setns(file, CloneFlags::CLONE_NEWNET)?)
+}
