@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::known::{FileKey, Known, ProbeOutcome, Slot, State, rows_of};
 use super::maps::{Mapped, executable_files};
-use crate::library::{self, Examination, Point, Reason, Refusal};
-use crate::record::{LIBRARY_SCHEMA, LibraryFileRecord, ProbeState};
+use super::reach::{open, reach};
+use crate::library::{self, Examination, Point};
+use crate::record::LibraryFileRecord;
 
 /// The largest `maps` file that is read: a process may have 65,530 mappings (vm.max_map_count) of some hundred bytes.
 const MAX_MAPS_BYTES: u64 = 16 << 20;
@@ -20,26 +21,6 @@ const MAX_MAPS_BYTES: u64 = 16 << 20;
 const MAX_FILES: usize = 16_384;
 /// A file keeps its probes this long after its last user ended: programs that live for milliseconds come again.
 pub(super) const GRACE: Duration = Duration::from_secs(600);
-
-/// Which file: the inode of a deleted file is given away again, the time of its change tells the two apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileKey {
-    device: u64,
-    inode: u64,
-    changed: (i64, i64),
-    bytes: u64,
-}
-
-impl FileKey {
-    fn of(metadata: &std::fs::Metadata) -> Self {
-        FileKey {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-            bytes: metadata.size(),
-        }
-    }
-}
 
 /// What is to be done about a file.
 #[derive(Debug)]
@@ -60,17 +41,6 @@ pub enum Order {
     },
 }
 
-/// What became of [`Order::Probe`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProbeOutcome {
-    /// All points are probed.
-    Whole,
-    /// Some are; why others are not.
-    Part(String),
-    /// None is; why.
-    None(String),
-}
-
 /// What a look at a process showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
@@ -78,64 +48,6 @@ pub struct Look {
     pub announces: bool,
     /// It runs a dynamic linker at all.
     pub links: bool,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Nothing to probe.
-    Nothing,
-    /// Asked for.
-    Asked,
-    /// It is told what came of it.
-    Told(ProbeOutcome),
-    /// More files than may be probed; it is when there is room again.
-    Beyond(Slot),
-}
-
-/// Who may take the room of a file that is probed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Slot {
-    /// Anybody: the file is root's.
-    Root,
-    /// Only a quarter is for files of other owners, who can make as many as they like.
-    Others,
-}
-
-#[derive(Debug)]
-struct Known {
-    path: PathBuf,
-    slot: Slot,
-    examination: Examination,
-    state: State,
-    users: BTreeSet<u32>,
-    unused_since: Option<Instant>,
-}
-
-impl Known {
-    /// Nothing in it is of interest.
-    fn is_plain(&self) -> bool {
-        let Examination { libraries, linker, refused } = &self.examination;
-        // What is no x86-64 program holds nothing that could be read.
-        let foreign =
-            |refusal: &Refusal| matches!(refusal.reason, Reason::NotElf | Reason::OtherArchitecture);
-        libraries.is_empty() && linker.is_none() && refused.iter().all(foreign)
-    }
-
-    fn has_linker(&self) -> bool {
-        self.examination.linker.is_some()
-    }
-
-    fn points(&self) -> Vec<Point> {
-        let examination = &self.examination;
-        let of_libraries = examination.libraries.iter().flat_map(|found| &found.points);
-        // Two libraries of one file may share a function.
-        let points: BTreeSet<Point> = of_libraries.chain(&examination.linker).copied().collect();
-        points.into_iter().collect()
-    }
-
-    fn is_probed(&self) -> bool {
-        matches!(self.state, State::Asked | State::Told(ProbeOutcome::Whole | ProbeOutcome::Part(_)))
-    }
 }
 
 /// All files that processes of this host map.
@@ -406,75 +318,4 @@ impl Discovery {
         let since = unused.filter_map(|(key, known)| Some((known.unused_since?, *key)));
         since.min().map(|(_, key)| key)
     }
-}
-
-/// Opens a file that somebody else may hold or replace: never waits.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = File::options().read(true).custom_flags(flags.bits()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    Ok(file)
-}
-
-/// A path that leads to a mapped file in any mount namespace.
-fn reach(folder: &Path, mapped: &Mapped) -> io::Result<(PathBuf, std::fs::Metadata)> {
-    let link = folder.join("map_files").join(&mapped.range);
-    match std::fs::metadata(&link) {
-        Ok(metadata) => Ok((link, metadata)),
-        // Only CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN may follow it.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let path = folder.join("root").join(mapped.path.strip_prefix("/").unwrap_or(&mapped.path));
-            let metadata = std::fs::metadata(&path)?;
-            if metadata.ino() != mapped.inode {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-            Ok((path, metadata))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn rows_of((key, known): (&FileKey, &Known)) -> Vec<LibraryFileRecord> {
-    let (state, reason) = match &known.state {
-        State::Nothing => (ProbeState::NotProbed, None),
-        State::Asked => (ProbeState::CanBeProbed, None),
-        State::Told(ProbeOutcome::Whole) => (ProbeState::Probed, None),
-        State::Told(ProbeOutcome::Part(reason)) => (ProbeState::Probed, Some(reason.clone())),
-        State::Told(ProbeOutcome::None(reason)) => (ProbeState::NotProbed, Some(reason.clone())),
-        State::Beyond(Slot::Root) => {
-            (ProbeState::NotProbed, Some("libraries.max_files files are probed already".to_owned()))
-        }
-        State::Beyond(Slot::Others) => {
-            let reason = "a quarter of libraries.max_files are probed already that do not belong to root";
-            (ProbeState::NotProbed, Some(reason.to_owned()))
-        }
-    };
-    let row = |library: Option<&str>, version: Option<&str>, state, reason| LibraryFileRecord {
-        schema: LIBRARY_SCHEMA.to_owned(),
-        path: known.path.to_string_lossy().into_owned(),
-        inode: key.inode,
-        device: key.device,
-        library: library.map(str::to_owned),
-        version: version.map(str::to_owned),
-        state,
-        reason,
-        processes: known.users.iter().take(LibraryFileRecord::MAX_PROCESSES).copied().collect(),
-        process_count: known.users.len() as u64,
-    };
-    let found = known
-        .examination
-        .libraries
-        .iter()
-        .map(|found| row(Some(found.library.as_str()), found.version.as_deref(), state, reason.clone()));
-    let refused = known.examination.refused.iter().map(|refusal| {
-        row(
-            refusal.library.map(|library| library.as_str()),
-            None,
-            ProbeState::NotProbed,
-            Some(refusal.reason.to_string()),
-        )
-    });
-    found.chain(refused).collect()
 }

@@ -5,8 +5,11 @@
 //! Refuses: attaching probes, and reading anything of a process but the names of its files.
 
 mod files;
+mod known;
 mod maps;
+mod reach;
 #[cfg(test)]
 mod tests;
 
-pub use files::{Discovery, FileKey, Look, Order, ProbeOutcome};
+pub use files::{Discovery, Look, Order};
+pub use known::{FileKey, ProbeOutcome};

@@ -1,6 +1,8 @@
 //! What a cipher suite says about authentication and record sizes.
 
-use tls_parser::{TlsCipherAu, TlsCipherEnc, TlsCipherKx, TlsCipherSuite};
+use tls_parser::{TlsCipherAu, TlsCipherEnc, TlsCipherEncMode, TlsCipherKx, TlsCipherSuite};
+
+use super::Version;
 
 /// IANA name of a cipher suite.
 pub fn cipher_suite_name(suite: u16) -> Option<&'static str> {
@@ -79,9 +81,61 @@ pub(super) fn record_sizes(suite: u16) -> Option<RecordSizes> {
     }
 }
 
+/// Bytes of an alert: level and description (RFC 8446 section 6).
+const ALERT: u64 = 2;
+/// Bytes of a record's header.
+const HEADER: u64 = 5;
+/// Bytes of a nonce that AES-GCM and AES-CCM send (RFC 5288 section 3).
+const EXPLICIT_NONCE: u64 = 8;
+
+/// The largest record that an alert takes under this suite, without padding that nobody needs; `None` if that is not known.
+pub fn alert_record_bytes(suite: u16, version: Version) -> Option<u64> {
+    if version.is_modern() {
+        return record_sizes(suite).map(|sizes| HEADER + ALERT + u64::from(sizes.overhead));
+    }
+    let suite = TlsCipherSuite::from_id(suite)?;
+    let tag = if suite.name.ends_with("CCM_8") { 8 } else { 16 };
+    let mac = u64::from(suite.mac_size / 8);
+    let protected = match (suite.enc_mode, suite.enc) {
+        (TlsCipherEncMode::Gcm | TlsCipherEncMode::Ccm, _) => EXPLICIT_NONCE + ALERT + tag,
+        (_, TlsCipherEnc::Chacha20_Poly1305) => ALERT + tag,
+        (TlsCipherEncMode::Cbc, _) => {
+            let block = u64::try_from(suite.enc_block_size()).ok().filter(|block| *block > 0)?;
+            // At least one byte of padding; the MAC is encrypted, or follows (RFC 7366). The IV is sent since TLS 1.1.
+            let inside = (ALERT + mac + 1).next_multiple_of(block);
+            let behind = (ALERT + 1).next_multiple_of(block) + mac;
+            block + inside.max(behind)
+        }
+        (TlsCipherEncMode::Null, _) => ALERT + mac,
+    };
+    Some(HEADER + protected)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alert_takes_the_room_that_its_suite_needs() {
+        for (suite, version, bytes) in [
+            (0x1301, Version::Tls13, Some(24)),
+            (0x1305, Version::Tls13, Some(16)),
+            // AES_128_GCM, AES_128_CCM_8, CHACHA20_POLY1305, RC4_128_SHA, NULL_SHA
+            (0xc02f, Version::Tls12, Some(31)),
+            (0xc0a0, Version::Tls12, Some(23)),
+            (0xcca8, Version::Tls12, Some(23)),
+            (0x0005, Version::Tls12, Some(27)),
+            (0x0002, Version::Tls12, Some(27)),
+            // AES_128_CBC_SHA, AES_256_CBC_SHA384, 3DES_EDE_CBC_SHA
+            (0xc013, Version::Tls12, Some(57)),
+            (0xc028, Version::Tls12, Some(85)),
+            (0x000a, Version::Tls10, Some(41)),
+            (0xc02f, Version::Tls13, None),
+            (0xfafa, Version::Tls12, None),
+        ] {
+            assert_eq!(alert_record_bytes(suite, version), bytes, "{suite:#x}");
+        }
+    }
 
     #[test]
     fn suites_are_told_apart_by_what_they_prove() {

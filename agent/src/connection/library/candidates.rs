@@ -96,6 +96,7 @@ fn awaits(connection: &Connection, whole: &Whole, observer: Role, shown: &[Optio
         truncated: whole.is_truncated(),
         counted: false,
         contradicts: false,
+        disputed: false,
     };
     connection.fits_now(&claim) == Fit::Yes
 }

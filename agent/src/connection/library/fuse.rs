@@ -9,10 +9,11 @@ use crate::event::Role;
 use crate::record::{Authentication, DisagreementName, EvidenceName};
 use crate::tls::{
     ClientAuthentication, ClientOutcome, Direction, HandshakeState, Resumption, ServerAuthentication, Sight,
-    TlsFacts, UnknownReason, Version,
+    TlsFacts, UnknownReason, Version, alert_record_bytes,
 };
 
-/// The longest record with an alert: header, IV, and an alert with its MAC, padded (AES-CBC with SHA-384).
+/// The longest record with an alert, for suites that are not known: header, IV, and an alert with its MAC, padded (AES-CBC
+/// with SHA-384).
 const MAX_ALERT_RECORD: u64 = 5 + 16 + 64;
 
 /// Concludes anew from what the wire said and what libraries said. Does nothing as long as the wire has no conclusion.
@@ -42,7 +43,7 @@ pub(super) fn fit(connection: &Connection, claim: &Claim, wire: &Settled) -> Fit
                 Role::Server => &wire.server_chain,
             };
             let shown = !chain.is_empty() && agree(chain, &claim.chain);
-            if shown { Fit::Yes } else { Fit::No }
+            if shown { Fit::Same } else { Fit::No }
         }
         None => Fit::Later,
     }
@@ -147,7 +148,7 @@ impl Conclusion {
 }
 
 /// Whether an end talked on after the handshake, by the bytes in all: known once the connection is over. A server's tickets
-/// count as talk; that its client goes on too says that it may.
+/// count as talk; that its client goes on too says that it may. Whoever leaves says so in one alert (RFC 8446 section 6).
 fn spoke(connection: &Connection, observer: Role, wire: &TlsFacts) -> Spoke {
     let (Some((client, server)), Some((client_end, server_end))) =
         (connection.bytes, connection.handshake_ends)
@@ -159,7 +160,10 @@ fn spoke(connection: &Connection, observer: Role, wire: &TlsFacts) -> Spoke {
     if unread && wire.version.is_some_and(Version::is_modern) {
         return Spoke::NotKnown;
     }
-    let talked = |bytes: u64, end: u32| bytes.saturating_sub(u64::from(end)) > MAX_ALERT_RECORD;
+    let alert =
+        wire.cipher_suite.zip(wire.version).and_then(|(suite, version)| alert_record_bytes(suite, version));
+    let alert = alert.unwrap_or(MAX_ALERT_RECORD);
+    let talked = |bytes: u64, end: u32| bytes.saturating_sub(u64::from(end)) > alert;
     let spoke = match observer {
         Role::Client => talked(client, client_end),
         Role::Server => talked(client, client_end) && talked(server, server_end),

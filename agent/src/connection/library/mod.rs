@@ -193,6 +193,7 @@ impl Connections {
             truncated: whole.is_truncated(),
             counted: false,
             contradicts: false,
+            disputed: false,
         };
         let decided = connection.decided.filter(|_| connection.reading.is_none());
         let late = decided.is_some_and(|decided| whole.call.at.since(decided) > MAX_DELAY);
@@ -200,7 +201,13 @@ impl Connections {
             return Err(LibraryOutcome::Disagrees);
         }
         let (presented, chain) = (claim.presented, claim.chain.clone());
-        if !connection.library.get_or_insert_default().put(claim, decided.is_none()) {
+        // What a client receives once its own flight was seen is not the server's.
+        let received_at = whole.call.socket.map_or(Timestamp(0), |socket| socket.received_at);
+        let receives_later = (observer, whole.presenter) == (Role::Client, Presenter::Peer);
+        let same_handshake = decided
+            .is_none_or(|decided| joined != Joined::Descriptor && !(receives_later && received_at > decided));
+        if !connection.library.get_or_insert_default().put(claim, same_handshake) {
+            self.library_news(key, sink);
             return Err(LibraryOutcome::Disagrees);
         }
         if let Some(side) = connection.side_mut(observer)

@@ -46,11 +46,13 @@ pub(super) struct Claim {
     pub counted: bool,
     /// The wire shows something else, and the library is sure of the socket.
     pub contradicts: bool,
+    /// Another chain was shown for the same handshake that is as sure of its socket: one of the two is another connection's.
+    pub disputed: bool,
 }
 
 impl Claim {
     fn outcome(&self) -> LibraryOutcome {
-        match (self.contradicts, self.truncated) {
+        match (self.contradicts || self.disputed, self.truncated) {
             (true, _) => LibraryOutcome::Disagrees,
             (_, true) => LibraryOutcome::Truncated,
             _ => LibraryOutcome::Attributed,
@@ -78,6 +80,8 @@ pub(super) enum Spoke {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fit {
     Yes,
+    /// The wire shows the same chain.
+    Same,
     No,
     /// What it would be held against is still to come.
     Later,
@@ -122,26 +126,33 @@ impl Witness {
         self.claims.iter_mut().find(|claim| (claim.presented, claim.observer) == (presented, observer))
     }
 
-    /// Takes a chain; `false` if another one was shown there before. The first one belongs to the handshake that
-    /// is on record: a later one is of a handshake inside it.
-    pub(super) fn put(&mut self, claim: Claim, undecided: bool) -> bool {
+    /// Takes a chain; `false` if another one was shown there before. One of a later handshake, inside the one that is on
+    /// record (`same_handshake` is false), changes nothing. Of one and the same handshake the chain whose socket the library
+    /// names outweighs one that was concluded; between equals nothing tells which is right.
+    pub(super) fn put(&mut self, claim: Claim, same_handshake: bool) -> bool {
         let Some(known) = self.claim_mut(claim.presented, claim.observer) else {
             self.claims.push(claim);
             return true;
         };
-        if !agree(&known.chain, &claim.chain) {
-            // A socket that the library names outweighs one that was concluded.
-            let outweighs =
-                undecided && claim.joined == Joined::Descriptor && known.joined != Joined::Descriptor;
-            if outweighs {
-                *known = Claim { counted: known.counted, ..claim };
+        if agree(&known.chain, &claim.chain) {
+            if claim.chain.len() > known.chain.len() {
+                *known = Claim { counted: known.counted, disputed: known.disputed, ..claim };
             }
-            return outweighs;
+            return true;
         }
-        if claim.chain.len() > known.chain.len() {
-            *known = Claim { counted: known.counted, ..claim };
+        let named = |claim: &Claim| claim.joined == Joined::Descriptor;
+        match (named(&claim), named(known)) {
+            _ if !same_handshake => false,
+            (true, false) => {
+                *known = Claim { counted: known.counted, ..claim };
+                true
+            }
+            (false, true) => false,
+            (true, true) | (false, false) => {
+                known.disputed = true;
+                false
+            }
         }
-        true
     }
 
     /// Adds the certificate at `position` of a chain that comes one by one; `false` if another one stands there.
@@ -183,8 +194,9 @@ impl Witness {
             if fits == Fit::Later {
                 return true;
             }
-            let keeps = fits == Fit::Yes || claim.joined == Joined::Descriptor;
+            let keeps = fits != Fit::No || claim.joined == Joined::Descriptor;
             claim.contradicts = fits == Fit::No;
+            claim.disputed &= fits != Fit::Same;
             if !std::mem::replace(&mut claim.counted, true) {
                 let outcome = if keeps { claim.outcome() } else { LibraryOutcome::Disagrees };
                 counts.add(claim.library, outcome);
@@ -207,6 +219,9 @@ impl Witness {
         let second = claims.next();
         if first.contradicts || second.is_some_and(|claim| claim.contradicts) {
             return Picture::Disagrees(DisagreementName::WireLibrary);
+        }
+        if first.disputed || second.is_some_and(|claim| claim.disputed) {
+            return Picture::Disagrees(DisagreementName::Libraries);
         }
         let Some(second) = second else { return Picture::Shown(&first.chain, confidence(first)) };
         if !agree(&first.chain, &second.chain) {
@@ -240,7 +255,7 @@ impl Witness {
             HandshakeState::Complete if went_on => {}
             _ => return Some(VerificationName::Unknown),
         }
-        if shown.is_some_and(|claim| claim.contradicts) {
+        if shown.is_some_and(|claim| claim.contradicts || claim.disputed) {
             return Some(VerificationName::Unknown);
         }
         match (verdict.map(|verdict| verdict.verdict), library, spoke) {

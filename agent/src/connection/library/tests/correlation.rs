@@ -148,6 +148,52 @@ fn a_socket_that_the_library_names_outweighs_one_that_was_concluded() {
 }
 
 #[test]
+fn of_two_chains_of_one_handshake_whose_sockets_were_concluded_neither_is_believed() {
+    for verdict_first in [false, true] {
+        let mut host = crowd(1..=1);
+        let show = server_reads(1, LAST_RECEIVE);
+        if verdict_first {
+            host.go_on(1);
+        }
+        host.handle(&show.list(&client_chain(7)));
+        host.handle(&show.says(LibraryVerdict::Verified));
+        // Another thread, to which the connection was handed over.
+        host.handle(&Show { thread: 2, ..show }.list(&client_chain(1)));
+        if !verdict_first {
+            host.go_on(1);
+        }
+        let last = host.last(1);
+        assert_eq!((last.client.len(), last.disagreement), (0, Some(DisagreementName::Libraries)));
+        assert_eq!(last.conclusion.authentication, Authentication::Unknown);
+        assert_eq!(last.conclusion.reason, Some(UnknownReason::EvidenceDisagrees));
+        assert_eq!(last.verification, [None, Some(VerificationName::Unknown)]);
+        // The first was counted before there was another one.
+        let counts = if verdict_first { [2, 0, 0, 1, 0, 0] } else { [1, 0, 0, 2, 0, 0] };
+        assert_eq!(host.counts(), counts, "and the word on it");
+        // The one that the first was taken for cannot be told any more.
+        host.handle(&show.list(&client_chain(7)));
+        assert_eq!(host.last(1).disagreement, Some(DisagreementName::Libraries));
+    }
+}
+
+#[test]
+fn what_a_client_receives_after_its_own_flight_is_of_a_handshake_inside_the_connection() {
+    for (received_at, disagreement) in [(4, Some(DisagreementName::Libraries)), (6, None)] {
+        let mut host = Host::new();
+        host.open(1, &[Role::Client]);
+        host.shake(1, message(&client_chain(1)), Answer::NotAsked);
+        let show = client_reads(1, LAST_RECEIVE);
+        host.handle(&show.list(&client_chain(1)));
+        // A proxy's handshake is over, and the server's behind it begins.
+        let socket =
+            show.socket.map(|socket| LibrarySocket { received_at: Timestamp(received_at), ..socket });
+        host.handle(&Show { socket, ..show }.list(&client_chain(7)));
+        let last = host.last(1);
+        assert_eq!((last.disagreement, last.server.is_empty()), (disagreement, disagreement.is_some()));
+    }
+}
+
+#[test]
 fn a_socket_that_is_not_known_is_not_replaced_by_one_that_fits() {
     let mut host = crowd(1..=1);
     host.handle(&server_reads(77, LAST_RECEIVE).list(&client_chain(1)));

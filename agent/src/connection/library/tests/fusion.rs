@@ -164,6 +164,11 @@ fn a_chain_in_clear_stays_the_evidence_and_a_library_can_only_agree() {
     assert_eq!((last.client, last.conclusion.authentication), (prints(&real), Authentication::Mutual));
     assert_eq!((last.disagreement, host.counts()), (None, [0, 0, 0, 1, 0, 0]));
 
+    let both = [list(&real, SocketBy::LastReceive), list(&forged, SocketBy::LastReceive)];
+    let mut host = replayed(fixture, &both);
+    let last = host.end(1, [0, 0]);
+    assert_eq!((last.disagreement, last.conclusion.authentication), (None, Authentication::Mutual));
+
     let mut host = replayed(fixture, &[list(&forged, SocketBy::Descriptor)]);
     let last = host.end(1, [0, 0]);
     assert_eq!((last.client, last.conclusion.authentication), (prints(&real), Authentication::Unknown));

@@ -23,6 +23,7 @@ fn witness(library: Library, verdict: Option<LibraryVerdict>, joined: Joined, sh
                 truncated: false,
                 counted: true,
                 contradicts: false,
+                disputed: false,
             },
             true,
         );
@@ -123,5 +124,7 @@ fn who_leaves_after_a_failed_verification_overrides_nothing() {
     // A close_notify alert.
     assert_eq!(distrustful(24).verification, [None, None]);
     assert_eq!(distrustful(0).verification, [None, None]);
+    // The shortest request of all: a command of a text protocol.
+    assert_eq!(distrustful(22 + 6).verification, [Some(FailedOverridden), None]);
     assert_eq!(distrustful(200).verification, [Some(FailedOverridden), None]);
 }
