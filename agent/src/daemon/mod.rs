@@ -31,7 +31,7 @@ use crate::identity::{ProcessTable, ProcessTableLimits, WallClock};
 use crate::kernel::{self, KernelError, KernelOptions, KernelSource};
 use crate::logging::Logging;
 use crate::metrics::{ConfigReload, Metrics, TEXT_CONTENT_TYPE};
-use crate::publication::{Certificates, Host, Interfaces, policy, policy_version};
+use crate::publication::{Certificates, Host, Interfaces, Workloads, policy, policy_version};
 use crate::scope::Networks;
 use crate::verdict::Code;
 
@@ -102,7 +102,8 @@ pub fn run(
         .map_err(|source| data_folder_error(config.daemon.data_dir.clone(), source))?;
     raise_descriptor_limit();
     let source = KernelSource::start(&kernel_options(config))?;
-    let publisher = publisher(config, &host, &metrics, &hub);
+    let workloads = Workloads::new(host.name.clone());
+    let publisher = publisher(config, &host, &metrics, &hub, &workloads);
     let connections = Connections::new(limits(config));
     let (commands, received) = mpsc::channel();
     let orders = Orders { commands, waker: source.waker() };
@@ -307,7 +308,7 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub) -> Publisher {
+fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub, workloads: &Workloads) -> Publisher {
     let clock = WallClock { wall_minus_boot: kernel::clock().wall_minus_boot };
     let process_limits =
         ProcessTableLimits { max_processes: config.limits.processes, ..ProcessTableLimits::default() };
@@ -318,6 +319,7 @@ fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub) -> Publ
         interfaces: Interfaces::new(kernel::own_network_namespace()),
         processes: ProcessTable::new(process_limits, clock),
         certificates: Certificates::new(config.limits.certificates),
+        workloads: workloads.clone(),
         policy: policy(config),
         policy_version: policy_version(config),
         hub: hub.clone(),

@@ -8,12 +8,15 @@ use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::api::Hub;
-use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, LibrarySummary, Sink, Stage};
+use crate::connection::{
+    Conclusion, Connection, ConnectionKey, Fingerprint, Holder, LibrarySummary, Sink, Stage,
+};
 use crate::event::{Decision, Role, SocketCookie, Timestamp};
 use crate::identity::{KnownProcess, ProcessTable, WallClock};
 use crate::metrics::Metrics;
 use crate::publication::{
-    Certificates, Chains, FindingBook, Holders, Host, Interfaces, Source, Surroundings, compose,
+    Certificates, Chains, FindingBook, Holders, Host, Interfaces, Leaves, Noted, Source, Surroundings,
+    Workloads, compose,
 };
 use crate::record::{ConnectionRecord, GapRecord, Record};
 use crate::scope::Networks;
@@ -27,7 +30,10 @@ struct Published {
     counted: bool,
     /// Findings that were handed out, see [`finding_bit`].
     noted: u32,
-    /// What libraries had contributed.
+    /// What it has said of the workloads at its ends.
+    workloads: Noted,
+    /// What was concluded, and what libraries had contributed.
+    conclusion: Conclusion,
     library: LibrarySummary,
     credential: bool,
     /// Who held the client's socket, then who held the server's.
@@ -92,6 +98,8 @@ pub struct Parts {
     pub processes: ProcessTable,
     /// Certificates met.
     pub certificates: Certificates,
+    /// Workloads met.
+    pub workloads: Workloads,
     /// What is asked of connections.
     pub policy: Policy,
     /// Names the policy in records.
@@ -190,15 +198,18 @@ impl Publisher {
     /// A change of a connection that has been counted and that nobody reads needs no record; the next one that somebody
     /// reads is a revision of its own. `false` if a record is needed all the same.
     fn pass_unread(&mut self, connection: &Connection, last: bool) -> bool {
-        // What libraries add, and a credential, come with findings of their own.
+        // What libraries add, and a credential, come with findings of their own; another conclusion counts elsewhere.
         let (library, credential) = (connection.library_summary(), connection.credential.is_some());
         let settled = |published: &Published| {
-            published.counted && published.library == library && published.credential == credential
+            published.counted
+                && published.conclusion == connection.conclusion
+                && published.library == library
+                && published.credential == credential
         };
         if last {
             let settled = self.published.get(&connection.key).is_some_and(settled);
-            if settled {
-                self.published.remove(&connection.key);
+            if settled && let Some(published) = self.published.remove(&connection.key) {
+                self.parts.workloads.ended(&published.workloads, self.parts.clock.wall(self.now));
             }
             return settled;
         }
@@ -229,6 +240,15 @@ impl Publisher {
             }
         }
         noted
+    }
+
+    fn note_workloads(&self, connection: &Connection, record: &ConnectionRecord, noted: &mut Noted) {
+        let certificates = &self.parts.certificates;
+        let leaves = Leaves {
+            client: certificates.leaf(connection.chain(Role::Client)),
+            server: certificates.leaf(connection.chain(Role::Server)),
+        };
+        self.parts.workloads.note(record, leaves, self.parts.clock.wall(self.now), noted);
     }
 
     fn publish(&self, record: Record) {
@@ -264,7 +284,7 @@ impl Sink for Publisher {
             return;
         }
         let started = Instant::now();
-        let before = self.published.remove(&connection.key);
+        let mut before = self.published.remove(&connection.key);
         let (known_client, known_server) =
             before.as_ref().map_or((&[][..], &[][..]), |before| (before.client(), before.server()));
         let side = |role| connection.side(role).map_or(&[][..], |side| &side.holders[..]);
@@ -295,8 +315,11 @@ impl Sink for Publisher {
                     self.parts.metrics.truncated(reason);
                 }
             }
+            let mut workloads =
+                before.as_mut().map(|before| std::mem::take(&mut before.workloads)).unwrap_or_default();
             if record.decided.is_some() {
                 noted = self.note(&findings, &record, noted);
+                self.note_workloads(connection, &record, &mut workloads);
             }
             self.publish(Record::Connection(Arc::new(record)));
             if !last {
@@ -305,6 +328,8 @@ impl Sink for Publisher {
                     digest,
                     counted: counted || counts,
                     noted,
+                    workloads,
+                    conclusion: connection.conclusion,
                     library: connection.library_summary(),
                     credential: connection.credential.is_some(),
                     of_client: holders.client.len() as u8,

@@ -21,6 +21,7 @@ fn publisher() -> Publisher {
         interfaces: Interfaces::new(NETNS),
         processes: ProcessTable::new(ProcessTableLimits::default(), clock),
         certificates: Certificates::new(8),
+        workloads: Workloads::new(None),
         policy: Policy::default(),
         policy_version: "".into(),
         hub: Hub::new(),
