@@ -5,6 +5,7 @@
 //! serves readers and listens to signals. Refuses: starting half: what cannot be had is an error that says what to do,
 //! but a full disk or a slow reader stops nothing.
 
+mod answers;
 mod engine;
 mod heartbeat;
 mod libraries;
@@ -134,7 +135,7 @@ pub fn run(
         .map_err(DaemonError::Runtime)?;
     let rows = watch.as_ref().map(|watch| Arc::clone(&watch.rows)).unwrap_or_default();
     let logging = Arc::new(Mutex::new(logging));
-    let service = Service { config, metrics, hub, logging, pulse, orders, rows };
+    let service = Service { config, metrics, hub, logging, pulse, orders, rows, workloads };
     let outcome = runtime.block_on(service.serve(local, page, has_ended, &read_again));
     stop(&service.orders, thread);
     if let Some(watch) = watch {
@@ -152,6 +153,7 @@ struct Service<'a> {
     pulse: Arc<AtomicU64>,
     orders: Orders,
     rows: Rows,
+    workloads: Workloads,
 }
 
 impl Service<'_> {
@@ -177,7 +179,11 @@ impl Service<'_> {
             config = self.config.source.as_ref().map_or("built-in".to_owned(), |path| path.display().to_string()),
             "watching every TCP connection of this host"
         );
-        let answers = Answers { status: self.status(), libraries: self.libraries() };
+        let answers = Answers {
+            status: self.status(),
+            libraries: self.libraries(),
+            workloads: answers::workloads(self.workloads.clone()),
+        };
         let readers = tokio::spawn(local.serve(self.hub.clone(), answers, until_end(ending.clone())));
         let scrapers = page.map(|page| tokio::spawn(page.serve(self.page(), until_end(ending.clone()))));
         notify(&[sd_notify::NotifyState::Ready]);
