@@ -20,7 +20,7 @@ use crate::identity::WallClock;
 use crate::kernel::{self, KernelSource, Losses, Probed};
 use crate::library::Point;
 use crate::metrics::Stage as WorkStage;
-use crate::publication::MAX_FINDINGS;
+use crate::publication::{MAX_FINDINGS, MAX_PRESENTED, MAX_WORKLOADS};
 use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 use crate::scope::Networks;
 use crate::verdict::Policy;
@@ -434,6 +434,7 @@ impl Engine {
         let sizes = self.connections.sizes();
         let processes = self.publisher.parts.processes.sizes();
         let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
+        let workloads = self.publisher.parts.workloads.sizes();
         metrics.open_connections(sizes.connections);
         if let Some(notices) = &self.probes.notices {
             metrics.table_evictions("process_notices", notices.dropped());
@@ -445,6 +446,8 @@ impl Engine {
             ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),
             ("processes", processes.entries, processes.bound, processes.evicted + processes.refused),
             ("certificates", certificates.entries(), certificates.bound(), certificates.evicted()),
+            ("workloads", workloads.workloads, MAX_WORKLOADS, workloads.workloads_left_out),
+            ("workload_certificates", workloads.presented, MAX_PRESENTED, workloads.presented_left_out),
             ("findings", findings.entries(), MAX_FINDINGS, findings.refused()),
         ] {
             metrics.table(table, entries, bound);

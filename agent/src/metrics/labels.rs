@@ -49,6 +49,8 @@ pub(super) const TABLES: &[&str] = &[
     "connections",
     "processes",
     "certificates",
+    "workloads",
+    "workload_certificates",
     "sessions",
     "sockets",
     "listeners",
