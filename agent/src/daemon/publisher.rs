@@ -8,9 +8,7 @@ use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::api::Hub;
-use crate::connection::{
-    Conclusion, Connection, ConnectionKey, Fingerprint, Holder, LibrarySummary, Sink, Stage,
-};
+use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, LibrarySummary, Sink, Stage};
 use crate::event::{Decision, Role, SocketCookie, Timestamp};
 use crate::identity::{KnownProcess, ProcessTable, WallClock};
 use crate::metrics::Metrics;
@@ -18,8 +16,9 @@ use crate::publication::{
     Certificates, Chains, FindingBook, Holders, Host, Interfaces, Leaves, Noted, Source, Surroundings,
     Workloads, compose,
 };
-use crate::record::{ConnectionRecord, GapRecord, Record};
+use crate::record::{Authentication, ConnectionRecord, GapRecord, Record};
 use crate::scope::Networks;
+use crate::tls::UnknownReason;
 use crate::verdict::{self, Code, Policy, Subject};
 
 /// What is remembered of a connection between its revisions.
@@ -33,7 +32,7 @@ struct Published {
     /// What it has said of the workloads at its ends.
     workloads: Noted,
     /// What was concluded, and what libraries had contributed.
-    conclusion: Conclusion,
+    answer: (Authentication, Option<UnknownReason>),
     library: LibrarySummary,
     credential: bool,
     /// Who held the client's socket, then who held the server's.
@@ -202,7 +201,7 @@ impl Publisher {
         let (library, credential) = (connection.library_summary(), connection.credential.is_some());
         let settled = |published: &Published| {
             published.counted
-                && published.conclusion == connection.conclusion
+                && published.answer == answer(connection)
                 && published.library == library
                 && published.credential == credential
         };
@@ -315,12 +314,12 @@ impl Sink for Publisher {
                     self.parts.metrics.truncated(reason);
                 }
             }
-            let mut workloads =
-                before.as_mut().map(|before| std::mem::take(&mut before.workloads)).unwrap_or_default();
             if record.decided.is_some() {
                 noted = self.note(&findings, &record, noted);
-                self.note_workloads(connection, &record, &mut workloads);
             }
+            let before = before.as_mut().map(|before| std::mem::take(&mut before.workloads));
+            let mut workloads = before.unwrap_or_default();
+            self.note_workloads(connection, &record, &mut workloads);
             self.publish(Record::Connection(Arc::new(record)));
             if !last {
                 let published = Published {
@@ -329,7 +328,7 @@ impl Sink for Publisher {
                     counted: counted || counts,
                     noted,
                     workloads,
-                    conclusion: connection.conclusion,
+                    answer: answer(connection),
                     library: connection.library_summary(),
                     credential: connection.credential.is_some(),
                     of_client: holders.client.len() as u8,
@@ -348,6 +347,11 @@ impl Sink for Publisher {
             self.wanted.push(socket);
         }
     }
+}
+
+/// What workloads are counted by.
+fn answer(connection: &Connection) -> (Authentication, Option<UnknownReason>) {
+    (connection.conclusion.authentication, connection.conclusion.reason)
 }
 
 /// One bit per code, and per side where it is about a certificate.

@@ -12,6 +12,7 @@ use serde::Serialize;
 mod certificate;
 mod connection;
 mod finding;
+mod identity;
 mod library;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -21,6 +22,7 @@ mod workload;
 pub use certificate::{CERTIFICATE_SCHEMA, CertificateRecord, SubjectAlternativeNames};
 pub use connection::*;
 pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord, Severity};
+pub use identity::{IDENTITY_SCHEMA, IdentityRecord, IdentityUseRecord};
 pub use library::{LIBRARY_SCHEMA, LibraryFileRecord, LibraryFiles, ProbeState};
 pub use time::WallTime;
 pub use workload::{

@@ -125,6 +125,7 @@ pub(crate) fn known_workload(name: &str) -> KnownWorkloadRecord {
         client: 3,
         server: 0,
         verification: [(VerificationName::Verified, 2)].into(),
+        parse_error: None,
         identity_fit: None,
         first_seen: WallTime(0),
         last_seen: WallTime(1_700_000_000_000_000_000),

@@ -32,9 +32,9 @@ pub struct KnownWorkloadRecord {
     pub executables: Vec<String>,
     /// Names of its users, else their ids, at most [`KnownWorkloadRecord::MAX_USERS`].
     pub users: Vec<String>,
-    /// When its first connection was judged.
+    /// When its first connection was reported.
     pub first_seen: WallTime,
-    /// When one of its connections was judged or ended last.
+    /// When one of its connections was reported or ended last.
     pub last_seen: WallTime,
     /// Connections of which the last word is not said.
     pub open_connections: u64,
@@ -117,8 +117,10 @@ pub struct PresentedRecord {
     pub server: u64,
     /// What peers on this host did about it; peers of which nothing is known are left out.
     pub verification: BTreeMap<VerificationName, u64>,
+    /// What could not be read of it.
+    pub parse_error: Option<String>,
     /// Whether the workload may present it.
-    pub identity_fit: Option<IdentityFitRecord>,
+    pub identity_fit: Option<Arc<IdentityFitRecord>>,
     /// First connection with it.
     pub first_seen: WallTime,
     /// Last one.
@@ -137,7 +139,7 @@ pub struct LeftOutRecord {
 }
 
 impl WorkloadRecord {
-    /// Names the workload among those of a host: pods of one service account are one workload, whatever their names.
+    /// What tells workloads apart: pods under one service account are one, where that is known; all others are what they are called.
     pub fn key(&self) -> String {
         let mut key = String::new();
         self.write_key(&mut key);
@@ -146,14 +148,22 @@ impl WorkloadRecord {
 
     /// Appends [`WorkloadRecord::key`].
     pub fn write_key(&self, key: &mut String) {
-        let parts: [&str; 5] = match (&self.namespace, &self.service_account, &self.unit_user) {
-            (Some(namespace), Some(account), _) if self.kind == "kubernetes" => {
-                [&self.kind, ":", namespace, "/serviceaccount/", account]
+        let parts = match (&*self.kind, &self.namespace, &self.service_account, &self.unit_user) {
+            ("kubernetes", Some(namespace), Some(account), _) => {
+                ["service_account:", namespace, "/", account]
             }
-            (_, _, Some(user)) => [&self.kind, ":", &self.name, "@user ", user],
-            _ => [&self.kind, ":", &self.name, "", ""],
+            ("kubernetes", ..) => ["pod:", &self.name, "", ""],
+            // A user can give a unit of their own any name.
+            ("systemd", _, _, Some(user)) => ["user_unit:", user, "/", &self.name],
+            (kind, ..) => [kind, ":", &self.name, ""],
         };
         parts.into_iter().for_each(|part| key.push_str(part));
+    }
+
+    /// Whether somebody who says this name may mean it: its name, unit, pod or container, in full.
+    pub fn has_name(&self, name: &str) -> bool {
+        let further = [&self.unit, &self.pod, &self.container];
+        self.name == name || further.into_iter().any(|further| further.as_deref() == Some(name))
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Workloads {
     book: Arc<Mutex<Book>>,
 }
 
-/// What a connection has said so far of the workloads at its ends; nothing before its first verdict.
+/// What a connection has said so far of the workloads at its ends; nothing before its first revision.
 #[derive(Debug, Default)]
 pub struct Noted {
     answers: [Option<Answer>; 2],

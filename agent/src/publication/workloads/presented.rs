@@ -144,6 +144,7 @@ fn nameless(sha256: &str, now: WallTime) -> PresentedRecord {
         client: 0,
         server: 0,
         verification: BTreeMap::new(),
+        parse_error: None,
         identity_fit: None,
         first_seen: now,
         last_seen: now,
@@ -164,6 +165,7 @@ fn name(record: &mut PresentedRecord, end: &End<'_>) {
     if let Some(leaf) = end.leaf {
         record.spki_sha256.clone_from(&leaf.spki_sha256);
         (record.not_before, record.not_after) = (leaf.not_before, leaf.not_after);
+        record.parse_error.clone_from(&leaf.parse_error);
         record.spiffe_id = names.one(leaf.spiffe_id.as_ref());
         record.san = SubjectAlternativeNames {
             dns: names.list(&leaf.san.dns),

@@ -126,8 +126,9 @@ fn a_leaf_is_told_with_its_names_and_what_peers_did_about_it() {
     let secret = leaf("a.test");
     let mut connection = presenting(outgoing("a.service", Authentication::Mutual), &secret);
     connection.server.verification = Some(VerificationName::Verified);
-    connection.client.identity_fit =
-        Some(IdentityFitRecord { status: IdentityFitName::Fits, rule: None, expected: vec![], reason: None });
+    let fits =
+        IdentityFitRecord { status: IdentityFitName::Fits, rule: None, expected: vec![], reason: None };
+    connection.client.identity_fit = Some(fits.into());
     // Its record is forgotten at first.
     let mut noted = note(&book, &presenting(connection.clone(), &leaf("a.test")), NOW);
     connection.server.verification = Some(VerificationName::FailedOverridden);
