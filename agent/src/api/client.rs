@@ -14,12 +14,15 @@ use tokio::net::UnixStream;
 
 use super::WatchFilter;
 use crate::display::display_safe;
-use crate::record::LibraryFiles;
+use crate::record::{GAP_SCHEMA, GapRecord, KnownWorkloadRecord, LibraryFiles, WORKLOAD_SCHEMA};
 
 /// Longest line taken from the daemon; a connection's record has a few kilobytes.
 const MAX_LINE_BYTES: usize = 1 << 20;
 /// Largest answer that is no stream: some thousand files with TLS libraries, in containers.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
+
+/// Most of a list of workloads: about twice what 4,096 workloads and 8,192 certificates of the largest size come to.
+const MAX_LIST_BYTES: usize = 64 << 20;
 
 /// Why the daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +78,11 @@ impl WatchClient {
     pub async fn connect(socket: &Path, filter: &WatchFilter) -> Result<WatchClient, ClientError> {
         let query = filter.to_query();
         let separator = if query.is_empty() { "" } else { "?" };
-        let response = get(socket, format!("/v1/watch{separator}{query}")).await?;
-        Ok(WatchClient { body: response.into_body(), buffer: BytesMut::new(), searched: 0 })
+        Ok(Self::lines_of(get(socket, format!("/v1/watch{separator}{query}")).await?))
+    }
+
+    fn lines_of(response: Response<Incoming>) -> WatchClient {
+        WatchClient { body: response.into_body(), buffer: BytesMut::new(), searched: 0 }
     }
 
     /// The next line, without its line feed; `None` when the daemon ended the stream. Cancel safe.
@@ -120,6 +126,39 @@ pub async fn status(socket: &Path) -> Result<serde_json::Value, ClientError> {
 pub async fn libraries(socket: &Path) -> Result<LibraryFiles, ClientError> {
     let bytes = whole(get(socket, "/v1/libraries".to_owned()).await?).await?;
     serde_json::from_slice(&bytes).map_err(|_| ClientError::Unexpected("a list that is not one of libraries"))
+}
+
+/// What `/v1/workloads` says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WorkloadList {
+    /// By key.
+    pub workloads: Vec<KnownWorkloadRecord>,
+    /// What the daemon had no room for.
+    pub left_out: Vec<GapRecord>,
+}
+
+/// What `/v1/workloads` says.
+pub async fn workloads(socket: &Path) -> Result<WorkloadList, ClientError> {
+    #[derive(serde::Deserialize)]
+    struct Schema {
+        schema: String,
+    }
+    const ANOTHER: ClientError = ClientError::Unexpected("a list that is not one of workloads");
+    let mut lines = WatchClient::lines_of(get(socket, "/v1/workloads".to_owned()).await?);
+    let (mut list, mut bytes) = (WorkloadList::default(), 0);
+    while let Some(line) = lines.next_line().await? {
+        bytes += line.len();
+        if bytes > MAX_LIST_BYTES {
+            return Err(ClientError::Unexpected("a list of workloads that is too large"));
+        }
+        // A later daemon may send kinds that this program does not know.
+        match serde_json::from_str::<Schema>(&line).map_err(|_| ANOTHER)?.schema.as_str() {
+            WORKLOAD_SCHEMA => list.workloads.push(serde_json::from_str(&line).map_err(|_| ANOTHER)?),
+            GAP_SCHEMA => list.left_out.push(serde_json::from_str(&line).map_err(|_| ANOTHER)?),
+            _ => {}
+        }
+    }
+    Ok(list)
 }
 
 async fn get(socket: &Path, target: String) -> Result<Response<Incoming>, ClientError> {

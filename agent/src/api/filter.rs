@@ -17,6 +17,10 @@ pub struct WatchFilter {
     pub pid: Vec<u32>,
     /// systemd units of either end.
     pub unit: Vec<String>,
+    /// Workloads of either end, by name, pod or container.
+    pub workload: Vec<String>,
+    /// Who answers for either end, by the file of owners.
+    pub owner: Vec<String>,
     /// The server's port, or the one the client dialled.
     pub port: Vec<u16>,
     /// Only final revisions.
@@ -29,7 +33,9 @@ pub struct WatchFilter {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// No such filter.
-    #[error("`{0}` is not a filter: they are authentication, scope, finding, pid, unit, port, closed, open")]
+    #[error(
+        "`{0}` is not a filter: they are authentication, scope, finding, pid, unit, workload, owner, port, closed, open"
+    )]
     Unknown(String),
     /// Not a value of this filter.
     #[error("{name}: {message}")]
@@ -52,6 +58,8 @@ impl WatchFilter {
                 "finding" => filter.finding.push(value.into_owned()),
                 "pid" => filter.pid.push(parsed("pid", &value)?),
                 "unit" => filter.unit.push(value.into_owned()),
+                "workload" => filter.workload.push(value.into_owned()),
+                "owner" => filter.owner.push(value.into_owned()),
                 "port" => filter.port.push(parsed("port", &value)?),
                 "closed" => filter.closed = parsed("closed", &value)?,
                 "open" => filter.open = parsed("open", &value)?,
@@ -69,6 +77,8 @@ impl WatchFilter {
         query.extend_pairs(self.finding.iter().map(|code| ("finding", code)));
         query.extend_pairs(self.pid.iter().map(|pid| ("pid", pid.to_string())));
         query.extend_pairs(self.unit.iter().map(|unit| ("unit", unit)));
+        query.extend_pairs(self.workload.iter().map(|name| ("workload", name)));
+        query.extend_pairs(self.owner.iter().map(|owner| ("owner", owner)));
         query.extend_pairs(self.port.iter().map(|port| ("port", port.to_string())));
         if self.closed {
             query.append_pair("closed", "true");
@@ -88,6 +98,8 @@ impl WatchFilter {
             && wants(&self.finding, |code| connection.findings.iter().any(|found| found == code))
             && wants(&self.pid, |pid| ends.iter().any(|end| held_by(end, *pid)))
             && wants(&self.unit, |unit| ends.iter().any(|end| is_of_unit(end, unit)))
+            && wants(&self.workload, |name| ends.iter().any(|end| is_of_workload(end, name)))
+            && wants(&self.owner, |owner| ends.iter().any(|end| is_owned_by(end, owner)))
             && wants(&self.port, |port| server.port == *port || server.dialled_port == Some(*port))
             && (!self.closed || connection.r#final)
     }
@@ -127,6 +139,14 @@ fn is_of_unit(end: &EndpointRecord, unit: &str) -> bool {
     end.workload.as_ref().and_then(|workload| workload.unit.as_deref()) == Some(unit)
 }
 
+fn is_of_workload(end: &EndpointRecord, name: &str) -> bool {
+    end.workload.as_ref().is_some_and(|workload| workload.has_name(name))
+}
+
+fn is_owned_by(end: &EndpointRecord, owner: &str) -> bool {
+    end.labels.as_ref().and_then(|labels| labels.owner.as_deref()) == Some(owner)
+}
+
 fn parsed<T>(name: &'static str, value: &str) -> Result<T, FilterError>
 where
     T: FromStr,
@@ -139,7 +159,7 @@ where
 mod tests {
     use super::*;
     use crate::record::sample::connection;
-    use crate::record::{HolderRecord, ProcessRecord, WorkloadRecord};
+    use crate::record::{HolderRecord, LabelsRecord, ProcessRecord, WorkloadRecord};
 
     fn process(pid: u32) -> ProcessRecord {
         ProcessRecord { pid, start_time: 1, comm: "x".into(), ..ProcessRecord::default() }
@@ -161,6 +181,15 @@ mod tests {
         record.server.processes = vec![accepted];
         record.server.workload =
             Some(WorkloadRecord { unit: Some("nginx.service".into()), ..WorkloadRecord::default() }.into());
+        let pod = WorkloadRecord {
+            name: "prod/db-0".into(),
+            pod: Some("db-0".into()),
+            container: Some("postgres".into()),
+            ..WorkloadRecord::default()
+        };
+        record.client.workload = Some(pod.into());
+        let labels = LabelsRecord { owner: Some("web team".into()), ..LabelsRecord::default() };
+        record.server.labels = Some(labels.into());
         record.server.port = 8443;
         record.server.dialled_port = Some(443);
         for (text, expected) in [
@@ -177,6 +206,14 @@ mod tests {
             ("pid=30", false),
             ("unit=nginx.service", true),
             ("unit=nginx", false),
+            ("workload=prod/db-0", true),
+            ("workload=db-0", true),
+            ("workload=postgres", true),
+            ("workload=prod", false),
+            ("workload=nginx.service", true),
+            ("owner=web%20team", true),
+            ("owner=web", false),
+            ("owner=web%20team&workload=other", false),
             ("port=8443", true),
             ("port=443", true),
             ("port=80", false),
@@ -197,6 +234,8 @@ mod tests {
             finding: vec!["a b&c=d".into()],
             pid: vec![1],
             unit: vec!["systemd-\\x2d ü.service".into()],
+            workload: vec!["prod/db-0".into()],
+            owner: vec!["web & co".into()],
             port: vec![1, 65535],
             closed: true,
             open: true,

@@ -34,9 +34,10 @@ pub(super) fn connection() -> http1::Builder {
     builder
 }
 
-/// Body of a response: at hand, or one line after the other.
+/// Body of a response: at hand, one part after the other as fast as the reader takes them, or lines as they come.
 pub(super) enum Answer {
     Whole(Bytes),
+    Parts(Box<dyn Iterator<Item = Bytes> + Send>),
     Lines(Pin<Box<dyn Future<Output = (Watcher, Option<Bytes>)> + Send>>),
 }
 
@@ -62,6 +63,7 @@ impl Body for Answer {
         let bytes = match &mut *self {
             Answer::Whole(bytes) if bytes.is_empty() => None,
             Answer::Whole(bytes) => Some(std::mem::take(bytes)),
+            Answer::Parts(parts) => parts.next(),
             Answer::Lines(future) => {
                 let (watcher, line) = ready!(future.as_mut().poll(context));
                 match line {
@@ -81,7 +83,7 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match self {
             Answer::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Answer::Lines(_) => SizeHint::default(),
+            Answer::Parts(_) | Answer::Lines(_) => SizeHint::default(),
         }
     }
 }

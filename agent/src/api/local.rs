@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -33,6 +34,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// An answer that is made when it is asked for.
 pub type AnswerSource = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
+/// An answer of many lines, each with its line feed, that are made one by one while the reader takes them.
+pub type LineSource = Arc<dyn Fn() -> Box<dyn Iterator<Item = Bytes> + Send> + Send + Sync>;
+
 /// What is answered from outside of this room.
 #[derive(Clone)]
 pub struct Answers {
@@ -40,6 +44,8 @@ pub struct Answers {
     pub status: AnswerSource,
     /// `/v1/libraries`
     pub libraries: AnswerSource,
+    /// `/v1/workloads`
+    pub workloads: LineSource,
 }
 
 /// The bound socket; dropping it removes the file.
@@ -134,13 +140,14 @@ fn route(request: &Request<Incoming>, hub: &Hub, answers: &Answers) -> Response<
     match request.uri().path() {
         "/v1/watch" => match WatchFilter::from_query(request.uri().query().unwrap_or_default()) {
             // Not subscribed for HEAD: nobody would read.
-            Ok(_) if request.method() == hyper::Method::HEAD => lines(Answer::Whole(bytes::Bytes::new())),
+            Ok(_) if request.method() == hyper::Method::HEAD => lines(Answer::Whole(Bytes::new())),
             Ok(filter) => lines(Answer::lines(hub.watch(filter))),
             Err(refused) => error(StatusCode::BAD_REQUEST, &refused.to_string()),
         },
         "/v1/status" => json(StatusCode::OK, &(answers.status)()),
         "/v1/libraries" => json(StatusCode::OK, &(answers.libraries)()),
-        _ => error(StatusCode::NOT_FOUND, "there are /v1/watch, /v1/status and /v1/libraries"),
+        "/v1/workloads" => lines(Answer::Parts((answers.workloads)())),
+        _ => error(StatusCode::NOT_FOUND, "there are /v1/watch, /v1/status, /v1/libraries and /v1/workloads"),
     }
 }
 

@@ -1,6 +1,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -10,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::record::sample::{connection, library_files};
+use crate::record::sample::{connection, known_workload, library_files};
 use crate::record::*;
 
 /// No single wait of these tests takes longer unless something is broken.
@@ -40,6 +41,16 @@ impl Drop for Folder {
     }
 }
 
+/// A gap, workloads, and something of a later version.
+fn listed_workloads() -> impl Iterator<Item = bytes::Bytes> {
+    let gap = r#"{"schema":"countersign.gap/1","from":null,"to":"2023-11-14T22:13:20Z","cause":"table_full","lost":7}"#;
+    let names = ["a.service", "b.service"];
+    let workloads = names.map(|name| serde_json::to_string(&known_workload(name)).unwrap());
+    let later = r#"{"schema":"countersign.later/1"}"#;
+    let lines = [gap.to_owned()].into_iter().chain(workloads).chain([later.to_owned()]);
+    lines.map(|line| format!("{line}\n").into())
+}
+
 struct Running {
     hub: Hub,
     stop: oneshot::Sender<()>,
@@ -56,6 +67,7 @@ fn start() -> Running {
     let answers = Answers {
         status: Arc::new(|| serde_json::json!({ "version": "0" })),
         libraries: Arc::new(|| serde_json::json!(library_files())),
+        workloads: Arc::new(|| Box::new(listed_workloads())),
     };
     let task = tokio::spawn(server.serve(hub.clone(), answers, async move {
         let _ = stopped.await;
@@ -199,6 +211,52 @@ async fn what_is_not_served_is_refused_with_words() {
     }
     let refused = client::tests_get(&running.socket, "/v1/watch?port=x").await.unwrap_err().to_string();
     assert_eq!(refused, "the daemon refuses (400 Bad Request): port: invalid digit found in string");
+}
+
+#[tokio::test]
+async fn workloads_are_listed_line_by_line() {
+    let running = start();
+    let list = workloads(&running.socket).await.unwrap();
+    assert_eq!(list.workloads, [known_workload("a.service"), known_workload("b.service")]);
+    assert_eq!(list.left_out.iter().map(|gap| gap.lost).collect::<Vec<_>>(), [Some(7)]);
+    let answer = ask(&running, "GET /v1/workloads HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(answer.contains("application/x-ndjson"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_list_is_made_as_fast_as_it_is_read_and_a_stalled_reader_holds_nobody_up() {
+    let folder = Folder::new();
+    let server = LocalServer::bind(&folder.socket(), None).unwrap();
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&made);
+    let endless = move || -> Box<dyn Iterator<Item = bytes::Bytes> + Send> {
+        let made = Arc::clone(&counted);
+        Box::new(std::iter::repeat_with(move || {
+            made.fetch_add(1, Ordering::Relaxed);
+            bytes::Bytes::from(format!("{{\"schema\":\"{}\"}}\n", "x".repeat(1000)))
+        }))
+    };
+    let answers = Answers {
+        status: Arc::new(|| serde_json::json!({ "version": "0" })),
+        libraries: Arc::new(|| serde_json::json!(library_files())),
+        workloads: Arc::new(endless),
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(server.serve(Hub::new(), answers, async move { drop(stopped.await) }));
+    let mut stalled = UnixStream::connect(folder.socket()).await.unwrap();
+    stalled.write_all(b"GET /v1/workloads HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    until(|| made.load(Ordering::Relaxed) > 0).await;
+    // A hundred others are answered, and as many times the server could have gone on with the first.
+    for _ in 0..100 {
+        timeout(PATIENCE, status(&folder.socket())).await.unwrap().unwrap();
+    }
+    let lines = made.load(Ordering::Relaxed);
+    assert!(lines < 2000, "{lines} lines were made for a reader that reads none");
+    // What never ends is not taken for a list.
+    let refused = timeout(6 * PATIENCE, workloads(&folder.socket())).await.unwrap().unwrap_err().to_string();
+    assert!(refused.contains("too large"), "{refused}");
+    stop.send(()).unwrap();
+    timeout(PATIENCE, task).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use super::Failure;
+use super::list_arguments::{
+    IDENTITIES_EXAMPLES, IdentitiesArguments, WORKLOADS_EXAMPLES, WorkloadsArguments,
+};
 use crate::api::WatchFilter;
 use crate::config::Overrides;
 use crate::record::{Authentication, Scope};
@@ -18,12 +21,15 @@ EXAMPLES:
   countersign check                            what works on this host, and why the rest does not
   countersign run                              the daemon, on its embedded defaults
   countersign watch --scope east_west          connections between internal addresses, live
+  countersign workloads --without-owner        who is here, with which certificates, and owned by nobody
+  countersign identities                       which identities workloads presented here, and until when they are valid
   countersign replay incident.pcapng.gz        the same answers from a capture, without rights
   countersign config default                   the configuration with every key explained
 
 EXIT STATUS:
   0  done; the answer is yes
-  1  done; the answer is no: something that is needed is missing (check), nothing could be read (replay)
+  1  done; the answer is no: something that is needed is missing (check), there is none (workloads, identities), nothing
+     could be read (replay)
   2  the arguments or the configuration are wrong
   3  it cannot be done here: no rights, no daemon, no support in the kernel
   4  done in part: a capture could not be read in full (replay)";
@@ -59,6 +65,7 @@ EXAMPLES:
   countersign watch
   countersign watch --authentication none,unknown --scope east_west
   countersign watch --port 443 --unit nginx.service
+  countersign watch --workload prod/db-0 --owner payments
   countersign watch --finding unauthenticated_east_west --json
   countersign watch --closed --count 100 --json
 
@@ -132,6 +139,12 @@ pub enum Command {
     /// Show connections live, as the daemon sees them
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(Box<WatchArguments>),
+    /// List the workloads that have or had connections here: whose they are, what they present, how they authenticate
+    #[command(after_help = WORKLOADS_EXAMPLES)]
+    Workloads(WorkloadsArguments),
+    /// List the identities that workloads presented here
+    #[command(after_help = IDENTITIES_EXAMPLES)]
+    Identities(IdentitiesArguments),
     /// Answer from captures what the daemon answers live
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<ReplayArguments>),
@@ -244,6 +257,12 @@ pub struct WatchArguments {
     /// Only connections of this systemd unit, on either end
     #[arg(long, value_name = "UNIT")]
     pub unit: Vec<String>,
+    /// Only connections of the workload, pod or container of this name, on either end
+    #[arg(long, value_name = "NAME")]
+    pub workload: Vec<String>,
+    /// Only connections of this owner, on either end, by the file of owners
+    #[arg(long, value_name = "OWNER")]
+    pub owner: Vec<String>,
     /// Only the last word on each connection, when it has ended
     #[arg(long)]
     pub closed: bool,
@@ -271,6 +290,8 @@ impl WatchArguments {
         WatchFilter {
             pid: self.pid.clone(),
             unit: self.unit.clone(),
+            workload: self.workload.clone(),
+            owner: self.owner.clone(),
             closed: self.closed,
             open: self.open,
             ..self.filters.filter()

@@ -20,8 +20,10 @@ use crate::record::LibraryFileRecord;
 mod arguments;
 mod check;
 mod configuration;
+mod identities;
 mod interruption;
 mod libraries;
+mod list_arguments;
 mod manual;
 mod outcome;
 mod output;
@@ -34,6 +36,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod workloads;
 
 pub use arguments::{Arguments, Command};
 pub use check::{CHECK_SCHEMA, CheckRow, CheckStatus};
@@ -90,6 +93,8 @@ fn execute(command: Command, program: &Program) -> Result<Exit, Failure> {
         Command::Check(arguments) => check::check(&arguments, program),
         Command::Run(arguments) => run::run(arguments, program),
         Command::Watch(arguments) => watch::watch(&arguments),
+        Command::Workloads(arguments) => workloads::list(&arguments),
+        Command::Identities(arguments) => identities::list(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Config(arguments) => configuration::configuration(&arguments.command),
         Command::Completion(arguments) => manual::completion(arguments.shell),

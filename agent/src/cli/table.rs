@@ -151,7 +151,7 @@ fn notes(record: &ConnectionRecord) -> String {
     display_safe(&notes.join(" ")).into_owned()
 }
 
-fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }

@@ -8,6 +8,8 @@ use super::*;
 use crate::record::sample::connection;
 use crate::record::*;
 
+mod lists;
+
 const PROGRAM: Program = Program {
     preflight: |_| vec![row("kernel", CheckStatus::Works, "6.18", None)],
     libraries: || Ok(vec![sample::library_file()]),
@@ -63,11 +65,12 @@ fn the_definition_is_sound_and_every_command_has_help_with_examples_that_parse()
 #[test]
 fn what_is_typed_becomes_what_is_meant() {
     let line = "countersign watch --authentication none,unknown --scope loopback --pid 1,2 --port 443 --unit a.service \
-        --finding x --closed --count 3 --json --socket /s";
+        --workload prod/db-0 --owner payments --finding x --closed --count 3 --json --socket /s";
     let Command::Watch(watch) = parse(line).unwrap() else { panic!() };
     assert_eq!(
         watch.filter().to_query(),
-        "authentication=none&authentication=unknown&scope=loopback&finding=x&pid=1&pid=2&unit=a.service&port=443&closed=true"
+        "authentication=none&authentication=unknown&scope=loopback&finding=x&pid=1&pid=2&unit=a.service\
+         &workload=prod%2Fdb-0&owner=payments&port=443&closed=true"
     );
     assert_eq!((watch.count.unwrap().get(), watch.socket), (3, Some(PathBuf::from("/s"))));
 
@@ -80,6 +83,8 @@ fn what_is_typed_becomes_what_is_meant() {
         "countersign",
         "countersign watch --authentication plaintext",
         "countersign watch --count 0",
+        "countersign workloads --kind pod",
+        "countersign workloads --owner x --without-owner",
         "countersign run --metrics-listen localhost",
         "countersign run --frobnicate",
         "countersign config check",
@@ -97,6 +102,9 @@ fn exit_codes_are_as_the_help_says() {
         ("countersign config check /dev/null", Exit::Success),
         ("countersign watch --finding x --socket /nowhere/api.sock", Exit::Usage),
         ("countersign watch --socket /nowhere/api.sock", Exit::Unable),
+        ("countersign workloads --socket /nowhere/api.sock", Exit::Unable),
+        ("countersign identities --socket /nowhere/api.sock", Exit::Unable),
+        ("countersign workloads --config /nowhere/c.toml", Exit::Usage),
         ("countersign run --config /dev/null --socket relative", Exit::Usage),
     ] {
         assert_eq!(exit(line), expected, "{line}");
@@ -131,6 +139,10 @@ fn completions_and_the_manual_name_every_command() {
             "run",
             "watch",
             "replay",
+            "workloads",
+            "without-owner",
+            "kubernetes",
+            "identities",
             "certificates",
             "config",
             "completion",

@@ -1,20 +1,19 @@
 //! `countersign watch`
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use super::arguments::WatchArguments;
+use super::configuration::daemon_socket;
 use super::output::{colour, stdout};
 use super::table::{Row, print_gap, print_header};
 use super::{Exit, Failure};
 use crate::api::WatchClient;
-use crate::config::{Config, ConfigError};
 use crate::display::json_safe;
 use crate::record::{CONNECTION_SCHEMA, ConnectionRecord, GAP_SCHEMA, GapRecord};
 
 pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
     arguments.filters.check()?;
-    let socket = socket(arguments)?;
+    let socket = daemon_socket(arguments.socket.as_deref(), arguments.config.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut client = WatchClient::connect(&socket, &arguments.filter()).await?;
@@ -28,20 +27,6 @@ pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
         let _ = writeln!(std::io::stderr(), "countersign: the daemon has ended");
         Ok(Exit::Success)
     })
-}
-
-/// As typed, else as the configuration says; members of the socket's group need not be able to read that.
-fn socket(arguments: &WatchArguments) -> Result<PathBuf, Failure> {
-    if let Some(socket) = &arguments.socket {
-        return Ok(socket.clone());
-    }
-    match Config::load(arguments.config.as_deref()) {
-        Ok(config) => Ok(config.daemon.socket),
-        Err(ConfigError::Unreadable { .. }) if arguments.config.is_none() => {
-            Ok(Config::default().daemon.socket)
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Prints lines of the stream and counts connections.

@@ -20,7 +20,7 @@ use crate::identity::WallClock;
 use crate::kernel::{self, KernelSource, Losses, Missed, Probed};
 use crate::library::Point;
 use crate::metrics::Stage as WorkStage;
-use crate::publication::MAX_FINDINGS;
+use crate::publication::{MAX_FINDINGS, MAX_PRESENTED, MAX_WORKLOADS};
 use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 use crate::scope::Networks;
 use crate::verdict::Policy;
@@ -462,6 +462,7 @@ impl Engine {
         let processes = self.publisher.parts.processes.sizes();
         let cgroups = self.publisher.parts.processes.cgroup_sizes();
         let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
+        let workloads = self.publisher.parts.workloads.sizes();
         metrics.open_connections(sizes.connections);
         if let Some(notices) = &self.probes.notices {
             metrics.table_evictions("process_notices", notices.dropped());
@@ -474,6 +475,8 @@ impl Engine {
             ("processes", processes.entries, processes.bound, processes.evicted + processes.refused),
             ("cgroups", cgroups.entries, cgroups.bound, cgroups.evicted),
             ("certificates", certificates.entries(), certificates.bound(), certificates.evicted()),
+            ("workloads", workloads.workloads, MAX_WORKLOADS, workloads.workloads_left_out),
+            ("workload_certificates", workloads.presented, MAX_PRESENTED, workloads.presented_left_out),
             ("findings", findings.entries(), MAX_FINDINGS, findings.refused()),
         ] {
             metrics.table(table, entries, bound);

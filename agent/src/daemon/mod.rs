@@ -5,6 +5,7 @@
 //! serves readers and listens to signals. Refuses: starting half: what cannot be had is an error that says what to do,
 //! but a full disk or a slow reader stops nothing.
 
+mod answers;
 mod engine;
 mod heartbeat;
 mod libraries;
@@ -31,7 +32,7 @@ use crate::identity::{ProcessTable, ProcessTableLimits, WallClock};
 use crate::kernel::{self, KernelError, KernelOptions, KernelSource};
 use crate::logging::Logging;
 use crate::metrics::{ConfigReload, Metrics, TEXT_CONTENT_TYPE};
-use crate::publication::{Certificates, Host, Interfaces, policy, policy_version};
+use crate::publication::{Certificates, Host, Interfaces, Workloads, policy, policy_version};
 use crate::scope::Networks;
 use crate::verdict::Code;
 
@@ -102,7 +103,8 @@ pub fn run(
         .map_err(|source| data_folder_error(config.daemon.data_dir.clone(), source))?;
     raise_descriptor_limit();
     let source = KernelSource::start(&kernel_options(config))?;
-    let publisher = publisher(config, &host, &metrics, &hub);
+    let workloads = Workloads::new(host.name.clone());
+    let publisher = publisher(config, &host, &metrics, &hub, &workloads);
     let connections = Connections::new(limits(config));
     let (commands, received) = mpsc::channel();
     let orders = Orders { commands, waker: source.waker() };
@@ -133,7 +135,7 @@ pub fn run(
         .map_err(DaemonError::Runtime)?;
     let rows = watch.as_ref().map(|watch| Arc::clone(&watch.rows)).unwrap_or_default();
     let logging = Arc::new(Mutex::new(logging));
-    let service = Service { config, metrics, hub, logging, pulse, orders, rows };
+    let service = Service { config, metrics, hub, logging, pulse, orders, rows, workloads };
     let outcome = runtime.block_on(service.serve(local, page, has_ended, &read_again));
     stop(&service.orders, thread);
     if let Some(watch) = watch {
@@ -151,6 +153,7 @@ struct Service<'a> {
     pulse: Arc<AtomicU64>,
     orders: Orders,
     rows: Rows,
+    workloads: Workloads,
 }
 
 impl Service<'_> {
@@ -176,7 +179,11 @@ impl Service<'_> {
             config = self.config.source.as_ref().map_or("built-in".to_owned(), |path| path.display().to_string()),
             "watching every TCP connection of this host"
         );
-        let answers = Answers { status: self.status(), libraries: self.libraries() };
+        let answers = Answers {
+            status: self.status(),
+            libraries: self.libraries(),
+            workloads: answers::workloads(self.workloads.clone()),
+        };
         let readers = tokio::spawn(local.serve(self.hub.clone(), answers, until_end(ending.clone())));
         let scrapers = page.map(|page| tokio::spawn(page.serve(self.page(), until_end(ending.clone()))));
         notify(&[sd_notify::NotifyState::Ready]);
@@ -307,7 +314,7 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub) -> Publisher {
+fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub, workloads: &Workloads) -> Publisher {
     let clock = WallClock { wall_minus_boot: kernel::clock().wall_minus_boot };
     let process_limits =
         ProcessTableLimits { max_processes: config.limits.processes, ..ProcessTableLimits::default() };
@@ -318,6 +325,7 @@ fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub) -> Publ
         interfaces: Interfaces::new(kernel::own_network_namespace()),
         processes: ProcessTable::new(process_limits, clock),
         certificates: Certificates::new(config.limits.certificates),
+        workloads: workloads.clone(),
         policy: policy(config),
         policy_version: policy_version(config),
         hub: hub.clone(),

@@ -13,10 +13,12 @@ use crate::event::{Decision, Role, SocketCookie, Timestamp};
 use crate::identity::{KnownProcess, ProcessTable, WallClock};
 use crate::metrics::Metrics;
 use crate::publication::{
-    Certificates, Chains, FindingBook, Holders, Host, Interfaces, Source, Surroundings, compose,
+    Certificates, Chains, FindingBook, Holders, Host, Interfaces, Leaves, Noted, Source, Surroundings,
+    Workloads, compose,
 };
-use crate::record::{ConnectionRecord, GapRecord, Record};
+use crate::record::{Authentication, ConnectionRecord, GapRecord, Record};
 use crate::scope::Networks;
+use crate::tls::UnknownReason;
 use crate::verdict::{self, Code, Policy, Subject};
 
 /// What is remembered of a connection between its revisions.
@@ -27,7 +29,10 @@ struct Published {
     counted: bool,
     /// Findings that were handed out, see [`finding_bit`].
     noted: u32,
-    /// What libraries had contributed.
+    /// What it has said of the workloads at its ends.
+    workloads: Noted,
+    /// What was concluded, and what libraries had contributed.
+    answer: (Authentication, Option<UnknownReason>),
     library: LibrarySummary,
     credential: bool,
     /// Who held the client's socket, then who held the server's.
@@ -92,6 +97,8 @@ pub struct Parts {
     pub processes: ProcessTable,
     /// Certificates met.
     pub certificates: Certificates,
+    /// Workloads met.
+    pub workloads: Workloads,
     /// What is asked of connections.
     pub policy: Policy,
     /// Names the policy in records.
@@ -190,15 +197,18 @@ impl Publisher {
     /// A change of a connection that has been counted and that nobody reads needs no record; the next one that somebody
     /// reads is a revision of its own. `false` if a record is needed all the same.
     fn pass_unread(&mut self, connection: &Connection, last: bool) -> bool {
-        // What libraries add, and a credential, come with findings of their own.
+        // What libraries add, and a credential, come with findings of their own; another conclusion counts elsewhere.
         let (library, credential) = (connection.library_summary(), connection.credential.is_some());
         let settled = |published: &Published| {
-            published.counted && published.library == library && published.credential == credential
+            published.counted
+                && published.answer == answer(connection)
+                && published.library == library
+                && published.credential == credential
         };
         if last {
             let settled = self.published.get(&connection.key).is_some_and(settled);
-            if settled {
-                self.published.remove(&connection.key);
+            if settled && let Some(published) = self.published.remove(&connection.key) {
+                self.parts.workloads.ended(&published.workloads, self.parts.clock.wall(self.now));
             }
             return settled;
         }
@@ -229,6 +239,15 @@ impl Publisher {
             }
         }
         noted
+    }
+
+    fn note_workloads(&self, connection: &Connection, record: &ConnectionRecord, noted: &mut Noted) {
+        let certificates = &self.parts.certificates;
+        let leaves = Leaves {
+            client: certificates.leaf(connection.chain(Role::Client)),
+            server: certificates.leaf(connection.chain(Role::Server)),
+        };
+        self.parts.workloads.note(record, leaves, self.parts.clock.wall(self.now), noted);
     }
 
     fn publish(&self, record: Record) {
@@ -264,7 +283,7 @@ impl Sink for Publisher {
             return;
         }
         let started = Instant::now();
-        let before = self.published.remove(&connection.key);
+        let mut before = self.published.remove(&connection.key);
         let (known_client, known_server) =
             before.as_ref().map_or((&[][..], &[][..]), |before| (before.client(), before.server()));
         let side = |role| connection.side(role).map_or(&[][..], |side| &side.holders[..]);
@@ -298,6 +317,9 @@ impl Sink for Publisher {
             if record.decided.is_some() {
                 noted = self.note(&findings, &record, noted);
             }
+            let before = before.as_mut().map(|before| std::mem::take(&mut before.workloads));
+            let mut workloads = before.unwrap_or_default();
+            self.note_workloads(connection, &record, &mut workloads);
             self.publish(Record::Connection(Arc::new(record)));
             if !last {
                 let published = Published {
@@ -305,6 +327,8 @@ impl Sink for Publisher {
                     digest,
                     counted: counted || counts,
                     noted,
+                    workloads,
+                    answer: answer(connection),
                     library: connection.library_summary(),
                     credential: connection.credential.is_some(),
                     of_client: holders.client.len() as u8,
@@ -323,6 +347,11 @@ impl Sink for Publisher {
             self.wanted.push(socket);
         }
     }
+}
+
+/// What workloads are counted by.
+fn answer(connection: &Connection) -> (Authentication, Option<UnknownReason>) {
+    (connection.conclusion.authentication, connection.conclusion.reason)
 }
 
 /// One bit per code, and per side where it is about a certificate.

@@ -50,6 +50,8 @@ pub(super) const TABLES: &[&str] = &[
     "processes",
     "cgroups",
     "certificates",
+    "workloads",
+    "workload_certificates",
     "sessions",
     "sockets",
     "listeners",

@@ -3,7 +3,8 @@
 //! Enters: records, and what the other rooms count and measure. Leaves: the page of `/metrics`, in
 //! OpenMetrics or in the older Prometheus text format, in a stable order. Refuses: labels that traffic or
 //! programs could choose. Every label has an enumerated set of values (`labels.rs`), so a family
-//! has at most the product of them; what is not in the set counts as `other`.
+//! has at most the product of them; what is not in the set counts as `other`. Owners, whom the operator
+//! names, have a bound in place of a set (`owners.rs`).
 //!
 //! Names and help texts stand in `names.rs` and nowhere else; the whole page is a golden.
 
@@ -18,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 mod family;
 mod labels;
 pub mod names;
+mod owners;
 mod page;
 mod process;
 mod registry;
@@ -30,9 +32,12 @@ pub use process::ProcessSample;
 
 use crate::connection::{LibraryCounts, LibraryOutcome};
 use crate::event::{Event, Library, LossCause};
-use crate::record::{ConnectionRecord, EvidenceName, LibraryFileRecord, ProbeState, Record, Severity};
+use crate::record::{
+    ConnectionRecord, EvidenceName, LibraryFileRecord, ProbeState, Record, Severity, SideName,
+};
 use family::{Family, Seconds};
 use labels::{other_than, role, severity_name};
+use owners::OwnedConnections;
 
 /// All metrics; a clone counts into the same ones.
 #[derive(Debug, Clone)]
@@ -45,6 +50,7 @@ struct Families {
     registry: prometheus_client::registry::Registry,
     finding_codes: &'static [&'static str],
     connections: Family<6, Counter>,
+    owner_connections: OwnedConnections,
     connections_open: Gauge,
     findings: Family<3, Counter>,
     handshakes_failed: Family<1, Counter>,
@@ -107,6 +113,13 @@ impl Metrics {
                 other_than(labels::VERSIONS, version),
             ])
             .inc();
+        for side in &connection.observed_from {
+            let end = match side {
+                SideName::Client => &connection.client,
+                SideName::Server => &connection.server,
+            };
+            inner.owner_connections.count(end.labels.as_deref(), *side, connection.authentication);
+        }
         if tls.is_some_and(|tls| tls.handshake == "failed") {
             inner.handshakes_failed.of([connection.scope.as_str()]).inc();
         }

@@ -30,6 +30,8 @@ descriptions! {
         "Version of the agent and release of the kernel it runs on, always 1";
     CONNECTIONS = "countersign_connections_total" ["scope", "role", "protocol", "authentication", "evidence", "version"]
         "TCP connections judged, by scope, by the side on this host, and by what was established; evidence is that of the client's authentication";
+    OWNER_CONNECTIONS = "countersign_owner_connections_total" ["owner", "environment", "role", "authentication"]
+        "Ends of judged connections on this host, by whose they are in the file of owners (empty: nobody's) and by what was established";
     CONNECTIONS_OPEN = "countersign_connections_open" []
         "TCP connections followed now";
     FINDINGS = "countersign_findings_total" ["code", "severity", "excepted"]

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use super::family::Family;
 use super::labels::{self, ConfigReload, EventKind, Stage};
 use super::names::{self, Description};
+use super::owners::OwnedConnections;
 use super::process::ProcessMetrics;
 use super::{Families, Seconds};
 use crate::connection::LibraryOutcome;
@@ -61,6 +62,7 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
     build_info.get_or_create(&build.to_vec()).set(1);
     page.add(names::BUILD_INFO, build_info);
     let connections = page.family(names::CONNECTIONS);
+    let owner_connections = page.add(names::OWNER_CONNECTIONS, OwnedConnections::default());
     let connections_open = page.add(names::CONNECTIONS_OPEN, Gauge::default());
     let findings = page.family(names::FINDINGS);
     let exceptions_expired = page.add(names::EXCEPTIONS_EXPIRED, Gauge::default());
@@ -136,6 +138,7 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
         registry: page.0,
         finding_codes,
         connections,
+        owner_connections,
         connections_open,
         findings,
         handshakes_failed,

@@ -9,8 +9,8 @@ use super::*;
 use crate::event::Timestamp;
 use crate::record::sample;
 use crate::record::{
-    Authentication, EndpointRecord, EvidenceRecord, GAP_SCHEMA, GapRecord, Scope, Severity, SideName,
-    TlsRecord, WallTime,
+    Authentication, EndpointRecord, EvidenceRecord, GAP_SCHEMA, GapRecord, LabelsRecord, Scope, Severity,
+    SideName, TlsRecord, WallTime,
 };
 
 const CODES: &[&str] = &["unauthenticated_east_west", "server_only_tls_east_west"];
@@ -49,6 +49,13 @@ fn connection() -> ConnectionRecord {
     }
 }
 
+/// An end of which the file of owners says whose it is.
+fn owned_by(owner: &str) -> EndpointRecord {
+    let environment = Some("production".to_owned());
+    let labels = LabelsRecord { owner: Some(owner.to_owned()), environment, ..LabelsRecord::default() };
+    EndpointRecord { labels: Some(labels.into()), ..connection().client }
+}
+
 /// Everything counted at least once.
 fn busy() -> Metrics {
     let metrics = Metrics::new(CODES, "6.1.0-test");
@@ -68,7 +75,7 @@ fn busy() -> Metrics {
         ..connection()
     };
     metrics.connection(&plain);
-    metrics.connection(&plain);
+    metrics.connection(&ConnectionRecord { client: owned_by("web \"team\"\u{1b}\n"), ..plain });
     metrics.open_connections(7);
     metrics.finding("unauthenticated_east_west", Severity::High, false);
     metrics.finding("unauthenticated_east_west", Severity::High, true);
@@ -141,6 +148,28 @@ fn what_a_peer_sends_never_becomes_a_label() {
     }
     let added = metrics.render_with(&SAMPLE).lines().count() - busy().render_with(&SAMPLE).lines().count();
     assert!(added <= 6, "{added} new lines");
+}
+
+#[test]
+fn a_file_of_a_thousand_owners_makes_a_bounded_page_and_loses_no_connection() {
+    let metrics = Metrics::new(CODES, "6.1.0-test");
+    for number in 0..1000 {
+        let client = owned_by(&format!("team {}", number % 500));
+        metrics.connection(&ConnectionRecord {
+            client,
+            observed_from: vec![SideName::Client],
+            ..connection()
+        });
+    }
+    let page = metrics.render_text();
+    let counts: Vec<u64> = page
+        .lines()
+        .filter(|line| line.starts_with("countersign_owner_connections_total{"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!((counts.len(), counts.iter().sum::<u64>()), (owners::MAX_OWNERS + 1, 1000));
+    let others = r#"{owner="other",environment="other",role="client",authentication="unknown"} 872"#;
+    assert!(page.contains(others), "{page}");
 }
 
 #[test]

@@ -74,6 +74,11 @@ impl Certificates {
         known.map(|known| Arc::clone(&known.record)).collect()
     }
 
+    /// The record of a chain's leaf, if it is remembered.
+    pub fn leaf(&self, fingerprints: &[Fingerprint]) -> Option<&CertificateRecord> {
+        self.known.get(fingerprints.first()?).map(|known| &*known.record)
+    }
+
     /// Whether it was met and is remembered.
     pub fn knows(&self, fingerprint: &Fingerprint) -> bool {
         self.known.contains_key(fingerprint)

@@ -10,9 +10,11 @@ mod compose;
 mod findings;
 mod host;
 mod policy;
+mod workloads;
 
 pub use certificates::Certificates;
 pub use compose::{Chains, Holders, Source, Surroundings, compose};
 pub use findings::{FindingBook, MAX_FINDINGS};
 pub use host::{Host, Interfaces};
 pub use policy::{policy, policy_version};
+pub use workloads::{Leaves, MAX_PRESENTED, MAX_WORKLOADS, Noted, WorkloadSizes, Workloads};

@@ -122,7 +122,7 @@ pub struct EndpointRecord {
     /// Reserved.
     pub trust: Option<serde_json::Value>,
     /// Whether the certificate that it presented is one that its workload may present.
-    pub identity_fit: Option<IdentityFitRecord>,
+    pub identity_fit: Option<Arc<IdentityFitRecord>>,
 }
 
 /// A process.

@@ -12,16 +12,22 @@ use serde::Serialize;
 mod certificate;
 mod connection;
 mod finding;
+mod identity;
 mod library;
 #[cfg(test)]
 pub(crate) mod sample;
 mod time;
+mod workload;
 
 pub use certificate::{CERTIFICATE_SCHEMA, CertificateRecord, SubjectAlternativeNames};
 pub use connection::*;
 pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord, Severity};
+pub use identity::{IDENTITY_SCHEMA, IdentityRecord, IdentityUseRecord};
 pub use library::{LIBRARY_SCHEMA, LibraryFileRecord, LibraryFiles, ProbeState};
 pub use time::WallTime;
+pub use workload::{
+    KnownWorkloadRecord, LastProcessRecord, LeftOutRecord, PresentedRecord, RoleRecord, WORKLOAD_SCHEMA,
+};
 
 /// Text that is one of the names of the contract when it is written, and anything when it is read.
 pub type Text = Cow<'static, str>;

@@ -102,3 +102,51 @@ pub(crate) fn tls() -> TlsRecord {
         handshake: "complete".into(),
     }
 }
+
+/// A workload that presented one leaf, to verifying peers.
+pub(crate) fn known_workload(name: &str) -> KnownWorkloadRecord {
+    let workload = WorkloadRecord { kind: "systemd".into(), name: name.into(), ..WorkloadRecord::default() };
+    let seen = |authentication, connections| RoleRecord {
+        connections,
+        authentication: [(authentication, connections)].into(),
+        unknown: Default::default(),
+    };
+    let leaf = PresentedRecord {
+        sha256: "ab".repeat(32),
+        spki_sha256: Some("cd".repeat(32)),
+        identity: Some(format!("{name}.test")),
+        spiffe_id: None,
+        san: SubjectAlternativeNames { dns: vec![format!("{name}.test")], ..Default::default() },
+        subject: Some(format!("CN={name}")),
+        issuer: Some("CN=issuer".to_owned()),
+        not_before: Some(WallTime(0)),
+        not_after: Some(WallTime(1_800_000_000_000_000_000)),
+        names_left_out: 0,
+        client: 3,
+        server: 0,
+        verification: [(VerificationName::Verified, 2)].into(),
+        parse_error: None,
+        identity_fit: None,
+        first_seen: WallTime(0),
+        last_seen: WallTime(1_700_000_000_000_000_000),
+    };
+    KnownWorkloadRecord {
+        schema: WORKLOAD_SCHEMA.into(),
+        key: workload.key(),
+        host: Some("host".to_owned()),
+        workload: workload.into(),
+        labels: None,
+        process: Some(LastProcessRecord { pid: 7, start_time: 1, comm: name.to_owned() }),
+        executables: vec!["/usr/bin/true".to_owned()],
+        users: vec!["root".to_owned()],
+        first_seen: WallTime(0),
+        last_seen: WallTime(1_700_000_000_000_000_000),
+        open_connections: 1,
+        client: seen(Authentication::Mutual, 3),
+        server: seen(Authentication::None, 2),
+        scopes: [(Scope::EastWest, 5)].into(),
+        findings: [("unauthenticated_east_west".into(), 2)].into(),
+        certificates: vec![leaf],
+        left_out: LeftOutRecord::default(),
+    }
+}

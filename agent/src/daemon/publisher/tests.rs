@@ -5,6 +5,7 @@ use crate::api::WatchFilter;
 use crate::connection::{Connections, Limits};
 use crate::event::*;
 use crate::identity::ProcessTableLimits;
+use crate::record::KnownWorkloadRecord;
 
 const SOCKET: SocketCookie = SocketCookie(7);
 const NETNS: NetworkNamespace = NetworkNamespace(5);
@@ -21,6 +22,7 @@ fn publisher() -> Publisher {
         interfaces: Interfaces::new(NETNS),
         processes: ProcessTable::new(ProcessTableLimits::default(), clock),
         certificates: Certificates::new(8),
+        workloads: Workloads::new(None),
         policy: Policy::default(),
         policy_version: "".into(),
         hub: Hub::new(),
@@ -152,4 +154,53 @@ fn a_finding_is_counted_once_however_many_revisions_there_are() {
     connections.handle(closed(), &mut publisher);
     assert_eq!(found(&publisher, Code::ServerOnlyTlsEastWest), 1);
     drop(watcher);
+}
+
+/// The workload of this test's own process, as the book has it.
+fn own_workload(publisher: &Publisher) -> KnownWorkloadRecord {
+    publisher.parts.workloads.after(None).unwrap()
+}
+
+#[test]
+fn a_workload_is_counted_by_the_last_word_on_its_connections_although_nobody_reads() {
+    let (mut connections, mut publisher) = (connections(), publisher());
+    let own = ProcessKey { pid: std::process::id(), start_time: 0 };
+    let task = Task { process: own, ..task(own.pid) };
+    let connect = Connect { at: AT, socket: SOCKET, task, dialled: pair().remote, netns: NETNS };
+    let events = handshake();
+    let [hello, flight, rest @ ..] = &events[..] else { unreachable!() };
+    for event in [Event::Connect(connect), established(), hello.clone(), flight.clone()] {
+        connections.handle(event, &mut publisher);
+    }
+    assert_eq!(publisher.parts.workloads.after(None), None, "nothing is said yet");
+    // It is reported as it stands.
+    connections.tick(Timestamp(11_000_000_000), &mut publisher);
+    let known = own_workload(&publisher);
+    assert_eq!(known.client.authentication, [(Authentication::Unknown, 1)].into());
+    assert_eq!((known.client.unknown.len(), known.open_connections), (1, 1));
+    for event in rest {
+        connections.handle(event.clone(), &mut publisher);
+    }
+    connections.handle(closed(), &mut publisher);
+    let known = own_workload(&publisher);
+    assert_eq!(known.client.authentication, [(Authentication::ServerOnly, 1)].into());
+    assert_eq!((known.client.connections, known.open_connections), (1, 0));
+    assert!(known.client.unknown.is_empty() && known.findings.len() == 1, "{known:?}");
+    assert_eq!(known.process.unwrap().pid, own.pid);
+}
+
+#[test]
+fn a_connection_whose_end_nobody_reads_is_not_open_any_more() {
+    let (mut connections, mut publisher) = (connections(), publisher());
+    let own = ProcessKey { pid: std::process::id(), start_time: 0 };
+    let task = Task { process: own, ..task(own.pid) };
+    let connect = Connect { at: AT, socket: SOCKET, task, dialled: pair().remote, netns: NETNS };
+    for event in [Event::Connect(connect), established()].into_iter().chain(handshake()) {
+        connections.handle(event, &mut publisher);
+    }
+    assert_eq!(own_workload(&publisher).open_connections, 1);
+    connections.handle(closed(), &mut publisher);
+    let known = own_workload(&publisher);
+    assert_eq!((known.client.connections, known.open_connections), (1, 0));
+    assert!(publisher.published.is_empty());
 }

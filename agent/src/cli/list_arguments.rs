@@ -1,0 +1,78 @@
+//! What is typed to list workloads and their identities.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+pub(super) const WORKLOADS_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign workloads
+  countersign workloads --without-owner
+  countersign workloads --unauthenticated --kind systemd,kubernetes
+  countersign workloads --unit nginx.service --json
+  countersign workloads --owner payments
+
+COLUMNS:
+  AS CLIENT and AS SERVER count connections since the daemon's start by what was established on them. Below a workload
+  stand the certificates that it presented: identity, in which role, until when it is valid, and whether it fits.
+
+EXIT STATUS:
+  0 if there is such a workload, 1 if there is none.";
+
+pub(super) const IDENTITIES_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign identities
+  countersign identities --json
+
+EXIT STATUS:
+  0 if a certificate was presented here, 1 if none was.";
+
+/// Kinds of workload.
+const KINDS: [&str; 5] = ["systemd", "kubernetes", "container", "executable", "kernel"];
+
+/// `workloads`
+#[derive(Debug, Args)]
+pub struct WorkloadsArguments {
+    /// Only workloads of this kind
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = PossibleValuesParser::new(KINDS))]
+    pub kind: Vec<String>,
+    /// Only this systemd unit
+    #[arg(long, value_name = "UNIT")]
+    pub unit: Vec<String>,
+    /// Only the workload, pod or container of this name
+    #[arg(long, value_name = "NAME")]
+    pub workload: Vec<String>,
+    /// Only workloads of this owner, by the file of owners
+    #[arg(long, value_name = "OWNER")]
+    pub owner: Vec<String>,
+    /// Only workloads that nobody owns
+    #[arg(long, conflicts_with = "owner")]
+    pub without_owner: bool,
+    /// Only workloads with connections on which they did not prove who they are
+    #[arg(long)]
+    pub unauthenticated: bool,
+    /// One JSON object per line, with all fields
+    #[arg(long)]
+    pub json: bool,
+    /// The daemon's socket [default: as the configuration says]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The daemon's configuration, to find its socket
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub config: Option<PathBuf>,
+}
+
+/// `identities`
+#[derive(Debug, Args)]
+pub struct IdentitiesArguments {
+    /// One JSON object per line, with all fields
+    #[arg(long)]
+    pub json: bool,
+    /// The daemon's socket [default: as the configuration says]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The daemon's configuration, to find its socket
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub config: Option<PathBuf>,
+}

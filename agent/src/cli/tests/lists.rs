@@ -1,0 +1,184 @@
+//! Workloads and identities, as they are listed.
+
+use super::*;
+use crate::api::WorkloadList;
+use crate::cli::{identities, workloads};
+
+const NOW: WallTime = WallTime(1_700_000_000_000_000_000);
+
+fn list_of(workloads: Vec<KnownWorkloadRecord>) -> WorkloadList {
+    WorkloadList { workloads, left_out: vec![] }
+}
+
+fn shown_workloads(list: &WorkloadList) -> String {
+    let mut output = Vec::new();
+    workloads::print(list, list.workloads.len(), NOW, false, &mut output).unwrap();
+    String::from_utf8(output).unwrap()
+}
+
+fn shown_identities(list: &WorkloadList, json: bool) -> String {
+    let (rows, mut output) = (identities::rows(list), Vec::new());
+    match json {
+        true => identities::print_json(&rows, &mut output).unwrap(),
+        false => identities::print(&rows, NOW, false, &mut output).unwrap(),
+    }
+    String::from_utf8(output).unwrap()
+}
+
+fn with_owner(mut known: KnownWorkloadRecord, owner: &str) -> KnownWorkloadRecord {
+    let labels = LabelsRecord { owner: Some(owner.to_owned()), ..LabelsRecord::default() };
+    known.labels = Some(labels.into());
+    known
+}
+
+fn renamed(mut known: KnownWorkloadRecord, workload: WorkloadRecord) -> KnownWorkloadRecord {
+    known.key = workload.key();
+    known.workload = workload.into();
+    known
+}
+
+#[test]
+fn workloads_are_aligned_lines_with_what_they_present() {
+    let mut owned = sample::known_workload("billing.service");
+    let labels = LabelsRecord {
+        owner: Some("payments".into()),
+        environment: Some("prod".into()),
+        ..LabelsRecord::default()
+    };
+    owned.labels = Some(labels.into());
+    let fit = IdentityFitRecord {
+        status: IdentityFitName::DoesNotFit,
+        rule: None,
+        expected: vec!["x".into()],
+        reason: None,
+    };
+    owned.certificates[0].identity_fit = Some(fit.into());
+    let name = "/usr/bin/a-name-that-is-longer-than-its-column-is-wide";
+    let program =
+        WorkloadRecord { kind: "executable".into(), name: name.into(), ..WorkloadRecord::default() };
+    let mut bare = renamed(sample::known_workload(name), program);
+    bare.certificates[0].not_after = Some(WallTime(0));
+    bare.certificates[0].identity = None;
+    bare.client = RoleRecord::default();
+    let gap = GapRecord {
+        schema: GAP_SCHEMA.into(),
+        from: None,
+        to: WallTime(0),
+        cause: "table_full".into(),
+        lost: Some(7),
+    };
+    let list = WorkloadList { workloads: vec![owned, bare], left_out: vec![gap] };
+    let fingerprint = "ab".repeat(26);
+    assert_eq!(
+        shown_workloads(&list),
+        format!(
+            "KIND       WORKLOAD                         OWNER            AS CLIENT                  AS SERVER\n\
+             systemd    billing.service                  payments (prod)  3 mutual                   2 none\n\
+             {0:10} → billing.service.test  client  until 2027-01-15  does not fit\n\
+             executable /usr/bin/a-name-that-is-longer-… -                -                          2 none\n\
+             {0:10} → sha256:{fingerprint}…  client  expired 1970-01-01\n\
+             \n2 workloads, 1 without an owner\n\
+             -- 7 are left out: the daemon had no room for more (table_full)\n",
+            ""
+        )
+    );
+}
+
+#[test]
+fn filters_of_workloads_select_and_all_must_match() {
+    let mut owned = with_owner(sample::known_workload("billing.service"), "payments");
+    owned.server = RoleRecord::default();
+    let pod = WorkloadRecord {
+        kind: "kubernetes".into(),
+        name: "prod/db-0".into(),
+        unit: Some("cri-containerd-0.scope".into()),
+        pod: Some("db-0".into()),
+        ..WorkloadRecord::default()
+    };
+    let mut pod = renamed(sample::known_workload("prod/db-0"), pod);
+    pod.client.authentication = [(Authentication::ServerOnly, 3)].into();
+    // A server that asks for no certificate is not the one that proves nothing.
+    pod.server.authentication = [(Authentication::ServerOnly, 3)].into();
+    let all = [owned, pod];
+    for (line, expected) in [
+        ("", "11"),
+        ("--kind systemd", "10"),
+        ("--kind systemd,kubernetes", "11"),
+        ("--kind container", "00"),
+        ("--unit cri-containerd-0.scope", "01"),
+        ("--workload db-0", "01"),
+        ("--workload systemd:billing.service", "10"),
+        ("--owner payments", "10"),
+        ("--owner payments --kind kubernetes", "00"),
+        ("--without-owner", "01"),
+        ("--unauthenticated", "01"),
+    ] {
+        let Command::Workloads(arguments) = parse(&format!("countersign workloads {line}")).unwrap() else {
+            panic!("{line}")
+        };
+        let wanted = all.iter().map(|known| if workloads::is_wanted(&arguments, known) { '1' } else { '0' });
+        assert_eq!(wanted.collect::<String>(), expected, "{line}");
+    }
+    let [mut server, _] = all;
+    server.server.authentication = [(Authentication::ServerOnly, 1)].into();
+    assert!(!workloads::is_unauthenticated(&server));
+    server.server.authentication = [(Authentication::Anonymous, 1)].into();
+    assert!(workloads::is_unauthenticated(&server));
+}
+
+#[test]
+fn identities_are_listed_with_each_workload_that_presents_them() {
+    let mut shared = sample::known_workload("b.service");
+    shared.certificates[0].identity = Some("a.service.test".to_owned());
+    let list =
+        list_of(vec![sample::known_workload("z.service"), sample::known_workload("a.service"), shared]);
+    assert_eq!(
+        shown_identities(&list, false),
+        "IDENTITY                                     WORKLOAD                         ROLE   VALID              FIT\n\
+         a.service.test                               a.service                        client until 2027-01-15\n\
+         a.service.test                               b.service                        client until 2027-01-15\n\
+         z.service.test                               z.service                        client until 2027-01-15\n\
+         \n2 identities of 3 workloads\n"
+    );
+    let text = shown_identities(&list, true);
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["schema"], "countersign.identity/1");
+    assert_eq!(lines[0]["identity"], "a.service.test");
+    let presented = lines[0]["presented"].as_array().unwrap();
+    let workloads: Vec<_> = presented.iter().map(|one| &one["workload"]).collect();
+    assert_eq!(workloads, ["systemd:a.service", "systemd:b.service"]);
+}
+
+#[test]
+fn names_of_workloads_that_others_choose_cannot_touch_the_terminal() {
+    let hostile = "a\x1b[2J\n\u{202e}\u{9b}\"b".repeat(400);
+    let mut known = renamed(
+        sample::known_workload(&hostile),
+        WorkloadRecord {
+            kind: hostile.clone().into(),
+            name: hostile.clone(),
+            container: Some(hostile.clone()),
+            ..WorkloadRecord::default()
+        },
+    );
+    let label = Some(hostile.clone());
+    let labels = LabelsRecord { owner: label.clone(), purpose: label.clone(), environment: label.clone() };
+    known.labels = Some(labels.into());
+    known.executables = vec![hostile.clone()];
+    known.users = vec![hostile];
+    known.certificates[0].identity = label;
+    let list = list_of(vec![known]);
+    let mut lines = shown_identities(&list, true).into_bytes();
+    workloads::write_json(&list.workloads[0], &mut lines).unwrap();
+    let lines = String::from_utf8(lines).unwrap();
+    let table = shown_identities(&list, false) + &shown_workloads(&list);
+    assert_eq!((table.lines().count(), lines.lines().count()), (4 + 5, 2), "{table}");
+    for line in table.lines().chain(lines.lines()) {
+        assert_eq!(display_safe(line), line);
+    }
+    assert!(table.lines().all(|line| line.chars().count() < 150), "{table}");
+    let read: KnownWorkloadRecord = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!(read, list.workloads[0]);
+}

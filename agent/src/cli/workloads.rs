@@ -1,0 +1,199 @@
+//! `countersign workloads`
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::configuration::daemon_socket;
+use super::list_arguments::WorkloadsArguments;
+use super::output::{Colour, colour, coloured, stdout};
+use super::table::cut;
+use super::{Exit, Failure};
+use crate::api::{self, WorkloadList};
+use crate::display::{display_safe, json_line};
+use crate::record::{
+    Authentication, GapRecord, IdentityFitName, IdentityFitRecord, KnownWorkloadRecord, LabelsRecord,
+    PresentedRecord, RoleRecord, WallTime,
+};
+
+/// Widths in characters; longer names are cut with `…`, and `--json` has them whole.
+const KIND: usize = 10;
+pub(super) const WORKLOAD: usize = 32;
+const OWNER: usize = 16;
+const CLIENT: usize = 26;
+const IDENTITY: usize = 60;
+
+pub(super) fn list(arguments: &WorkloadsArguments) -> Result<Exit, Failure> {
+    let socket = daemon_socket(arguments.socket.as_deref(), arguments.config.as_deref())?;
+    let mut list = ask(&socket)?;
+    let known = list.workloads.len();
+    list.workloads.retain(|workload| is_wanted(arguments, workload));
+    let mut output = stdout();
+    if arguments.json {
+        print_json(&list.workloads, &mut output)?;
+    } else {
+        print(&list, known, now(), colour(), &mut output)?;
+    }
+    Ok(if list.workloads.is_empty() { Exit::Negative } else { Exit::Success })
+}
+
+/// What the daemon knows, by kind and name.
+pub(super) fn ask(socket: &Path) -> Result<WorkloadList, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut list = runtime.block_on(api::workloads(socket))?;
+    let order = |one: &KnownWorkloadRecord| (one.workload.kind.clone(), one.key.clone());
+    list.workloads.sort_by_cached_key(order);
+    Ok(list)
+}
+
+pub(super) fn now() -> WallTime {
+    WallTime(i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX))
+}
+
+pub(super) fn is_wanted(arguments: &WorkloadsArguments, known: &KnownWorkloadRecord) -> bool {
+    let workload = &known.workload;
+    let any = |wanted: &[String], is: &dyn Fn(&str) -> bool| {
+        wanted.is_empty() || wanted.iter().any(|wanted| is(wanted))
+    };
+    let owner = owner(known.labels.as_deref());
+    any(&arguments.kind, &|kind| workload.kind == kind)
+        && any(&arguments.unit, &|unit| workload.unit.as_deref() == Some(unit))
+        && any(&arguments.workload, &|name| workload.has_name(name) || known.key == name)
+        && any(&arguments.owner, &|wanted| owner == Some(wanted))
+        && !(arguments.without_owner && owner.is_some())
+        && (!arguments.unauthenticated || is_unauthenticated(known))
+}
+
+fn owner(labels: Option<&LabelsRecord>) -> Option<&str> {
+    labels.and_then(|labels| labels.owner.as_deref())
+}
+
+/// Whether it has connections on which it did not prove who it is. A server that is asked for nothing proves nothing, too.
+pub(super) fn is_unauthenticated(known: &KnownWorkloadRecord) -> bool {
+    let has = |role: &RoleRecord, answer| role.authentication.get(&answer).is_some_and(|count| *count > 0);
+    [Authentication::None, Authentication::Anonymous]
+        .into_iter()
+        .any(|answer| has(&known.client, answer) || has(&known.server, answer))
+        || has(&known.client, Authentication::ServerOnly)
+}
+
+fn print_json(workloads: &[KnownWorkloadRecord], output: &mut impl Write) -> io::Result<()> {
+    for workload in workloads {
+        write_json(workload, output)?;
+    }
+    Ok(())
+}
+
+pub(super) fn write_json(record: &impl serde::Serialize, output: &mut impl Write) -> io::Result<()> {
+    let mut line = Vec::new();
+    json_line(record, &mut line)?;
+    output.write_all(&line)
+}
+
+/// `known` counts the workloads before any filter.
+pub(super) fn print(
+    list: &WorkloadList,
+    known: usize,
+    now: WallTime,
+    colour: bool,
+    output: &mut impl Write,
+) -> io::Result<()> {
+    writeln!(
+        output,
+        "{:<KIND$} {:<WORKLOAD$} {:<OWNER$} {:<CLIENT$} AS SERVER",
+        "KIND", "WORKLOAD", "OWNER", "AS CLIENT"
+    )?;
+    for workload in &list.workloads {
+        let line = format!(
+            "{:<KIND$} {:<WORKLOAD$} {:<OWNER$} {:<CLIENT$} {}",
+            cut(&display_safe(&workload.workload.kind), KIND),
+            name(workload),
+            owner_cell(workload.labels.as_deref()),
+            cut(&role(&workload.client), CLIENT),
+            role(&workload.server),
+        );
+        writeln!(output, "{}", line.trim_end())?;
+        for presented in &workload.certificates {
+            writeln!(output, "{:KIND$} → {}", "", certificate(presented, now, colour))?;
+        }
+    }
+    let shown = list.workloads.len();
+    let without = list.workloads.iter().filter(|known| owner(known.labels.as_deref()).is_none()).count();
+    let of = if shown == known { String::new() } else { format!(" of {known}") };
+    writeln!(output, "\n{shown}{of} workloads, {without} without an owner")?;
+    list.left_out.iter().try_for_each(|gap| print_left_out(gap, output))
+}
+
+pub(super) fn print_left_out(gap: &GapRecord, output: &mut impl Write) -> io::Result<()> {
+    let lost = gap.lost.map_or_else(|| "some".to_owned(), |lost| lost.to_string());
+    writeln!(output, "-- {lost} are left out: the daemon had no room for more ({})", display_safe(&gap.cause))
+}
+
+/// What it is called, aligned; the kind stands beside it.
+pub(super) fn name(known: &KnownWorkloadRecord) -> String {
+    let key = known.key.as_str();
+    let kind = key.strip_prefix(&*known.workload.kind).and_then(|rest| rest.strip_prefix(':'));
+    cut(&display_safe(kind.unwrap_or(key)), WORKLOAD)
+}
+
+fn owner_cell(labels: Option<&LabelsRecord>) -> String {
+    let text = match (owner(labels), labels.and_then(|labels| labels.environment.as_deref())) {
+        (Some(owner), Some(environment)) => format!("{owner} ({environment})"),
+        (None, Some(environment)) => format!("({environment})"),
+        (Some(owner), None) => owner.to_owned(),
+        (None, None) => "-".to_owned(),
+    };
+    cut(&display_safe(&text), OWNER)
+}
+
+/// `12 mutual, 3 none`
+fn role(role: &RoleRecord) -> String {
+    if role.connections == 0 {
+        return "-".to_owned();
+    }
+    let each = role.authentication.iter().map(|(answer, count)| format!("{count} {answer}"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn certificate(presented: &PresentedRecord, now: WallTime, colour: bool) -> String {
+    let mut parts = vec![
+        cut(&display_safe(&identity(presented)), IDENTITY),
+        roles(presented).to_owned(),
+        validity(presented, now, 0, colour),
+    ];
+    parts.extend(presented.identity_fit.as_deref().map(|answer| fit(answer, colour)));
+    parts.retain(|part| !part.is_empty());
+    parts.join("  ")
+}
+
+/// The identity, else the fingerprint.
+pub(super) fn identity(presented: &PresentedRecord) -> String {
+    let fingerprint = || format!("sha256:{}", presented.sha256);
+    presented.identity.clone().unwrap_or_else(fingerprint)
+}
+
+pub(super) fn roles(presented: &PresentedRecord) -> &'static str {
+    match (presented.client > 0, presented.server > 0) {
+        (true, true) => "both",
+        (true, false) => "client",
+        (false, _) => "server",
+    }
+}
+
+/// `until 2026-12-01`, or since when not any more; at least `width` wide.
+pub(super) fn validity(presented: &PresentedRecord, now: WallTime, width: usize, colour: bool) -> String {
+    let Some(end) = presented.not_after else { return " ".repeat(width) };
+    let date: String = end.to_string().chars().take("2026-12-01".len()).collect();
+    match end < now {
+        true => coloured(&format!("{:<width$}", format!("expired {date}")), Colour::Bad, colour),
+        false => format!("{:<width$}", format!("until {date}")),
+    }
+}
+
+pub(super) fn fit(answer: &IdentityFitRecord, colour: bool) -> String {
+    let shade = match answer.status {
+        IdentityFitName::Fits => Colour::Good,
+        IdentityFitName::DoesNotFit => Colour::Bad,
+        IdentityFitName::NoRule | IdentityFitName::Unknown => Colour::Faint,
+    };
+    coloured(&answer.status.as_str().replace('_', " "), shade, colour)
+}
