@@ -33,6 +33,8 @@ pub mod scope;
 
 pub mod verdict;
 
+pub mod ownership;
+
 pub mod config;
 
 pub mod publication;

@@ -20,7 +20,6 @@ pub(super) fn read(der: &[u8], reading: &mut Reading) {
     match extension.parsed_extension() {
         ParsedExtension::SubjectAlternativeName(san) => {
             san.general_names.iter().for_each(|name| alternative_name(name, reading));
-            reading.record.spiffe_id = spiffe_id(&reading.record.san.uri);
         }
         ParsedExtension::BasicConstraints(constraints) => reading.record.is_ca = Some(constraints.ca),
         ParsedExtension::KeyUsage(usage) => reading.record.key_usage = key_usage(usage),
@@ -94,18 +93,6 @@ fn push(text: &[u8], reading: &mut Reading, list: fn(&mut Reading) -> &mut Vec<S
     }
     let text = printable(&String::from_utf8_lossy(&text[..text.len().min(MAX_TEXT)]));
     list(reading).push(text);
-}
-
-/// The one URI with scheme `spiffe`; two contradict each other (SPIFFE X.509-SVID section 2).
-fn spiffe_id(uris: &[String]) -> Option<String> {
-    const SCHEME: &str = "spiffe://";
-    let is_spiffe =
-        |uri: &&String| uri.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
-    let mut found = uris.iter().filter(is_spiffe);
-    match (found.next(), found.next()) {
-        (Some(id), None) => Some(id.clone()),
-        _ => None,
-    }
 }
 
 fn key_usage(usage: &KeyUsage) -> Vec<String> {

@@ -16,8 +16,11 @@ mod field;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod name;
+mod svid;
 #[cfg(test)]
 mod tests;
+
+pub use svid::{MAX_SPIFFE_ID, SpiffeId, spiffe_id};
 
 /// Longest certificate that is parsed: the bound on the message that carries it.
 pub const MAX_DER: usize = 128 << 10;
@@ -25,8 +28,8 @@ pub const MAX_DER: usize = 128 << 10;
 pub const MAX_ENTRIES: usize = 256;
 /// Extensions looked at: real certificates have about 10.
 const MAX_EXTENSIONS: usize = 64;
-/// Bytes of a name, URI or other string that are kept; DNS names have at most 255.
-const MAX_TEXT: usize = 1024;
+/// Bytes of a name, URI or other string that are kept; DNS names have at most 255, and SPIFFE IDs are the longest that matter.
+const MAX_TEXT: usize = MAX_SPIFFE_ID;
 
 /// Everything that can be read of a certificate.
 pub fn describe(der: &[u8]) -> CertificateRecord {
@@ -45,6 +48,7 @@ pub fn describe(der: &[u8]) -> CertificateRecord {
     }
     let Reading { mut record, problems } = reading;
     record.parse_error = (!problems.is_empty()).then(|| problems.join("; "));
+    (record.spiffe_id, record.svid_problem) = svid::claimed(&record);
     record
 }
 

@@ -33,12 +33,11 @@ fn full() -> Vec<u8> {
             dns("one.example"),
             dns("two.example"),
             uri("spiffe://example.org/leaf"),
-            uri("https://example.org/"),
             SanType::IpAddress("192.0.2.1".parse().unwrap()),
             SanType::IpAddress("2001:db8::1".parse().unwrap()),
             SanType::Rfc822Name(Ia5String::try_from("a@example.org").unwrap()),
         ];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyAgreement];
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
@@ -65,14 +64,15 @@ fn everything_that_a_certificate_says_is_given() {
         Some("2034-02-03T00:00:00.000000000Z")
     );
     assert_eq!(record.san.dns, ["one.example", "two.example"]);
-    assert_eq!(record.san.uri, ["spiffe://example.org/leaf", "https://example.org/"]);
+    assert_eq!(record.san.uri, ["spiffe://example.org/leaf"]);
     assert_eq!(record.san.ip, ["192.0.2.1", "2001:db8::1"]);
     assert_eq!(record.san.email, ["a@example.org"]);
     assert_eq!(record.spiffe_id.as_deref(), Some("spiffe://example.org/leaf"));
+    assert_eq!(record.svid_problem, None);
     assert_eq!((record.key_algorithm.as_deref(), record.key_bits), (Some("ec"), Some(256)));
     assert_eq!(record.signature_algorithm.as_deref(), Some("ecdsa-with-SHA256"));
     assert_eq!((record.is_ca, record.self_signed), (Some(false), Some(true)));
-    assert_eq!(record.key_usage, ["digitalSignature", "cRLSign"]);
+    assert_eq!(record.key_usage, ["digitalSignature", "keyAgreement"]);
     assert_eq!(record.extended_key_usage, ["serverAuth", "clientAuth", "1.2.3.4"]);
     assert_eq!(record.crl_distribution_points, ["http://crl.example/1"]);
     assert!(record.authority_key_id.is_some());
@@ -105,7 +105,8 @@ fn the_identity_is_the_spiffe_id_else_the_first_dns_name_else_the_subject() {
         params.subject_alt_names =
             vec![uri("spiffe://example.org/a"), uri("spiffe://example.org/b"), dns("name.example")];
     });
-    assert_eq!(describe(&two).spiffe_id, None);
+    let described = describe(&two);
+    assert_eq!((described.spiffe_id, described.svid_problem.as_deref()), (None, Some("several_uris")));
     assert_eq!(identity(&describe(&two)).as_deref(), Some("name.example"));
     let plain = made(|params| params.distinguished_name.push(DnType::CommonName, "plain"));
     assert_eq!(identity(&describe(&plain)).as_deref(), Some("CN=plain"));
@@ -147,7 +148,7 @@ fn one_odd_field_hides_no_other() {
     assert!(record.parse_error.is_some());
     assert_eq!(record.subject, describe(&der).subject);
     assert_eq!(record.key_bits, Some(256));
-    assert_eq!(record.key_usage, ["digitalSignature", "cRLSign"]);
+    assert_eq!(record.key_usage, ["digitalSignature", "keyAgreement"]);
     // An expiry that is no time.
     let at = der.windows(15).position(|bytes| bytes == b"\x17\x0d340203000000Z").unwrap();
     odd.clone_from(&der);

@@ -13,17 +13,27 @@ pub(super) fn configuration(command: &ConfigCommand) -> Result<Exit, Failure> {
     match command {
         ConfigCommand::Default => stdout().write_all(DEFAULT_TEXT.as_bytes())?,
         ConfigCommand::Check { file } => {
-            let config = Config::load(Some(file))?;
-            let exceptions = match config.exceptions.len() {
-                0 => String::new(),
-                1 => ", with 1 exception".to_owned(),
-                count => format!(", with {count} exceptions"),
+            let mut config = Config::load(Some(file))?;
+            config.read_owners()?;
+            let counted = |count: usize, one: &str, several: &str| match count {
+                0 => None,
+                1 => Some(format!("1 {one}")),
+                count => Some(format!("{count} {several}")),
             };
-            let exceptions = match config.expired_exceptions() {
-                0 => exceptions,
-                expired => format!("{exceptions} ({expired} expired: they set nothing apart any more)"),
+            let parts: Vec<String> = [
+                counted(config.identities.len(), "rule on identities", "rules on identities"),
+                counted(config.ownership.owners.len(), "owner", "owners"),
+                counted(config.exceptions.len(), "exception", "exceptions"),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            let parts = if parts.is_empty() { String::new() } else { format!(", with {}", parts.join(", ")) };
+            let parts = match config.expired_exceptions() {
+                0 => parts,
+                expired => format!("{parts} ({expired} expired: they set nothing apart any more)"),
             };
-            writeln!(stdout(), "{} is valid{exceptions}", display_safe(&file.to_string_lossy()))?;
+            writeln!(stdout(), "{} is valid{parts}", display_safe(&file.to_string_lossy()))?;
         }
     }
     Ok(Exit::Success)

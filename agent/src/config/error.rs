@@ -20,6 +20,16 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// The file of owners is not there or may not be read.
+    #[error("cannot read {}, the `file` of [ownership]: put the owners there, or take the key out of the configuration",
+        display_safe(&path.to_string_lossy()))]
+    OwnersUnreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// More than [`MAX_FILE_BYTES`].
     #[error("configuration file {} is larger than {MAX_FILE_BYTES} bytes", display_safe(&path.to_string_lossy()))]
     TooLarge {

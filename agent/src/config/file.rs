@@ -21,6 +21,8 @@ pub struct ConfigFile {
     pub(super) libraries: LibrariesFile,
     pub(super) limits: LimitsFile,
     pub(super) findings: FindingsFile,
+    pub(super) ownership: OwnershipFile,
+    pub(super) identity: Vec<Spanned<IdentityFile>>,
     pub(super) exception: Vec<Spanned<ExceptionFile>>,
     pub(super) log: LogFile,
 }
@@ -76,6 +78,20 @@ pub(super) struct LimitsFile {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct FindingsFile {
     pub disabled: Option<Vec<Spanned<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct OwnershipFile {
+    pub file: Typed<String>,
+}
+
+/// Which identities workloads may present.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IdentityFile {
+    pub workload: Spanned<String>,
+    pub may_present: Spanned<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::file::{CaptureFile, ConfigFile, ExceptionFile};
+use super::file::{CaptureFile, ConfigFile, ExceptionFile, IdentityFile};
 use super::*;
-use crate::verdict::{Selector, network};
+use crate::verdict::{FitRule, Selector, Template, network};
 
 /// A value that is refused.
 pub(super) struct Refused {
@@ -61,6 +61,9 @@ pub(super) fn of(file: ConfigFile) -> Result<Config, Refused> {
         set(limit, typed, |number| Ok(bounded(*number, 1..=MAX_TABLE_ENTRIES)? as usize))?;
     }
 
+    set(&mut config.ownership.file, &file.ownership.file, |path| absolute(Path::new(path)).map(Some))?;
+    config.identities = identities(&file.identity)?;
+
     config.findings.disabled = list(&file.findings.disabled, |code| finding(code))?;
 
     if let Some(beyond) = file.exception.get(MAX_EXCEPTIONS) {
@@ -108,6 +111,42 @@ fn capture(capture: &mut CaptureConfig, file: &CaptureFile) -> Result<(), Refuse
         Err(format!("{bytes} is not a power of two: the next one is {}", bytes.next_power_of_two()))
     })?;
     set(&mut capture.cgroup_root, &file.cgroup_root, |path| absolute(Path::new(path)).map(Some))
+}
+
+fn identities(rules: &[Spanned<IdentityFile>]) -> Result<Vec<FitRule>, Refused> {
+    if let Some(beyond) = rules.get(MAX_IDENTITY_RULES) {
+        return refuse(beyond, format!("more than {MAX_IDENTITY_RULES} rules: join them with *"));
+    }
+    let mut meant: Vec<FitRule> = Vec::new();
+    for rule in rules {
+        let rule = identity(rule.get_ref(), &meant)?;
+        meant.push(rule);
+    }
+    Ok(meant)
+}
+
+fn identity(rule: &IdentityFile, before: &[FitRule]) -> Result<FitRule, Refused> {
+    let workload = each(&rule.workload, workload)?;
+    if before.iter().any(|before| before.workload == workload) {
+        let message =
+            format!("an earlier rule is for `{workload}`, too, and the first one decides: join them");
+        return refuse(&rule.workload, message);
+    }
+    let identities = rule.may_present.get_ref();
+    if identities.is_empty() || identities.len() > MAX_MAY_PRESENT {
+        return refuse(
+            &rule.may_present,
+            format!("names {} identities: 1 to {MAX_MAY_PRESENT}", identities.len()),
+        );
+    }
+    let template = |text: &String| text.parse::<Template>().map_err(|error| error.to_string());
+    let may_present =
+        identities.iter().map(|identity| each(identity, template)).collect::<Result<Vec<_>, _>>()?;
+    Ok(FitRule::new(workload, may_present))
+}
+
+pub(super) fn workload(text: &String) -> Result<Selector, String> {
+    Selector::of_workloads(text).map_err(|error| error.to_string())
 }
 
 fn exception(file: &ExceptionFile) -> Result<Exception, Refused> {
@@ -161,11 +200,14 @@ fn list<V>(
     typed.iter().flatten().map(|element| each(element, &meaning)).collect()
 }
 
-fn each<T, V>(typed: &Spanned<T>, meaning: impl Fn(&T) -> Result<V, String>) -> Result<V, Refused> {
+pub(super) fn each<T, V>(
+    typed: &Spanned<T>,
+    meaning: impl Fn(&T) -> Result<V, String>,
+) -> Result<V, Refused> {
     meaning(typed.get_ref()).map_err(|message| Refused { span: typed.span(), message })
 }
 
-fn refuse<T, V>(typed: &Spanned<T>, message: String) -> Result<V, Refused> {
+pub(super) fn refuse<T, V>(typed: &Spanned<T>, message: String) -> Result<V, Refused> {
     Err(Refused { span: typed.span(), message })
 }
 

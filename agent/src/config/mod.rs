@@ -6,14 +6,17 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::verdict::{Code, Exception};
+use crate::ownership::Owners;
+use crate::verdict::{Code, Exception, FitRule};
 
 mod error;
 mod file;
 mod meaning;
+mod owners;
 #[cfg(test)]
 mod tests;
 
@@ -25,10 +28,18 @@ pub const DEFAULT_TEXT: &str = include_str!("default.toml");
 /// Read when no file is named, if it is there.
 pub const DEFAULT_PATH: &str = "/etc/countersign/countersign.toml";
 
-/// Largest configuration file: a thousand exceptions fit, a mistaken log file does not.
+/// Largest configuration file, and largest file of owners: a thousand exceptions fit, a mistaken log file does not.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Most exceptions: each is tried on each finding.
 pub const MAX_EXCEPTIONS: usize = 1000;
+/// Most rules on identities: each is tried on each new pair of workload and certificate.
+pub const MAX_IDENTITY_RULES: usize = 1000;
+/// Most identities of one rule: they stand in each record that the rule judged.
+pub const MAX_MAY_PRESENT: usize = 64;
+/// Most rules on owners: each is tried on each new workload and certificate.
+pub const MAX_OWNER_RULES: usize = 4096;
+/// Longest owner, purpose or environment in bytes: they stand in each record of what they are about.
+pub const MAX_LABEL_BYTES: usize = 256;
 /// Most internal networks: each is tried on each new connection.
 pub const MAX_INTERNAL_NETWORKS: usize = 1000;
 /// Smallest start budget: below it a ClientHello does not fit.
@@ -63,6 +74,10 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `[findings]`
     pub findings: FindingsConfig,
+    /// `[ownership]`
+    pub ownership: OwnershipConfig,
+    /// `[[identity]]`
+    pub identities: Vec<FitRule>,
     /// `[[exception]]`
     pub exceptions: Vec<Exception>,
     /// `[log]`
@@ -143,6 +158,15 @@ pub struct FindingsConfig {
     pub disabled: Vec<Code>,
 }
 
+/// `[ownership]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnershipConfig {
+    /// File of owners; absolute.
+    pub file: Option<PathBuf>,
+    /// What stands in it, once [`Config::read_owners`] has read it.
+    pub owners: Arc<Owners>,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogConfig {
@@ -205,6 +229,8 @@ impl Default for Config {
                 sessions: 65_536,
             },
             findings: FindingsConfig { disabled: Vec::new() },
+            ownership: OwnershipConfig::default(),
+            identities: Vec::new(),
             exceptions: Vec::new(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
         }
@@ -232,9 +258,10 @@ pub struct ConfigLoader {
 }
 
 impl ConfigLoader {
-    /// Reads and checks the file and applies the flags.
+    /// Reads and checks the file and that of the owners, and applies the flags.
     pub fn load(&self) -> Result<Config, ConfigError> {
         let mut config = Config::load(self.path.as_deref())?;
+        config.read_owners()?;
         config.override_with(&self.overrides)?;
         Ok(config)
     }
@@ -272,6 +299,14 @@ impl Config {
             .map_err(|refused| InvalidConfig::at(name, text, refused.span, refused.message))?;
         config.source = Some(name.to_path_buf());
         Ok(config)
+    }
+
+    /// Reads and checks the file of owners, if one is named. Only who answers for records needs it.
+    pub fn read_owners(&mut self) -> Result<(), ConfigError> {
+        if let Some(path) = &self.ownership.file {
+            self.ownership.owners = Arc::new(owners::load(path)?);
+        }
+        Ok(())
     }
 
     /// Applies what the command line says over the file.

@@ -40,6 +40,7 @@ fn every_key_stands_in_the_printed_default_with_a_sentence() {
     let file = serde_json::to_value(file).unwrap();
     complete(&file, "");
     assert_eq!(file["exception"].as_array().unwrap().len(), 1);
+    assert_eq!(file["identity"].as_array().unwrap().len(), 1);
 
     let mut before = "";
     for line in DEFAULT_TEXT.lines() {
@@ -161,6 +162,78 @@ fn an_exception_is_refused_with_its_place() {
         let refusal = refusal(&text);
         assert!(refusal.starts_with(expected), "gives {refusal}\n  not   {expected}");
     }
+}
+
+#[test]
+fn a_rule_on_identities_means_what_it_says() {
+    let config = parse(&with_optional_settings()).unwrap();
+    let rule = &config.identities[0];
+    assert_eq!((&*rule.name, &rule.workload), ("namespace:*", &Selector::Namespace("*".into())));
+    assert_eq!(rule.may_present[1].to_string(), "{service_account}.{namespace}.svc");
+    assert_eq!(config.ownership.file.as_deref(), Some(Path::new("/etc/countersign/owners.toml")));
+    assert!(config.ownership.owners.is_empty());
+}
+
+#[test]
+fn a_rule_on_identities_is_refused_with_its_place() {
+    let good =
+        "[[identity]]\nworkload = \"unit:web.service\"\nmay_present = [\"web.internal\", \"{unit}.svc\"]\n";
+    assert_eq!(parse(good).unwrap().identities.len(), 1);
+    let second = |from: &str, to: &str| {
+        format!("{good}{}", good.replace("web.service", "db.service").replace(from, to))
+    };
+    let many = format!("[{}]", "\"x\", ".repeat(65));
+    for (text, expected) in [
+        (
+            second("db.service", "web.service"),
+            "c.toml:5:12: identity[1].workload: an earlier rule is for `unit:web.service`, too",
+        ),
+        (
+            second("unit:db.service", "10.0.0.0/8"),
+            "c.toml:5:12: identity[1].workload: `10.0.0.0/8` means addresses, and a workload has none",
+        ),
+        (
+            second("{unit}", "{pid}"),
+            "c.toml:6:32: identity[1].may_present[1]: `{pid}` is not one of {namespace}, {pod}",
+        ),
+        (second("{unit}", "{unit"), "c.toml:6:32: identity[1].may_present[1]: `{unit.svc` has a brace"),
+        (
+            second("{unit}.svc", "spiffe://Prod/x"),
+            "c.toml:6:32: identity[1].may_present[1]: `spiffe://Prod/x` is not an identity: write a SPIFFE ID like",
+        ),
+        (
+            second("[\"web.internal\", \"{unit}.svc\"]", "[]"),
+            "c.toml:6:15: identity[1].may_present: names 0 identities: 1 to 64",
+        ),
+        (
+            second("[\"web.internal\", \"{unit}.svc\"]", &many),
+            "c.toml:6:15: identity[1].may_present: names 65 identities",
+        ),
+        (second("may_present", "may"), "c.toml:6:1: identity[1].may: unknown field `may`"),
+        (
+            "[ownership]\nfile = \"owners.toml\"\n".to_owned(),
+            "c.toml:2:8: ownership.file: `owners.toml` is not an absolute",
+        ),
+    ] {
+        let refusal = refusal(&text);
+        assert!(refusal.starts_with(expected), "gives {refusal}\n  not   {expected}");
+    }
+}
+
+#[test]
+fn a_file_of_owners_is_read_with_the_configuration() {
+    let folder = std::env::temp_dir().join(format!("countersign-owners-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (path, owners) = (folder.join("c.toml"), folder.join("owners.toml"));
+    std::fs::write(&path, format!("[ownership]\nfile = {:?}\n", owners.to_str().unwrap())).unwrap();
+    let loader = ConfigLoader { path: Some(path), overrides: Overrides::default() };
+    assert!(matches!(loader.load().unwrap_err(), ConfigError::OwnersUnreadable { .. }));
+    std::fs::write(&owners, "[[owner]]\nworkload = \"any\"\nowner = \"a\"\n").unwrap();
+    assert_eq!(loader.load().unwrap().ownership.owners.len(), 1);
+    std::fs::write(&owners, "[[owner]]\nworkload = 5\n").unwrap();
+    let refusal = loader.load().unwrap_err().to_string();
+    assert!(refusal.contains("owners.toml:2:12: owner[0].workload: invalid type"), "{refusal}");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

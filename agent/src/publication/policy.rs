@@ -13,6 +13,7 @@ pub fn policy(config: &Config) -> Policy {
     Policy {
         disabled: config.findings.disabled.clone(),
         exceptions: config.exceptions.iter().cloned().map(Arc::new).collect(),
+        identities: config.identities.iter().cloned().map(Arc::new).collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::WallTime;
+use super::{Text, WallTime};
 
 /// Value of [`CertificateRecord::schema`].
 pub const CERTIFICATE_SCHEMA: &str = "countersign.certificate/1";
@@ -28,8 +28,11 @@ pub struct CertificateRecord {
     pub not_after: Option<WallTime>,
     /// Subject alternative names.
     pub san: SubjectAlternativeNames,
-    /// The URI SAN with scheme `spiffe`, if there is exactly one.
+    /// The SPIFFE ID, if the certificate keeps the profile of those that carry one (X.509-SVID).
     pub spiffe_id: Option<String>,
+    /// Why a certificate that names a SPIFFE ID has no claim to it.
+    #[serde(default)]
+    pub svid_problem: Option<Text>,
     /// `rsa`, `ec`, `ed25519`, … or the OID.
     pub key_algorithm: Option<String>,
     /// Size of the key in bits.

@@ -225,6 +225,26 @@ pub struct WorkloadRecord {
     pub unknown: Option<Text>,
 }
 
+impl WorkloadRecord {
+    /// What tells workloads apart: pods under one service account are one, where that is known; all others are what they are called.
+    pub fn key(&self) -> String {
+        match (&*self.kind, &self.namespace, &self.service_account) {
+            ("kubernetes", Some(namespace), Some(account)) => {
+                ["service_account:", namespace, "/", account].concat()
+            }
+            ("kubernetes", ..) => ["pod:", &self.name].concat(),
+            (kind, ..) => [kind, ":", &self.name].concat(),
+        }
+    }
+
+    /// The container's name; none where only its id is known.
+    pub fn container_name(&self) -> Option<&str> {
+        let name = self.container.as_deref()?;
+        let is_id = self.container_id.as_ref().is_some_and(|id| id.starts_with(name));
+        (self.unknown.is_none() || !is_id).then_some(name)
+    }
+}
+
 /// Whose something is, and what for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct LabelsRecord {
@@ -241,7 +261,7 @@ pub struct LabelsRecord {
 pub struct IdentityFitRecord {
     /// The answer.
     pub status: IdentityFitName,
-    /// Name of the rule that gave it.
+    /// The rule that gave it: its selector.
     pub rule: Option<Arc<str>>,
     /// The identities that the rule lets this workload present.
     pub expected: Vec<String>,

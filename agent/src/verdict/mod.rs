@@ -1,18 +1,26 @@
 //! Verdict: what a policy says about the facts of a connection.
 //!
-//! Enters: a connection record, the certificates it names, a [`Policy`] and the time. Leaves: [`Finding`]s, each with
-//! its code, severity, reason and remedy, and the exception that sets it apart if there is one. Refuses: looking
-//! anything up. Only what was established is judged: an unknown is never a finding.
+//! Enters: a connection record, the certificates it names, a [`Policy`] and the time. Leaves: [`Finding`]s,
+//! each with its code, severity, reason and remedy, and the exception that sets it apart if there is one; and before that whether
+//! a certificate is one that its workload may present ([`fit`]). Refuses: looking anything up. Only what was established is judged: an
+//! unknown is never a finding.
 
 mod code;
 mod exception;
+mod fit;
+mod glob;
+mod identity;
 mod rules;
 mod selector;
+mod template;
 
 pub use code::Code;
 pub use exception::Exception;
+pub use fit::{FitRule, fit};
+pub use glob::matches;
 pub use rules::{Subject, judge};
-pub use selector::{Selector, SelectorError, network};
+pub use selector::{Meant, Selector, SelectorError, network};
+pub use template::{MAX_TEMPLATE_BYTES, Placeholder, Template, TemplateError};
 
 use std::sync::Arc;
 
@@ -25,6 +33,8 @@ pub struct Policy {
     pub disabled: Vec<Code>,
     /// Known findings, set apart.
     pub exceptions: Vec<Arc<Exception>>,
+    /// Which identities workloads may present; the first that means a workload decides.
+    pub identities: Vec<Arc<FitRule>>,
 }
 
 /// What the policy says about one connection.

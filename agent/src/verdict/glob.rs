@@ -1,0 +1,83 @@
+//! Patterns: text in which `*` stands for any characters of one part, and nothing else is special.
+
+/// Whether a text is one that the pattern means. `separator` parts both: `*` does not reach over it. The time is
+/// bounded by the product of both lengths.
+pub fn matches(pattern: &str, text: &str, separator: char) -> bool {
+    let (mut patterns, mut parts) = (pattern.split(separator), text.split(separator));
+    loop {
+        match (patterns.next(), parts.next()) {
+            (None, None) => return true,
+            (Some(pattern), Some(part)) if part_matches(pattern.as_bytes(), part.as_bytes()) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Only the last `*` is ever given more: what an earlier one could take, the last one can as well.
+fn part_matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut taken) = (0, 0);
+    let mut star = None;
+    while taken < text.len() {
+        match (pattern.get(at), star) {
+            (Some(b'*'), _) => {
+                star = Some((at + 1, taken));
+                at += 1;
+            }
+            (Some(byte), _) if *byte == text[taken] => {
+                at += 1;
+                taken += 1;
+            }
+            (_, Some((behind, from))) => {
+                star = Some((behind, from + 1));
+                at = behind;
+                taken = from + 1;
+            }
+            (_, None) => return false,
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_characters_of_one_part() {
+        for (pattern, text) in [
+            ("", ""),
+            ("*", ""),
+            ("*", "web"),
+            ("web", "web"),
+            ("web-*", "web-"),
+            ("web-*.service", "web-1.a.service"),
+            ("*b*b", "abbb"),
+            ("**", "x"),
+            ("/usr/*/curl", "/usr/bin/curl"),
+            ("*/x*y", "a/xqxy"),
+            ("é*", "éa"),
+        ] {
+            assert!(matches(pattern, text, '/'), "{pattern} {text}");
+        }
+        for (pattern, text) in [
+            ("", "x"),
+            ("web", "Web"),
+            ("web", "web2"),
+            ("*", "a/b"),
+            ("/usr/*", "/usr/bin/curl"),
+            ("*b*b", "ab"),
+            ("*/x*y", "a/xq/xy"),
+            ("web?", "web1"),
+        ] {
+            assert!(!matches(pattern, text, '/'), "{pattern} {text}");
+        }
+        assert!(matches("*.example.com", "a.example.com", '.'));
+        assert!(!matches("*.example.com", "a.b.example.com", '.'));
+    }
+
+    #[test]
+    fn many_stars_do_not_take_forever() {
+        let pattern = "*a".repeat(500);
+        assert!(!matches(&pattern, &format!("{}b", "a".repeat(4096)), '/'));
+    }
+}
