@@ -226,17 +226,6 @@ pub struct WorkloadRecord {
 }
 
 impl WorkloadRecord {
-    /// What tells workloads apart: pods under one service account are one, where that is known; all others are what they are called.
-    pub fn key(&self) -> String {
-        match (&*self.kind, &self.namespace, &self.service_account) {
-            ("kubernetes", Some(namespace), Some(account)) => {
-                ["service_account:", namespace, "/", account].concat()
-            }
-            ("kubernetes", ..) => ["pod:", &self.name].concat(),
-            (kind, ..) => [kind, ":", &self.name].concat(),
-        }
-    }
-
     /// The container's name; none where only its id is known.
     pub fn container_name(&self) -> Option<&str> {
         let name = self.container.as_deref()?;

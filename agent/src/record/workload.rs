@@ -148,13 +148,9 @@ impl WorkloadRecord {
 
     /// Appends [`WorkloadRecord::key`].
     pub fn write_key(&self, key: &mut String) {
-        let parts = match (&*self.kind, &self.namespace, &self.service_account, &self.unit_user) {
-            ("kubernetes", Some(namespace), Some(account), _) => {
-                ["service_account:", namespace, "/", account]
-            }
+        let parts = match (&*self.kind, &self.namespace, &self.service_account) {
+            ("kubernetes", Some(namespace), Some(account)) => ["service_account:", namespace, "/", account],
             ("kubernetes", ..) => ["pod:", &self.name, "", ""],
-            // A user can give a unit of their own any name.
-            ("systemd", _, _, Some(user)) => ["user_unit:", user, "/", &self.name],
             (kind, ..) => [kind, ":", &self.name, ""],
         };
         parts.into_iter().for_each(|part| key.push_str(part));
@@ -184,8 +180,10 @@ mod tests {
             service_account: account.map(str::to_owned),
             ..workload("kubernetes", &format!("prod/{name}"))
         };
-        let of_user =
-            |user: &str| WorkloadRecord { unit_user: Some(user.into()), ..workload("systemd", "a.service") };
+        let of_user = |user: &str| WorkloadRecord {
+            unit_user: Some(user.into()),
+            ..workload("systemd", &format!("{user}/a.service"))
+        };
         assert_eq!(pod("api-1", Some("api")).key(), pod("api-2", Some("api")).key());
         let all = [
             pod("api", None),
