@@ -433,6 +433,7 @@ impl Engine {
         let metrics = &self.publisher.parts.metrics;
         let sizes = self.connections.sizes();
         let processes = self.publisher.parts.processes.sizes();
+        let cgroups = self.publisher.parts.processes.cgroup_sizes();
         let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
         metrics.open_connections(sizes.connections);
         if let Some(notices) = &self.probes.notices {
@@ -444,6 +445,7 @@ impl Engine {
             ("connections", sizes.connections, self.connections.bound(), sizes.refused),
             ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),
             ("processes", processes.entries, processes.bound, processes.evicted + processes.refused),
+            ("cgroups", cgroups.entries, cgroups.bound, cgroups.evicted),
             ("certificates", certificates.entries(), certificates.bound(), certificates.evicted()),
             ("findings", findings.entries(), MAX_FINDINGS, findings.refused()),
         ] {

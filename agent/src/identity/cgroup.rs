@@ -1,4 +1,4 @@
-//! From cgroups to systemd units.
+//! Where processes are in the hierarchies of cgroups.
 
 use std::collections::VecDeque;
 use std::os::unix::fs::DirEntryExt;
@@ -15,64 +15,101 @@ const MAX_FOLDERS_PER_WALK: usize = 16384;
 /// Nanoseconds between two walks (5 s): a burst of short processes in new cgroups must not become a burst of walks.
 const WALK_INTERVAL: u64 = 5 * 1_000_000_000;
 
-/// The two hierarchies in which systemd places processes.
+/// Hierarchies of one process: version 1 has twelve controllers, and `name=systemd`; version 2 is one more.
+const MAX_HIERARCHIES: usize = 32;
+
+/// Where a process is, in each hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct CgroupPaths {
-    /// Line `0::`.
-    pub(super) unified: Option<String>,
-    /// Line `name=systemd`, on hybrid and legacy hosts.
-    pub(super) systemd: Option<String>,
+    lines: Vec<CgroupPath>,
+}
+
+/// One line of `/proc/PID/cgroup`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CgroupPath {
+    /// Controllers of version 1 as the kernel lists them, `name=…`, or nothing for version 2.
+    pub(super) controllers: String,
+    /// From the root of the hierarchy; bytes that are no UTF-8 are replaced.
+    pub(super) path: String,
 }
 
 impl CgroupPaths {
     /// Parses `/proc/PID/cgroup` (cgroups(7)): lines of `id:controllers:path`.
     pub(super) fn parse(text: &[u8]) -> CgroupPaths {
-        let mut paths = CgroupPaths::default();
+        let mut lines = Vec::new();
         for line in text.split(|byte| *byte == b'\n') {
             let line = String::from_utf8_lossy(line);
             let mut fields = line.splitn(3, ':');
-            let (Some(id), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next())
+            let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next())
             else {
                 continue;
             };
+            if lines.len() == MAX_HIERARCHIES {
+                break;
+            }
             let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-            match controllers {
-                "" if id == "0" => paths.unified = Some(path.to_owned()),
-                "name=systemd" => paths.systemd = Some(path.to_owned()),
+            lines.push(CgroupPath { controllers: controllers.to_owned(), path: path.to_owned() });
+        }
+        CgroupPaths { lines }
+    }
+
+    /// In version 2.
+    pub(super) fn unified(&self) -> Option<&CgroupPath> {
+        self.lines.iter().find(|line| line.controllers.is_empty())
+    }
+
+    /// The two hierarchies in which systemd places processes: version 2, and `name=systemd` on hybrid and legacy hosts.
+    pub(super) fn of_systemd(&self) -> impl Iterator<Item = &CgroupPath> {
+        self.unified().into_iter().chain(self.lines.iter().filter(|line| line.controllers == "name=systemd"))
+    }
+
+    /// All of them, those of systemd first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &CgroupPath> {
+        let others = |line: &&CgroupPath| !matches!(line.controllers.as_str(), "" | "name=systemd");
+        self.of_systemd().chain(self.lines.iter().filter(others))
+    }
+}
+
+/// Where the hierarchies are mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hierarchies {
+    /// By controller or `name=…`; nothing for version 2.
+    mounts: Vec<(String, PathBuf)>,
+}
+
+impl Hierarchies {
+    /// From a mountinfo file (proc_pid_mountinfo(5)): `… root MOUNT options … - cgroup source OPTIONS`. Mounts that show a part
+    /// of a hierarchy only are left out: paths do not begin there.
+    pub fn parse(mountinfo: &str) -> Hierarchies {
+        let mut mounts = Vec::new();
+        for line in mountinfo.lines() {
+            let Some((mount, file_system)) = line.split_once(" - ") else { continue };
+            let mut fields = mount.split(' ').skip(3);
+            let (Some("/"), Some(path)) = (fields.next(), fields.next()) else { continue };
+            let mut fields = file_system.split(' ');
+            match (fields.next(), fields.next(), fields.next()) {
+                (Some("cgroup2"), ..) => mounts.push((String::new(), PathBuf::from(path))),
+                (Some("cgroup"), _, Some(options)) => {
+                    mounts.extend(options.split(',').map(|option| (option.to_owned(), PathBuf::from(path))));
+                }
                 _ => {}
             }
         }
-        paths
+        Hierarchies { mounts }
     }
 
-    /// The unit, from the unified hierarchy first.
-    pub(super) fn unit(&self) -> Option<&str> {
-        [&self.unified, &self.systemd].into_iter().flatten().find_map(|path| unit(path))
+    /// That of version 2.
+    pub fn unified(&self) -> Option<&Path> {
+        self.mounts.iter().find(|(name, _)| name.is_empty()).map(|(_, path)| path.as_path())
     }
-}
 
-/// The systemd unit of a cgroup path, escapes kept, by the rule of systemd itself (`cg_path_get_unit` and
-/// `cg_path_get_user_unit`, src/basic/cgroup-util.c): slices are skipped, the first name that is left is the
-/// unit, and below a user's manager the same again. What lies deeper was delegated to the unit, which
-/// can name it as it likes, also like another unit.
-pub(super) fn unit(path: &str) -> Option<&str> {
-    let mut names = path.split('/').filter(|name| !matches!(*name, "" | "." | ".."));
-    let first = names.by_ref().find(|name| !name.ends_with(".slice")).filter(|name| is_unit(name))?;
-    if !(first.starts_with("user@") && first.ends_with(".service")) {
-        return Some(first);
+    /// The folder of a cgroup, if this host shows it. `controllers` as `/proc/PID/cgroup` has them.
+    pub(super) fn folder(&self, controllers: &str, path: &str) -> Option<PathBuf> {
+        let first = controllers.split(',').next().unwrap_or_default();
+        let (_, mount) = self.mounts.iter().find(|(name, _)| name == first)?;
+        let outside = path.split('/').any(|name| name == "..");
+        (!outside).then(|| mount.join(path.trim_start_matches('/')))
     }
-    match names.find(|name| !name.ends_with(".slice")) {
-        // `init.scope` below a user's manager is the manager.
-        Some(name) if is_unit(name) && name != "init.scope" => Some(name),
-        _ => Some(first),
-    }
-}
-
-fn is_unit(name: &str) -> bool {
-    // The kinds of unit that hold processes (systemd.unit(5)).
-    [".service", ".scope", ".socket", ".mount", ".swap"]
-        .iter()
-        .any(|suffix| name.strip_suffix(suffix).is_some_and(|stem| !stem.is_empty()))
 }
 
 /// Finds the path of a cgroup by its id, for processes whose `/proc` entry is gone.
@@ -143,39 +180,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_are_named_as_systemd_names_them() {
-        for (path, expected) in [
-            ("/system.slice/nginx.service", Some("nginx.service")),
-            ("/system.slice/system-getty.slice/getty@tty1.service", Some("getty@tty1.service")),
-            ("/user.slice/user-1000.slice/session-3.scope", Some("session-3.scope")),
-            ("/user.slice/user-1000.slice/user@1000.service/app.slice/foo.service", Some("foo.service")),
-            ("/user.slice/user-1000.slice/user@1000.service/init.scope", Some("user@1000.service")),
-            ("/system.slice/docker-0123.scope/system.slice/inner.service", Some("docker-0123.scope")),
-            ("/system.slice/with\\x2ddash.service", Some("with\\x2ddash.service")),
-            ("/../../system.slice/ssh.service", Some("ssh.service")),
-            ("/init.scope", Some("init.scope")),
-            ("/kubepods/besteffort/pod1/0123", None),
-            ("/system.slice", None),
-            ("/.service", None),
-            ("/", None),
-            ("", None),
-        ] {
-            assert_eq!(unit(path), expected, "{path}");
-        }
+    fn every_hierarchy_is_read_those_of_systemd_first() {
+        let text =
+            b"9:name=systemd:/system.slice/ssh.service\n4:memory:/x:y (deleted)\n0::/\nnonsense\n\xff\xfe:\n";
+        let paths = CgroupPaths::parse(text);
+        let all: Vec<_> = paths.all().map(|line| (line.controllers.as_str(), line.path.as_str())).collect();
+        assert_eq!(all, [("", "/"), ("name=systemd", "/system.slice/ssh.service"), ("memory", "/x:y")]);
+        assert_eq!(paths.unified().unwrap().path, "/");
     }
 
     #[test]
-    fn a_service_cannot_pass_for_another_one_by_naming_its_sub_cgroups() {
-        assert_eq!(unit("/system.slice/web.service/sshd.service"), Some("web.service"));
+    fn a_file_of_many_lines_is_not_kept_whole() {
+        assert_eq!(CgroupPaths::parse(&b"1:a:/\n".repeat(1000)).all().count(), MAX_HIERARCHIES);
     }
 
     #[test]
-    fn hybrid_hosts_are_read_from_the_systemd_hierarchy() {
-        let paths = CgroupPaths::parse(b"9:name=systemd:/system.slice/ssh.service\n4:memory:/x:y\n0::/\n");
-        assert_eq!(paths.unit(), Some("ssh.service"));
-        let paths =
-            CgroupPaths::parse(b"1:name=systemd:/system.slice/old.service\n0::/system.slice/new.service");
-        assert_eq!(paths.unit(), Some("new.service"));
-        assert_eq!(CgroupPaths::parse(b"nonsense\n\xff\xfe:\n").unit(), None);
+    fn the_mounts_of_hybrid_hosts_are_found() {
+        let mounts = "30 23 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                      31 30 0:27 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n\
+                      32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+                      33 30 0:29 /docker/1 /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
+                      34 30 0:30 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n";
+        let hierarchies = Hierarchies::parse(mounts);
+        let folder = |controllers, path| hierarchies.folder(controllers, path);
+        assert_eq!(hierarchies.unified(), Some(Path::new("/sys/fs/cgroup/unified")));
+        assert_eq!(folder("", "/a"), Some(PathBuf::from("/sys/fs/cgroup/unified/a")));
+        assert_eq!(folder("cpu,cpuacct", "/a"), Some(PathBuf::from("/sys/fs/cgroup/cpu,cpuacct/a")));
+        assert_eq!(folder("name=systemd", "/a"), Some(PathBuf::from("/sys/fs/cgroup/systemd/a")));
+        assert_eq!(folder("pids", "/a"), None, "a part only");
+        assert_eq!(folder("", "/../a"), None);
+        assert_eq!(
+            Hierarchies::parse("30 23 0:26 / /sys rw - sysfs sysfs rw\nnonsense\n"),
+            Hierarchies::default()
+        );
     }
 }

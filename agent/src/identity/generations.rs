@@ -32,7 +32,21 @@ pub(super) struct Entry {
     pub(super) cgroup: u64,
     /// `known` is still its parent's.
     pub(super) inherited: bool,
+    /// Who forked it.
+    pub(super) parent: Option<ProcessKey>,
     exited: bool,
+    /// It was asked for: its executable is looked at now and then.
+    pub(super) named: bool,
+}
+
+/// A process that is new to the table.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) key: ProcessKey,
+    pub(super) known: Arc<KnownProcess>,
+    pub(super) cgroup: u64,
+    pub(super) inherited: bool,
+    pub(super) parent: Option<ProcessKey>,
 }
 
 /// Processes by pid and start time.
@@ -44,6 +58,8 @@ pub(super) struct Generations {
     exits: VecDeque<(Timestamp, u32, u64)>,
     /// Round robin over the living: pid, serial; removed ones stay until they are met or it gets twice the bound.
     living: VecDeque<(u32, u64)>,
+    /// The same of those that were asked for.
+    named: VecDeque<(u32, u64)>,
     next_serial: u64,
     size: TableSize,
 }
@@ -54,6 +70,7 @@ impl Generations {
             entries: FxHashMap::default(),
             exits: VecDeque::new(),
             living: VecDeque::new(),
+            named: VecDeque::new(),
             next_serial: 0,
             size: TableSize { bound, ..TableSize::default() },
         }
@@ -79,22 +96,30 @@ impl Generations {
     }
 
     /// Replaces what is known of a process that acted just now, or adds it.
-    pub(super) fn store(&mut self, key: ProcessKey, known: Arc<KnownProcess>, cgroup: u64) {
+    pub(super) fn store(
+        &mut self,
+        key: ProcessKey,
+        known: Arc<KnownProcess>,
+        cgroup: u64,
+        parent: Option<ProcessKey>,
+    ) {
         let entries = self.entries.get_mut(&key.pid);
         match entries.and_then(|entries| entries.iter_mut().rev().find(|entry| same(entry.key, key))) {
             Some(entry) => {
                 entry.known = known;
                 entry.inherited = false;
+                entry.parent = entry.parent.or(parent);
                 if cgroup != 0 {
                     entry.cgroup = cgroup;
                 }
             }
-            None => self.insert(known.key, known, cgroup, false),
+            None => self.insert(Arrival { key: known.key, known, cgroup, inherited: false, parent }),
         }
     }
 
     /// Adds a process; at the bound the one that exited first makes room, and if all live it is refused.
-    pub(super) fn insert(&mut self, key: ProcessKey, known: Arc<KnownProcess>, cgroup: u64, inherited: bool) {
+    pub(super) fn insert(&mut self, arrival: Arrival) {
+        let Arrival { key, known, cgroup, inherited, parent } = arrival;
         if self.size.entries >= self.size.bound {
             let Some((_, pid, serial)) = self.exits.pop_front() else {
                 self.size.refused += 1;
@@ -111,7 +136,9 @@ impl Generations {
             known,
             cgroup,
             inherited,
+            parent,
             exited: false,
+            named: false,
         });
         self.size.entries += 1;
         if self.living.len() >= 2 * self.size.bound {
@@ -120,6 +147,46 @@ impl Generations {
             self.living = living;
         }
         self.living.push_back((key.pid, serial));
+    }
+
+    /// A process was asked for: see [`Generations::next_named`].
+    pub(super) fn name(&mut self, pid: u32, serial: u64) {
+        let Some(entry) = self.entry(pid, serial).filter(|entry| !entry.named) else { return };
+        entry.named = true;
+        if self.named.len() >= 2 * self.size.bound {
+            let mut named = std::mem::take(&mut self.named);
+            named.retain(|(pid, serial)| self.is_alive(*pid, *serial));
+            self.named = named;
+        }
+        self.named.push_back((pid, serial));
+    }
+
+    /// The living process of those asked for that was not looked at for longest.
+    pub(super) fn next_named(&mut self) -> Option<(u32, u64)> {
+        loop {
+            let (pid, serial) = self.named.pop_front()?;
+            if self.is_alive(pid, serial) {
+                self.named.push_back((pid, serial));
+                return Some((pid, serial));
+            }
+        }
+    }
+
+    /// How many are asked for, as far as it is known.
+    pub(super) fn named(&self) -> usize {
+        self.named.len()
+    }
+
+    /// A process, whichever has this pid and serial.
+    pub(super) fn at(&self, pid: u32, serial: u64) -> Option<&Entry> {
+        self.entries.get(&pid)?.iter().find(|entry| entry.serial == serial)
+    }
+
+    /// Puts another description of the same process in place of the one it has.
+    pub(super) fn describe(&mut self, pid: u32, serial: u64, known: Arc<KnownProcess>) {
+        if let Some(entry) = self.entry(pid, serial) {
+            entry.known = known;
+        }
     }
 
     pub(super) fn mark_exited(&mut self, at: Timestamp, pid: u32, serial: u64) {

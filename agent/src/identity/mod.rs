@@ -8,9 +8,10 @@
 //! ```text
 //! fork ──► inherits its parent ─┐
 //! exec ──► /proc/PID, at once ──┼─► ProcessTable ──► resolve(task) ──► KnownProcess
-//! hook ──► /proc/PID, once ─────┘        ▲ users, cgroup v2 tree (both cached)
+//! hook ──► /proc/PID, once ─────┘        ▲ users, cgroup v2 tree, workloads of cgroups (all cached)
 //! ```
-//! Files are read on the first sighting of a process only; pids are guarded by the start time.
+//! Files of `/proc` are read on the first sighting of a process only, those of container runtimes once per cgroup; pids are
+//! guarded by the start time.
 
 mod cgroup;
 mod generations;
@@ -20,8 +21,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod users;
+mod workload;
 
+pub use cgroup::Hierarchies;
 pub use generations::TableSize;
 pub use process::{ExecutableSource, KnownProcess, ProcessUnknown, WallClock};
 pub use procfs::Roots;
 pub use table::{ProcessTable, ProcessTableLimits};
+pub use workload::WorkloadUnknown;

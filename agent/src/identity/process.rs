@@ -3,11 +3,17 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::workload::WorkloadUnknown;
 use crate::event::{ProcessKey, Timestamp};
 use crate::record::{ProcessRecord, WallTime, WorkloadRecord};
 
 /// Nanoseconds of a clock tick of `/proc` (USER_HZ is 100 on every architecture in use, proc(5)).
 pub(super) const NANOSECONDS_PER_TICK: u64 = 10_000_000;
+
+/// Kind of a workload that is a thread of the kernel.
+const KERNEL: &str = "kernel";
+/// Kind of a workload that is known by its program alone.
+const EXECUTABLE: &str = "executable";
 
 /// Translates the events' clock into wall-clock time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,16 +36,16 @@ pub struct KnownProcess {
     pub key: ProcessKey,
     /// Its public record.
     pub record: Arc<ProcessRecord>,
-    /// What it belongs to; `None` if neither a unit nor an executable is known.
+    /// What it belongs to; `None` if neither a cgroup nor an executable names it.
     pub workload: Option<Arc<WorkloadRecord>>,
     /// Where `record.executable` comes from.
     pub executable_source: ExecutableSource,
     /// Why the executable was not read from `/proc`.
     pub executable_unknown: Option<ProcessUnknown>,
-    /// The program's file was deleted or replaced while it runs.
-    pub executable_deleted: bool,
     /// A thread of the kernel: never the owner of a user's connection.
     pub kernel_thread: bool,
+    /// Pid of the leader of its session; 0 if not known.
+    pub session: u32,
 }
 
 /// Where the path of an executable comes from, the surest first.
@@ -139,73 +145,103 @@ impl ProcessUnknown {
     }
 }
 
+/// What the cgroups of a process say.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Place {
+    /// It is in a unit or container.
+    In(Arc<WorkloadRecord>),
+    /// It is in none.
+    Outside,
+    /// They could not be read.
+    Unknown,
+}
+
+impl Place {
+    /// It is in this unit of the system.
+    pub(super) fn is_unit(&self, unit: &str) -> bool {
+        matches!(self, Place::In(workload) if workload.kind == "systemd" && workload.name == unit)
+    }
+}
+
+impl From<Option<Arc<WorkloadRecord>>> for Place {
+    fn from(workload: Option<Arc<WorkloadRecord>>) -> Place {
+        workload.map_or(Place::Outside, Place::In)
+    }
+}
+
 /// The parts of which a [`KnownProcess`] is made.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Parts {
-    pub(super) comm: String,
-    pub(super) uid: u32,
-    pub(super) user: Option<String>,
-    pub(super) executable: Option<String>,
+    /// Without pid and times.
+    pub(super) record: ProcessRecord,
     pub(super) source: ExecutableSource,
     pub(super) unknown: Option<ProcessUnknown>,
-    pub(super) deleted: bool,
-    pub(super) unit: Option<String>,
+    pub(super) place: Place,
     pub(super) kernel_thread: bool,
+    pub(super) session: u32,
 }
 
 impl Parts {
     /// Takes a process apart again, to make another one of it.
     pub(super) fn of(known: &KnownProcess) -> Parts {
         Parts {
-            comm: known.record.comm.clone(),
-            uid: known.record.uid,
-            user: known.record.user.clone(),
-            executable: known.record.executable.clone(),
+            record: ProcessRecord::clone(&known.record),
             source: known.executable_source,
             unknown: known.executable_unknown,
-            deleted: known.executable_deleted,
-            unit: known.workload.as_ref().and_then(|workload| workload.unit.clone()),
+            place: known.place(),
             kernel_thread: known.kernel_thread,
+            session: known.session,
         }
     }
 
     pub(super) fn assemble(self, key: ProcessKey, clock: WallClock) -> KnownProcess {
-        let workload = self.workload().map(Arc::new);
+        let workload = self.workload();
         let started = (key.start_time != 0).then(|| clock.wall(Timestamp(key.start_time)));
         KnownProcess {
             key,
             workload,
             executable_source: self.source,
             executable_unknown: self.unknown,
-            executable_deleted: self.deleted,
             kernel_thread: self.kernel_thread,
+            session: self.session,
             record: Arc::new(ProcessRecord {
                 pid: key.pid,
                 start_time: key.start_time / NANOSECONDS_PER_TICK,
                 started,
-                executable: self.executable,
-                comm: self.comm,
-                uid: self.uid,
-                user: self.user,
-                ..ProcessRecord::default()
+                ..self.record
             }),
         }
     }
 
-    /// A container or pod is to be preferred to the unit here, once they are known.
-    fn workload(&self) -> Option<WorkloadRecord> {
+    fn workload(&self) -> Option<Arc<WorkloadRecord>> {
         let named = |kind: &'static str, name: &str| WorkloadRecord {
             kind: kind.into(),
             name: name.to_owned(),
             ..WorkloadRecord::default()
         };
         if self.kernel_thread {
-            return Some(named("kernel", &self.comm));
+            return Some(Arc::new(named(KERNEL, &self.record.comm)));
         }
-        if let Some(unit) = &self.unit {
-            return Some(WorkloadRecord { unit: Some(unit.clone()), ..named("systemd", unit) });
+        let unknown = match &self.place {
+            Place::In(workload) => return Some(Arc::clone(workload)),
+            Place::Outside => None,
+            Place::Unknown => Some(WorkloadUnknown::CgroupNotRead.as_str().into()),
+        };
+        let path = self.record.executable.as_deref()?;
+        Some(Arc::new(WorkloadRecord { unknown, ..named(EXECUTABLE, path) }))
+    }
+}
+
+impl KnownProcess {
+    /// Where it is.
+    pub(super) fn place(&self) -> Place {
+        match &self.workload {
+            None => Place::Unknown,
+            Some(workload) if [EXECUTABLE, KERNEL].contains(&&*workload.kind) => {
+                if workload.unknown.is_some() { Place::Unknown } else { Place::Outside }
+            }
+            Some(workload) => Place::In(Arc::clone(workload)),
         }
-        self.executable.as_deref().map(|path| named("executable", path))
     }
 }
 

@@ -1,22 +1,30 @@
 //! The table of processes: generations of each pid, kept for a while after exit.
 
+mod family;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::cgroup::{CgroupPaths, CgroupTree, unit};
-use super::generations::{Generations, TableSize};
-use super::process::{NANOSECONDS_PER_TICK, Parts, comm_text, ticks};
+use super::cgroup::{CgroupPaths, CgroupTree};
+use super::generations::{Arrival, Generations, TableSize};
+use super::process::{NANOSECONDS_PER_TICK, Parts, Place, comm_text, ticks};
 use super::procfs::{Executable, Procfs, Roots, Sighting};
 use super::users::UserNames;
+use super::workload::Workloads;
 use super::{ExecutableSource, KnownProcess, ProcessUnknown, WallClock};
 use crate::event::{Event, ProcessKey, Task, Timestamp};
+use crate::record::ProcessRecord;
+use family::MAX_PARENTS;
 
 /// Bound on one [`ProcessTable::sweep`]: what exits in a second on a host that forks wildly.
 const MAX_EXPIRIES_PER_SWEEP: usize = 4096;
 /// Bound on live entries that one sweep compares with `/proc` (about 5 µs each), in case their exit was lost.
 const MAX_LIVENESS_CHECKS_PER_SWEEP: usize = 64;
+/// Bound on executables that one sweep looks at again (about 15 µs each), of processes that were asked for.
+const MAX_EXECUTABLE_CHECKS_PER_SWEEP: usize = 64;
 /// The manager of a host; a child of it that is still there was not yet moved to its unit.
 const MANAGER_UNIT: &str = "init.scope";
 
@@ -45,6 +53,7 @@ pub struct ProcessTable {
     procfs: Procfs,
     cgroups: CgroupTree,
     users: UserNames,
+    workloads: Workloads,
     processes: Generations,
 }
 
@@ -60,8 +69,9 @@ impl ProcessTable {
             limits,
             clock,
             procfs: Procfs::new(&roots.proc),
-            cgroups: CgroupTree::new(roots.cgroup.clone()),
+            cgroups: CgroupTree::new(roots.hierarchies.unified().map(Path::to_owned)),
             users: UserNames::default(),
+            workloads: Workloads::new(roots),
             processes: Generations::new(limits.max_processes),
         }
     }
@@ -88,35 +98,50 @@ impl ProcessTable {
             return self.first_sighting(task, at);
         };
         let (known, cgroup, inherited) = (entry.known.clone(), entry.cgroup, entry.inherited);
+        let (parent, pid, serial) = (entry.parent, task.process.pid, entry.serial);
+        if !entry.named {
+            self.processes.name(pid, serial);
+        }
         let moved = task.cgroup != 0 && cgroup != 0 && task.cgroup != cgroup;
         let comm = (task.thread == task.process.pid).then(|| comm_text(&task.comm));
         let renamed = comm.as_ref().is_some_and(|comm| *comm != known.record.comm);
         if !(inherited || moved || renamed || known.record.uid != task.uid) {
             if cgroup == 0 && task.cgroup != 0 {
-                self.processes.store(task.process, known.clone(), task.cgroup);
+                self.processes.store(task.process, known.clone(), task.cgroup, None);
             }
             return known;
         }
         let mut parts = Parts::of(&known);
         if let Some(comm) = comm {
-            parts.comm = comm.into_owned();
+            parts.record.comm = comm.into_owned();
         }
-        if parts.uid != task.uid || parts.user.is_none() {
-            parts.uid = task.uid;
-            parts.user = self.users.name(task.uid, at);
+        if parts.record.uid != task.uid || parts.record.user.is_none() {
+            parts.record.uid = task.uid;
+            parts.record.user = self.users.name(task.uid, at);
         }
-        if inherited && parts.executable.is_some() {
-            parts.source = ExecutableSource::Inherited;
+        if inherited {
+            self.adopt(&mut parts, task.process, parent);
         }
         let unplaced = inherited && cgroup == 0;
-        if moved || unplaced || parts.unit.as_deref() == Some(MANAGER_UNIT) {
-            let paths = self.procfs.cgroup(task.process.pid, ticks(task.process)).ok();
-            parts.unit = self.unit(paths.as_ref(), task, parts.unit, at);
+        if moved || unplaced || parts.place.is_unit(MANAGER_UNIT) {
+            let text = self.procfs.cgroup(task.process.pid, ticks(task.process)).ok();
+            parts.place = self.place(text.as_deref(), task, parts.place, at);
         }
         let key = if inherited { task.process } else { known.key };
         let known = Arc::new(parts.assemble(key, self.clock));
-        self.processes.store(task.process, known.clone(), task.cgroup);
+        self.processes.store(task.process, known.clone(), task.cgroup, None);
         known
+    }
+
+    /// What differs between a process and the fork of it that it was taken for so far.
+    fn adopt(&mut self, parts: &mut Parts, process: ProcessKey, parent: Option<ProcessKey>) {
+        if parts.record.executable.is_some() {
+            parts.source = ExecutableSource::Inherited;
+        }
+        parts.record.parents = self.parents(process.pid, parts.session, parent);
+        if parts.record.pid_namespace.is_some() {
+            parts.record.namespace_pid = self.procfs.namespace_pid(process.pid, ticks(process));
+        }
     }
 
     /// Forgets processes that exited `keep_after_exit` ago, and notices exits whose event was lost.
@@ -137,11 +162,49 @@ impl ProcessTable {
                 self.processes.mark_exited(now, pid, serial);
             }
         }
+        for _ in 0..MAX_EXECUTABLE_CHECKS_PER_SWEEP.min(self.processes.named()) {
+            let Some((pid, serial)) = self.processes.next_named() else { break };
+            self.check_executable(pid, serial);
+        }
+        self.workloads.sweep();
     }
 
     /// How full it is.
     pub fn sizes(&self) -> TableSize {
         self.processes.size()
+    }
+
+    /// How full the memory of cgroups and their workloads is.
+    pub fn cgroup_sizes(&self) -> TableSize {
+        self.workloads.size()
+    }
+
+    /// Files, folders and links of `/proc` and of container runtimes that were read so far.
+    pub fn reads(&self) -> u64 {
+        self.procfs.reads() + self.workloads.reads()
+    }
+
+    /// Notices that a program was deleted or replaced while it runs.
+    fn check_executable(&mut self, pid: u32, serial: u64) {
+        let Some(entry) = self.processes.at(pid, serial).filter(|entry| !entry.inherited) else { return };
+        let (key, known) = (entry.key, Arc::clone(&entry.known));
+        let record = &known.record;
+        let (Some(path), Some(device), Some(inode), ExecutableSource::Link | ExecutableSource::Inherited) = (
+            record.executable.as_deref(),
+            record.executable_device.as_deref(),
+            record.executable_inode,
+            known.executable_source,
+        ) else {
+            return;
+        };
+        let Ok(changed) = self.procfs.executable_changed(pid, ticks(key), (path, device, inode)) else {
+            return;
+        };
+        if changed.is_some() && changed != record.executable_changed {
+            let mut parts = Parts::of(&known);
+            parts.record.executable_changed = changed;
+            self.processes.describe(pid, serial, Arc::new(parts.assemble(known.key, self.clock)));
+        }
     }
 
     fn forked(&mut self, at: Timestamp, parent: ProcessKey, child: ProcessKey) {
@@ -152,53 +215,47 @@ impl ProcessTable {
         if let Some(last) = self.processes.newest(child.pid) {
             self.processes.mark_exited(at, child.pid, last);
         }
-        let (known, cgroup) = match self.processes.find(parent) {
-            Some(entry) => (entry.known.clone(), entry.cgroup),
-            None => {
-                let Ok(sighting) = self.procfs.read(parent.pid, ticks(parent), true) else { return };
-                let unit = sighting.cgroup.as_ref().and_then(CgroupPaths::unit).map(str::to_owned);
-                // Only for the record of a fork that no hook ever shows; a hook tells the user id.
-                let uid = sighting.uid.unwrap_or(u32::MAX);
-                let key = with_start(parent, &sighting);
-                let parts = self.parts_of(sighting, uid, unit, at);
-                let known = Arc::new(parts.assemble(key, self.clock));
-                self.processes.insert(key, known.clone(), 0, false);
-                (known, 0)
-            }
-        };
-        self.processes.insert(child, known, cgroup, true);
+        if self.processes.find(parent).is_none() {
+            self.meet(parent, at, MAX_PARENTS);
+        }
+        let Some(entry) = self.processes.find(parent) else { return };
+        let (known, cgroup) = (entry.known.clone(), entry.cgroup);
+        self.processes.insert(Arrival { key: child, known, cgroup, inherited: true, parent: Some(parent) });
     }
 
     fn executed(&mut self, at: Timestamp, task: &Task, path: &Bytes) {
-        let before = self.processes.find(task.process).map(|entry| (entry.serial, entry.known.clone()));
-        if let Some((serial, _)) = before {
+        let before = self.processes.find(task.process);
+        let before = before.map(|entry| (entry.serial, entry.parent, entry.known.clone()));
+        if let Some((serial, ..)) = before {
             // A thread that execs takes the place of its leader, which exits (execve(2)).
             self.processes.revive(task.process.pid, serial);
         }
+        let mut parent = before.as_ref().and_then(|(_, parent, _)| *parent);
         let sighting = self.procfs.read(task.process.pid, ticks(task.process), false);
-        let (key, parts) = match sighting {
+        let (key, mut parts) = match sighting {
             Ok(sighting) => {
-                let unit = self.unit(sighting.cgroup.as_ref(), task, None, at);
+                let place = self.place(sighting.cgroup.as_deref(), task, Place::Unknown, at);
                 let key = with_start(task.process, &sighting);
-                let mut parts = self.parts_of(sighting, task.uid, unit, at);
+                parent = parent.or_else(|| self.meet_parent(key, &sighting, at, MAX_PARENTS));
+                let mut parts = self.parts_of(sighting, task.uid, place, at);
                 if let Some(reason) = parts.unknown {
                     parts.run(path, reason);
                 }
                 (key, parts)
             }
             Err(reason) => {
-                let inherited = before.and_then(|(_, known)| {
-                    known.workload.as_ref().and_then(|workload| workload.unit.clone())
-                });
-                let unit = self.unit(None, task, inherited, at);
+                let (place, session) =
+                    before.map_or((Place::Unknown, 0), |(_, _, known)| (known.place(), known.session));
+                let place = self.place(None, task, place, at);
                 let mut parts = self.parts_of_task(task, reason, at);
-                parts.unit = unit;
+                (parts.place, parts.session) = (place, session);
                 parts.run(path, reason);
                 (task.process, parts)
             }
         };
+        parts.record.parents = self.parents(key.pid, parts.session, parent);
         let known = Arc::new(parts.assemble(key, self.clock));
-        self.processes.store(task.process, known, task.cgroup);
+        self.processes.store(task.process, known, task.cgroup, parent);
     }
 
     fn exited(&mut self, at: Timestamp, process: ProcessKey) {
@@ -214,71 +271,91 @@ impl ProcessTable {
             (false, true) => Err(ProcessUnknown::TableFull),
             (false, false) => self.procfs.read(task.process.pid, ticks(task.process), false),
         };
-        let (key, parts) = match sighting {
+        let mut parent = None;
+        let (key, mut parts) = match sighting {
             Ok(sighting) => {
-                let unit = self.unit(sighting.cgroup.as_ref(), task, None, at);
-                (with_start(task.process, &sighting), self.parts_of(sighting, task.uid, unit, at))
+                let place = self.place(sighting.cgroup.as_deref(), task, Place::Unknown, at);
+                let key = with_start(task.process, &sighting);
+                parent = self.meet_parent(key, &sighting, at, MAX_PARENTS);
+                (key, self.parts_of(sighting, task.uid, place, at))
             }
             Err(reason) => {
                 let mut parts = self.parts_of_task(task, reason, at);
                 if !parts.kernel_thread {
-                    parts.unit = self.unit(None, task, None, at);
+                    parts.place = self.place(None, task, Place::Unknown, at);
                 }
                 (task.process, parts)
             }
         };
+        parts.record.parents = self.parents(key.pid, parts.session, parent);
         let known = Arc::new(parts.assemble(key, self.clock));
-        self.processes.insert(key, known.clone(), task.cgroup, false);
+        let arrival = Arrival { key, known: known.clone(), cgroup: task.cgroup, inherited: false, parent };
+        self.processes.insert(arrival);
+        if let Some(serial) = self.processes.newest(key.pid) {
+            self.processes.name(key.pid, serial);
+        }
         known
     }
 
-    /// The unit of a task: from `/proc` if that was there, else from the cgroup's id, else inherited.
-    fn unit(
-        &mut self,
-        paths: Option<&CgroupPaths>,
-        task: &Task,
-        inherited: Option<String>,
-        at: Timestamp,
-    ) -> Option<String> {
-        if let Some(paths) = paths {
-            if let Some(path) = &paths.unified {
-                self.cgroups.learn(task.cgroup, path);
+    /// Where a task is: by what `/proc` said if that was there, else by its cgroup's id, else as its parent.
+    fn place(&mut self, text: Option<&[u8]>, task: &Task, inherited: Place, at: Timestamp) -> Place {
+        if let Some(text) = text {
+            if let Some(line) = CgroupPaths::parse(text).unified() {
+                self.cgroups.learn(task.cgroup, &line.path);
             }
-            return paths.unit().map(str::to_owned);
+            return self.workloads.of(text, at, &mut self.users).into();
         }
-        let by_id = self.cgroups.path(task.cgroup, at).and_then(unit).map(str::to_owned);
-        by_id.or_else(|| inherited.filter(|unit| unit != MANAGER_UNIT || task.process.pid == 1))
+        if let Some(path) = self.cgroups.path(task.cgroup, at) {
+            let text = format!("0::{path}\n");
+            if let Some(workload) = self.workloads.of(text.as_bytes(), at, &mut self.users) {
+                return Place::In(workload);
+            }
+        }
+        match inherited {
+            // It was about to be moved to its own unit.
+            place if place.is_unit(MANAGER_UNIT) && task.process.pid != 1 => Place::Unknown,
+            place => place,
+        }
     }
 
-    fn parts_of(&mut self, sighting: Sighting, uid: u32, unit: Option<String>, at: Timestamp) -> Parts {
+    fn parts_of(&mut self, sighting: Sighting, uid: u32, place: Place, at: Timestamp) -> Parts {
         let (executable, unknown) = match sighting.executable {
             Ok(executable) => (Some(executable), None),
             Err(reason) => (None, Some(reason)),
         };
-        Parts {
+        let source = if executable.is_some() { ExecutableSource::Link } else { ExecutableSource::Unknown };
+        let mut record = ProcessRecord {
             comm: sighting.stat.comm,
             uid,
             user: self.users.name(uid, at),
-            source: if executable.is_some() { ExecutableSource::Link } else { ExecutableSource::Unknown },
-            deleted: executable.as_ref().is_some_and(|executable| executable.deleted),
-            executable: executable.map(|Executable { path, .. }| path),
-            unknown,
-            unit,
-            kernel_thread: sighting.stat.kernel_thread,
+            pid_namespace: sighting.namespace.map(|(inode, _)| inode),
+            namespace_pid: sighting.namespace.and_then(|(_, pid)| pid),
+            ..ProcessRecord::default()
+        };
+        if let Some(Executable { path, file, changed }) = executable {
+            let (device, inode) = file.unzip();
+            record.executable = Some(path);
+            (record.executable_device, record.executable_inode) = (device, inode);
+            record.executable_changed = changed;
         }
+        let (kernel_thread, session) = (sighting.stat.kernel_thread, sighting.stat.session);
+        Parts { record, source, unknown, place, kernel_thread, session }
     }
 
     fn parts_of_task(&mut self, task: &Task, reason: ProcessUnknown, at: Timestamp) -> Parts {
-        Parts {
+        let record = ProcessRecord {
             comm: comm_text(&task.comm).into_owned(),
             uid: task.uid,
             user: self.users.name(task.uid, at),
-            executable: None,
+            ..ProcessRecord::default()
+        };
+        Parts {
+            record,
             source: ExecutableSource::Unknown,
             unknown: Some(reason),
-            deleted: false,
-            unit: None,
+            place: Place::Unknown,
             kernel_thread: reason == ProcessUnknown::KernelThread,
+            session: 0,
         }
     }
 }
@@ -286,7 +363,7 @@ impl ProcessTable {
 impl Parts {
     /// Names the executable by what was given to execve(2), for want of better.
     fn run(&mut self, path: &Bytes, reason: ProcessUnknown) {
-        self.executable = (!path.is_empty()).then(|| String::from_utf8_lossy(path).into_owned());
+        self.record.executable = (!path.is_empty()).then(|| String::from_utf8_lossy(path).into_owned());
         self.source = match path.first() {
             None => ExecutableSource::Unknown,
             Some(b'/') => ExecutableSource::ExecPath,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::process::NANOSECONDS_PER_TICK;
 use super::*;
 use crate::event::{Event, ProcessKey, Task, Timestamp};
+use crate::record::ExecutableChange;
 
 const CLOCK: WallClock = WallClock { wall_minus_boot: 1_700_000_000_000_000_000 };
 const SECOND: u64 = 1_000_000_000;
@@ -46,8 +47,25 @@ impl Fixture {
         std::fs::remove_dir_all(self.root.join("proc").join(pid.to_string())).unwrap();
     }
 
+    /// Replaces its parent and session.
+    fn family(&self, pid: u32, ticks: u64, comm: &str, (parent, session): (u32, u32)) {
+        let stat = format!(
+            "{pid} ({comm}) S {parent} 1 {session} 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 {ticks} 1 1\n"
+        );
+        std::fs::write(self.root.join("proc").join(pid.to_string()).join("stat"), stat).unwrap();
+    }
+
     fn table(&self, max_processes: usize) -> ProcessTable {
-        let roots = Roots { proc: self.root.join("proc"), cgroup: Some(self.root.join("cgroup")) };
+        let mount = self.root.join("cgroup");
+        let roots = Roots {
+            proc: self.root.join("proc"),
+            hierarchies: Hierarchies::parse(&format!(
+                "1 1 0:1 / {} rw - cgroup2 cgroup2 rw\n",
+                mount.display()
+            )),
+            host: self.root.join("host"),
+            administrator: nix::unistd::geteuid().as_raw(),
+        };
         ProcessTable::with_roots(
             ProcessTableLimits { max_processes, keep_after_exit: Duration::from_secs(30) },
             CLOCK,
@@ -209,13 +227,13 @@ fn a_deleted_program_keeps_its_path_and_says_so() {
     fixture.process(70, 500, "old", "/nowhere/old (deleted)", "/");
     let known = fixture.table(9).resolve(&task(key(70, 500), b"old"), NOW);
     assert_eq!(known.record.executable.as_deref(), Some("/nowhere/old"));
-    assert!(known.executable_deleted);
+    assert_eq!(known.record.executable_changed, Some(ExecutableChange::Deleted));
     let named = fixture.root.join("x (deleted)");
     std::fs::write(&named, "").unwrap();
     fixture.process(71, 500, "x", named.to_str().unwrap(), "/");
     let known = fixture.table(9).resolve(&task(key(71, 500), b"x"), NOW);
     assert_eq!(known.record.executable.as_deref(), named.to_str());
-    assert!(!known.executable_deleted);
+    assert_eq!(known.record.executable_changed, None);
 }
 
 #[test]
@@ -250,8 +268,10 @@ fn the_tree_of_cgroups_is_not_walked_for_every_unknown_id() {
     let folder = fixture.root.join("cgroup/late.service");
     std::fs::create_dir_all(&folder).unwrap();
     let cgroup = std::fs::metadata(&folder).unwrap().ino();
+    table.observe(&executed(Task { cgroup, ..task(key(71, 500), b"b") }, "/bin/b"));
     let soon = table.resolve(&Task { cgroup, ..task(key(71, 500), b"b") }, NOW);
-    assert_eq!(soon.workload, None);
+    let workload = soon.workload.as_ref().unwrap();
+    assert_eq!((workload.name.as_str(), workload.unknown.as_deref()), ("/bin/b", Some("cgroup_not_read")));
     let later = Timestamp(NOW.0 + 6 * SECOND);
     let known = table.resolve(&Task { cgroup, ..task(key(72, 500), b"c") }, later);
     assert_eq!(known.workload.as_ref().unwrap().name, "late.service");
@@ -353,11 +373,13 @@ fn a_real_process_that_came_and_went_is_named_and_then_forgotten() {
     table.observe(&executed(sleep, "/usr/bin/sleep"));
     child.0.kill().unwrap();
     child.0.wait().unwrap();
-    assert!(table.resolve(&sleep, NOW).record.executable.is_some());
+    let known = table.resolve(&sleep, NOW);
+    assert!(known.record.executable.is_some());
+    let living = known.record.parents.len();
     // The exit event was lost.
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut now = NOW;
-    while table.sizes().entries > 0 {
+    while table.sizes().entries > living {
         assert!(Instant::now() < deadline, "an exited process is never forgotten");
         now = Timestamp(now.0 + 31 * SECOND);
         table.sweep(now);
@@ -365,7 +387,157 @@ fn a_real_process_that_came_and_went_is_named_and_then_forgotten() {
 }
 
 #[test]
+fn parents_are_told_up_to_the_leader_of_the_session() {
+    let fixture = Fixture::new();
+    for (pid, comm, family) in [
+        (1, "init", (0, 1)),
+        (10, "sshd", (1, 10)),
+        (20, "bash", (10, 20)),
+        (30, "make", (20, 20)),
+        (40, "curl", (30, 20)),
+    ] {
+        fixture.process(pid, 100 + u64::from(pid), comm, &format!("/bin/{comm}"), "/");
+        fixture.family(pid, 100 + u64::from(pid), comm, family);
+    }
+    let mut table = fixture.table(9);
+    let known = table.resolve(&task(key(40, 140), b"curl"), NOW);
+    let parents: Vec<_> =
+        known.record.parents.iter().map(|parent| (parent.pid, parent.comm.as_str())).collect();
+    assert_eq!(parents, [(30, "make"), (20, "bash")]);
+    assert_eq!(known.record.parents[0].executable.as_deref(), Some("/bin/make"));
+    assert_eq!(known.record.parents[1].start_time, 120);
+    assert_eq!(table.resolve(&task(key(20, 120), b"bash"), NOW).record.parents, [], "it leads its session");
+    // A fork that never execs, of a fork that never execs; make and bash are over by now.
+    table.observe(&Event::ProcessForked { at: NOW, parent: key(40, 140), child: key(41, 150) });
+    table.observe(&Event::ProcessForked { at: NOW, parent: key(41, 150), child: key(42, 151) });
+    fixture.gone(30);
+    fixture.gone(20);
+    let reads = table.reads();
+    let known = table.resolve(&Task { cgroup: 7, ..task(key(42, 151), b"curl") }, NOW);
+    let parents: Vec<_> = known.record.parents.iter().map(|parent| parent.pid).collect();
+    assert_eq!(parents, [41, 40, 30, 20]);
+    assert!(table.reads() - reads <= 1, "parents come from the table");
+}
+
+#[test]
+fn a_family_without_end_is_not_followed() {
+    let fixture = Fixture::new();
+    for pid in 1..=60 {
+        fixture.process(pid, u64::from(pid), "x", "/bin/x", "/");
+        fixture.family(pid, u64::from(pid), "x", (pid - 1, 1));
+    }
+    // Two that call each other parent.
+    fixture.process(70, 5, "x", "/bin/x", "/");
+    fixture.family(70, 5, "x", (71, 1));
+    fixture.process(71, 5, "x", "/bin/x", "/");
+    fixture.family(71, 5, "x", (70, 1));
+    let mut table = fixture.table(99);
+    assert_eq!(table.resolve(&task(key(60, 60), b"x"), NOW).record.parents.len(), 16);
+    assert!(table.resolve(&task(key(70, 5), b"x"), NOW).record.parents.len() <= 16);
+}
+
+#[test]
+fn a_process_that_has_the_pid_of_a_parent_by_now_is_no_parent() {
+    let fixture = Fixture::new();
+    fixture.process(30, 900, "impostor", "/bin/impostor", "/");
+    fixture.family(30, 900, "impostor", (1, 1));
+    fixture.process(40, 500, "curl", "/bin/curl", "/");
+    fixture.family(40, 500, "curl", (30, 20));
+    assert_eq!(fixture.table(9).resolve(&task(key(40, 500), b"curl"), NOW).record.parents, []);
+}
+
+#[test]
+fn a_process_of_a_container_is_told_with_its_pid_there() {
+    let fixture = Fixture::new();
+    fixture.process(40, 500, "app", "/app", "/");
+    let folder = fixture.root.join("proc/40");
+    std::fs::create_dir_all(folder.join("ns")).unwrap();
+    std::os::unix::fs::symlink("pid:[4026532999]", folder.join("ns/pid")).unwrap();
+    std::fs::write(folder.join("status"), "Name:\tapp\nNSpid:\t40\t7\nUid:\t0\n").unwrap();
+    let mut table = fixture.table(9);
+    let known = table.resolve(&task(key(40, 500), b"app"), NOW);
+    assert_eq!((known.record.pid_namespace, known.record.namespace_pid), (Some(4_026_532_999), Some(7)));
+    // A worker of it that never execs.
+    fixture.process(41, 600, "app", "/app", "/");
+    std::fs::write(fixture.root.join("proc/41/status"), "NSpid:\t41\t8\n").unwrap();
+    table.observe(&Event::ProcessForked { at: NOW, parent: key(40, 500), child: key(41, 600) });
+    let known = table.resolve(&task(key(41, 600), b"app"), NOW);
+    assert_eq!((known.record.pid_namespace, known.record.namespace_pid), (Some(4_026_532_999), Some(8)));
+}
+
+/// A real process that runs a copy of `sleep` of its own.
+fn copied() -> (Fixture, PathBuf, Running) {
+    let fixture = Fixture::new();
+    let path = fixture.root.join("copy");
+    std::fs::copy("/bin/sleep", &path).unwrap();
+    let child = Running(Command::new(&path).arg("60").stdin(Stdio::null()).spawn().unwrap());
+    (fixture, path, child)
+}
+
+/// What a table says of the executable after it was changed, at the first sighting and later.
+fn changed(change: impl Fn(&std::path::Path)) -> [Option<ExecutableChange>; 2] {
+    let (_fixture, path, child) = copied();
+    let sleep = task(real_key(child.0.id()), b"copy");
+    let mut table = real_table();
+    let before = table.resolve(&sleep, NOW);
+    assert_eq!(before.record.executable.as_deref(), path.to_str());
+    assert_eq!(before.record.executable_changed, None);
+    assert_eq!(before.record.executable_inode.map(|inode| inode > 0), Some(true));
+    change(&path);
+    table.sweep(NOW);
+    let later = table.resolve(&sleep, NOW).record.executable_changed;
+    [real_table().resolve(&sleep, NOW).record.executable_changed, later]
+}
+
+#[test]
+fn an_executable_that_is_deleted_or_replaced_while_it_runs_is_told() {
+    let deleted = changed(|path| std::fs::remove_file(path).unwrap());
+    assert_eq!(deleted, [Some(ExecutableChange::Deleted); 2]);
+    let replaced = changed(|path| {
+        let new = path.with_extension("new");
+        std::fs::copy("/bin/sleep", &new).unwrap();
+        std::fs::rename(new, path).unwrap();
+    });
+    assert_eq!(replaced, [Some(ExecutableChange::Replaced); 2]);
+    // Moved away first: whoever comes later sees a program with another name.
+    let moved = changed(|path| {
+        std::fs::rename(path, path.with_extension("old")).unwrap();
+        std::fs::copy("/bin/sleep", path).unwrap();
+    });
+    assert_eq!(moved, [None, Some(ExecutableChange::Replaced)]);
+}
+
+#[test]
+fn ten_thousand_processes_a_minute_leave_no_wrong_name() {
+    let fixture = Fixture::new();
+    fixture.process(1, 1, "init", "/sbin/init", "/init.scope");
+    let mut table = fixture.table(4096);
+    for number in 0..10_000_u32 {
+        // Pids come again after 300; each has a program of its own.
+        let process = key(100 + number % 300, 1_000 + u64::from(number) * 2);
+        let at = Timestamp(NOW.0 + u64::from(number) * 6_000_000);
+        table.observe(&Event::ProcessForked { at, parent: key(1, 1), child: process });
+        let path = format!("/bin/p{number}");
+        let event = Event::ProcessExecuted { at, task: task(process, b"p"), path: Bytes::from(path.clone()) };
+        table.observe(&event);
+        table.observe(&Event::ProcessExited { at, process });
+        if number % 170 == 0 {
+            table.sweep(at);
+        }
+        let known = table.resolve(&task(process, b"p"), at);
+        assert_eq!(
+            (known.record.pid, known.record.executable.as_deref()),
+            (process.pid, Some(path.as_str()))
+        );
+        assert_eq!(known.key, process);
+    }
+}
+
+#[test]
 fn every_reason_has_a_name_of_its_own() {
+    let unknown: std::collections::BTreeSet<_> =
+        WorkloadUnknown::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(unknown.len(), WorkloadUnknown::ALL.len());
     let names: std::collections::BTreeSet<_> =
         ProcessUnknown::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(names.len(), ProcessUnknown::ALL.len());

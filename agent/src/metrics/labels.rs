@@ -48,6 +48,7 @@ pub(super) const TRUNCATION_REASONS: &[&str] =
 pub(super) const TABLES: &[&str] = &[
     "connections",
     "processes",
+    "cgroups",
     "certificates",
     "sessions",
     "sockets",
