@@ -1,5 +1,7 @@
 //! The table of processes: generations of each pid, kept for a while after exit.
 
+mod family;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +16,8 @@ use super::users::UserNames;
 use super::workload::Workloads;
 use super::{ExecutableSource, KnownProcess, ProcessUnknown, WallClock};
 use crate::event::{Event, ProcessKey, Task, Timestamp};
-use crate::record::{ParentRecord, ProcessRecord};
+use crate::record::ProcessRecord;
+use family::MAX_PARENTS;
 
 /// Bound on one [`ProcessTable::sweep`]: what exits in a second on a host that forks wildly.
 const MAX_EXPIRIES_PER_SWEEP: usize = 4096;
@@ -22,8 +25,6 @@ const MAX_EXPIRIES_PER_SWEEP: usize = 4096;
 const MAX_LIVENESS_CHECKS_PER_SWEEP: usize = 64;
 /// Bound on executables that one sweep looks at again (about 15 µs each), of processes that were asked for.
 const MAX_EXECUTABLE_CHECKS_PER_SWEEP: usize = 64;
-/// Bound on the parents of a process: sessions are rarely deeper than five.
-const MAX_PARENTS: usize = 16;
 /// The manager of a host; a child of it that is still there was not yet moved to its unit.
 const MANAGER_UNIT: &str = "init.scope";
 
@@ -220,76 +221,6 @@ impl ProcessTable {
         let Some(entry) = self.processes.find(parent) else { return };
         let (known, cgroup) = (entry.known.clone(), entry.cgroup);
         self.processes.insert(Arrival { key: child, known, cgroup, inherited: true, parent: Some(parent) });
-    }
-
-    /// Reads a process that no event told of, and its parents, which the table must have for their records. Goes up
-    /// `depth` parents at most.
-    fn meet(&mut self, process: ProcessKey, at: Timestamp, depth: usize) {
-        if self.processes.is_full() {
-            return;
-        }
-        let Ok(sighting) = self.procfs.read(process.pid, ticks(process), true) else { return };
-        let place = match &sighting.cgroup {
-            Some(text) => self.workloads.of(text, at, &mut self.users).into(),
-            None => Place::Unknown,
-        };
-        // Only for the record of a process that no hook ever shows; a hook tells the user id.
-        let uid = sighting.uid.unwrap_or(u32::MAX);
-        let key = with_start(process, &sighting);
-        let parent = self.meet_parent(key, &sighting, at, depth);
-        let mut parts = self.parts_of(sighting, uid, place, at);
-        parts.record.parents = self.parents(key.pid, parts.session, parent);
-        let known = Arc::new(parts.assemble(key, self.clock));
-        self.processes.insert(Arrival { key, known, cgroup: 0, inherited: false, parent });
-    }
-
-    /// The parent that `/proc` told of, known to the table from now on.
-    fn meet_parent(
-        &mut self,
-        process: ProcessKey,
-        sighting: &Sighting,
-        at: Timestamp,
-        depth: usize,
-    ) -> Option<ProcessKey> {
-        let stat = &sighting.stat;
-        // What is beyond the leader of the session is not told.
-        if stat.parent == 0 || stat.session == process.pid || stat.kernel_thread || depth == 0 {
-            return None;
-        }
-        let parent = ProcessKey { pid: stat.parent, start_time: 0 };
-        if self.processes.find(parent).is_none() {
-            self.meet(parent, at, depth - 1);
-        }
-        let found = self.processes.find(parent)?.key;
-        // A parent is older: else this one has its pid by now.
-        (found.start_time <= process.start_time).then_some(found)
-    }
-
-    /// The parents of a process up to the leader of its session, from the table alone.
-    fn parents(&self, pid: u32, session: u32, parent: Option<ProcessKey>) -> Vec<ParentRecord> {
-        let mut parents: Vec<ParentRecord> = Vec::new();
-        let mut next = if pid == session { None } else { parent };
-        while let Some(entry) = next.and_then(|key| self.processes.find(key)) {
-            let record = &entry.known.record;
-            parents.push(ParentRecord {
-                pid: entry.key.pid,
-                start_time: entry.key.start_time / NANOSECONDS_PER_TICK,
-                comm: record.comm.clone(),
-                executable: record.executable.clone(),
-            });
-            if parents.len() == MAX_PARENTS || entry.key.pid == session {
-                break;
-            }
-            if !entry.inherited {
-                let room = MAX_PARENTS - parents.len();
-                let more = record.parents.iter().take(room);
-                let leader = record.parents.iter().position(|parent| parent.pid == session);
-                parents.extend(more.take(leader.map_or(room, |leader| leader + 1)).cloned());
-                break;
-            }
-            next = entry.parent;
-        }
-        parents
     }
 
     fn executed(&mut self, at: Timestamp, task: &Task, path: &Bytes) {

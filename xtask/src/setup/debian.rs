@@ -57,6 +57,9 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("qemu-system-x86", "qemu-system-x86_64"),
     Package::named("busybox-static"),
     Package::program("cpio", "cpio"),
+    Package::program("runc", "runc"),
+    Package::program("podman", "podman"),
+    Package::program("containerd", "containerd"),
     Package::program("iperf3", "iperf3"),
     Package::program("wrk", "wrk"),
 ];
@@ -70,6 +73,10 @@ const UNWANTED_UNITS: &[(&str, &str)] = &[
     ("postgresql-15", "postgresql.service"),
     ("prometheus", "prometheus.service"),
     ("prometheus", "prometheus-node-exporter.service"),
+    ("containerd", "containerd.service"),
+    ("podman", "podman.socket"),
+    ("podman", "podman-restart.service"),
+    ("podman", "podman-auto-update.timer"),
 ];
 
 /// Debian asks this program before it starts a service on installation.

@@ -9,6 +9,7 @@
 //!
 //! Everything is read once per cgroup and remembered until its folder is gone or another one.
 
+mod formats;
 mod placement;
 mod states;
 #[cfg(test)]
@@ -25,8 +26,9 @@ use super::users::UserNames;
 use super::{Hierarchies, Roots};
 use crate::event::Timestamp;
 use crate::record::{Text, WorkloadRecord};
+use formats::{Names, Pod};
 use placement::{Claim, Form, Runtime, Unit};
-use states::{Found, Names, Pod, States};
+use states::{Found, States};
 
 /// Bound on remembered cgroups: large Kubernetes nodes have about 2,000. Each takes about 1 KiB.
 const MAX_CGROUPS: usize = 8192;
@@ -302,15 +304,21 @@ impl Workloads {
 
     /// Who can have made the folder of a claim: whoever owns the folder above it.
     fn maker(&self, line: &CgroupPath, claim: &Claim<'_>) -> Maker {
-        let above = claim.path.rfind('/').map_or("", |end| &claim.path[..end]);
-        let folder = self.hierarchies.folder(&line.controllers, above);
-        match folder.and_then(|path| std::fs::symlink_metadata(path).ok()) {
-            Some(folder) if folder.uid() == self.administrator => Maker::Administrator,
-            Some(folder) => Maker::User(folder.uid()),
-            // Gone or not shown: slices and the first level are the administrator's; what is in a unit may be anybody's.
-            None if !claim.below_unit => Maker::Administrator,
-            None => Maker::Unknown,
+        let mut above = claim.path;
+        let mut is_direct = true;
+        while let Some(end) = above.rfind('/') {
+            above = &above[..end];
+            let folder = self.hierarchies.folder(&line.controllers, above);
+            match folder.and_then(|path| std::fs::symlink_metadata(path).ok()) {
+                Some(folder) if folder.uid() != self.administrator => return Maker::User(folder.uid()),
+                Some(_) if is_direct => return Maker::Administrator,
+                Some(_) => break,
+                // Gone by now: whoever made it could do so in what is left.
+                None => is_direct = false,
+            }
         }
+        // Slices and the first level are the administrator's; what was in a unit may be anybody's.
+        if claim.below_unit { Maker::Unknown } else { Maker::Administrator }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the runtimes of this host wrote down about a container: files of root below `/run` and `/var`.
 //!
-//! An OCI bundle and Docker's file hold the container's environment, too. Only the fields below are deserialised, straight
-//! from the file: what else is in it is skipped as it is read and never kept. A container's id comes from the name of a
-//! cgroup; it is a single name of harmless letters, looked up below a fixed folder without following links out of it.
+//! An OCI bundle and Docker's file hold the container's environment, too. Only the fields of `formats.rs` are deserialised,
+//! straight from the file: what else is in it is skipped as it is read and never kept. A container's id comes from the name of
+//! a cgroup; it is a single name of harmless letters, looked up below a fixed folder without following links out of it.
 
 use std::fs::File;
 use std::io::{BufReader, Read as _};
@@ -10,15 +10,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::formats::{Bundle, CrunStatus, DockerConfig, Names, Pod, RuncState, StoredContainer, is_dns_name};
 use super::placement::{Claim, Form, Runtime, is_digest};
 
 /// Bound on a file that is read. Bundles of large pods have about 100 KiB; Podman's list has 1 KiB for each container.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
-/// Bound on a name: Kubernetes' have up to 253 bytes, image names with a digest about 400. Longer ones are not taken.
-const MAX_NAME_BYTES: usize = 512;
 /// Bound on entries of a folder of logs: a node has some hundred pods, and some containers in each.
 const MAX_LOG_ENTRIES: usize = 8192;
 /// Folders of containerd's state: its own, k3s, k0s, MicroK8s.
@@ -53,27 +51,6 @@ impl<T> Found<T> {
             found => found,
         }
     }
-}
-
-/// What a container is called.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Names {
-    pub(super) runtime: Option<Runtime>,
-    /// Of a container outside of Kubernetes.
-    pub(super) name: Option<String>,
-    pub(super) image: Option<String>,
-    pub(super) pod: Option<Pod>,
-}
-
-/// What Kubernetes says of a container.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Pod {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) uid: Option<String>,
-    /// `None` for the one that holds the pod's namespaces.
-    pub(super) container: Option<String>,
-    pub(super) service_account: Option<String>,
 }
 
 /// The runtimes' files.
@@ -147,17 +124,7 @@ impl States {
 
     fn docker(&mut self, id: &str) -> Found<Names> {
         let config = self.json::<DockerConfig>("var/lib/docker/containers", &format!("{id}/config.v2.json"));
-        map(config, |config| {
-            let name = config.name.and_then(taken);
-            let config = config.config.unwrap_or_default();
-            let pod = config.labels.and_then(DockerLabels::pod);
-            Names {
-                runtime: Some(Runtime::Docker),
-                name: name.map(|name| name.trim_start_matches('/').to_owned()),
-                image: config.image.and_then(taken),
-                pod,
-            }
-        })
+        map(config, DockerConfig::names)
     }
 
     fn containerd(&mut self, claim: &Claim<'_>) -> Found<Names> {
@@ -169,22 +136,12 @@ impl States {
         for folder in CONTAINERD {
             for namespace in known.iter().copied().chain(given) {
                 let found = self.json::<Bundle>(folder, &format!("{namespace}/{id}/config.json"));
-                let of_kubernetes = namespace == KUBERNETES;
                 let found = match found {
                     Found::Yes(bundle) if claim.form == Form::Name && !bundle.is_in(claim.path) => Found::No,
                     found => found,
                 };
                 if found != Found::No {
-                    return map(found, |bundle| {
-                        let annotations = bundle.annotations.unwrap_or_default();
-                        let name = annotations.nerdctl_name.clone().and_then(taken);
-                        Names {
-                            runtime: Some(Runtime::Containerd),
-                            image: annotations.cri_image.clone().and_then(taken),
-                            pod: if of_kubernetes { annotations.cri_pod() } else { None },
-                            name: name.or_else(|| (!is_digest(id)).then(|| id.to_owned())),
-                        }
-                    });
+                    return map(found, |bundle| bundle.containerd_names(namespace == KUBERNETES, id));
                 }
             }
         }
@@ -195,20 +152,11 @@ impl States {
         for folder in STORAGE {
             for driver in STORAGE_DRIVERS {
                 let below = format!("{driver}-containers/{id}/userdata/config.json");
-                let found = self.json::<Bundle>(folder, &below);
-                // Podman's bundle is in the same place and says nothing of Kubernetes.
-                let found = map(found, |bundle| bundle.annotations.unwrap_or_default());
-                match found {
+                match self.json::<Bundle>(folder, &below) {
                     Found::No => {}
-                    Found::Yes(annotations) if annotations.crio_type.is_none() => return Found::No,
-                    found => {
-                        return map(found, |annotations| Names {
-                            runtime: Some(Runtime::Crio),
-                            name: None,
-                            image: annotations.crio_image.clone().and_then(taken),
-                            pod: annotations.crio_pod(),
-                        });
-                    }
+                    // Podman's bundle is in the same place.
+                    Found::Yes(bundle) if !bundle.is_crio() => return Found::No,
+                    found => return map(found, Bundle::crio_names),
                 }
             }
         }
@@ -291,205 +239,8 @@ fn map<T, U>(found: Found<T>, make: impl FnOnce(T) -> U) -> Found<U> {
     }
 }
 
-fn taken(name: String) -> Option<String> {
-    (!name.is_empty() && name.len() <= MAX_NAME_BYTES).then_some(name)
-}
-
-/// A name as Kubernetes allows it (RFC 1123): no `/` or `_`, which separate names.
-fn is_dns_name(name: &str) -> bool {
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-    (1..=253).contains(&name.len()) && name.bytes().all(allowed)
-}
-
 /// A namespace of containerd.
 fn is_namespace(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     (1..=76).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with('.')
-}
-
-/// Whether a path that a runtime wrote down is a container's folder, or one below it.
-fn leads_to(written: &str, claimed: &str) -> bool {
-    written.strip_prefix(claimed).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// `config.json` of a bundle (OCI runtime specification).
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-struct Bundle {
-    annotations: Option<Annotations>,
-    linux: Option<BundleLinux>,
-}
-
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-struct BundleLinux {
-    #[serde(rename = "cgroupsPath")]
-    cgroups_path: Option<String>,
-}
-
-impl Bundle {
-    fn is_in(&self, path: &str) -> bool {
-        let written = self.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref());
-        written.is_some_and(|written| leads_to(written, path))
-    }
-}
-
-/// What containerd's CRI (`io.kubernetes.cri.`), CRI-O (`io.kubernetes.cri-o.`) and the kubelet (`io.kubernetes.pod.` and
-/// `.container.`) write into bundles. CRI-O adds the annotations of the pod, which its author chose, and then the
-/// kubelet's labels: of what names a pod only the latter are taken there.
-#[derive(Debug, PartialEq, Eq, Default, Deserialize)]
-#[serde(default)]
-struct Annotations {
-    #[serde(rename = "io.kubernetes.cri.sandbox-namespace")]
-    cri_namespace: Option<String>,
-    #[serde(rename = "io.kubernetes.cri.sandbox-name")]
-    cri_name: Option<String>,
-    #[serde(rename = "io.kubernetes.cri.sandbox-uid")]
-    cri_uid: Option<String>,
-    #[serde(rename = "io.kubernetes.cri.container-name")]
-    cri_container: Option<String>,
-    #[serde(rename = "io.kubernetes.cri.image-name")]
-    cri_image: Option<String>,
-    /// containerd passes annotations of a pod on only if its administrator lists them (`pod_annotations`).
-    #[serde(rename = "kubernetes.io/service-account.name")]
-    service_account: Option<String>,
-    #[serde(rename = "nerdctl/name")]
-    nerdctl_name: Option<String>,
-    #[serde(rename = "io.kubernetes.cri-o.ContainerType")]
-    crio_type: Option<String>,
-    #[serde(rename = "io.kubernetes.cri-o.ImageName")]
-    crio_image: Option<String>,
-    #[serde(rename = "io.kubernetes.pod.namespace")]
-    namespace: Option<String>,
-    #[serde(rename = "io.kubernetes.pod.name")]
-    name: Option<String>,
-    #[serde(rename = "io.kubernetes.pod.uid")]
-    uid: Option<String>,
-    #[serde(rename = "io.kubernetes.container.name")]
-    container: Option<String>,
-}
-
-impl Annotations {
-    fn cri_pod(self) -> Option<Pod> {
-        let service_account = self.service_account.filter(|name| is_dns_name(name));
-        let pod = pod(self.cri_namespace, self.cri_name, self.cri_uid, self.cri_container)?;
-        Some(Pod { service_account, ..pod })
-    }
-
-    fn crio_pod(self) -> Option<Pod> {
-        let container = self.container.filter(|_| self.crio_type.as_deref() != Some("sandbox"));
-        pod(self.namespace, self.name, self.uid, container)
-    }
-}
-
-fn pod(
-    namespace: Option<String>,
-    name: Option<String>,
-    uid: Option<String>,
-    container: Option<String>,
-) -> Option<Pod> {
-    let named = |name: &String| is_dns_name(name);
-    Some(Pod {
-        namespace: namespace.filter(named)?,
-        name: name.filter(named)?,
-        uid: uid.filter(named),
-        container: container.filter(named),
-        service_account: None,
-    })
-}
-
-/// `config.v2.json` of Docker.
-#[derive(Debug, Deserialize)]
-struct DockerConfig {
-    #[serde(rename = "Name")]
-    name: Option<String>,
-    #[serde(rename = "Config")]
-    config: Option<DockerContainer>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct DockerContainer {
-    #[serde(rename = "Image")]
-    image: Option<String>,
-    #[serde(rename = "Labels")]
-    labels: Option<DockerLabels>,
-}
-
-/// What cri-dockerd writes of a pod.
-#[derive(Debug, Deserialize)]
-struct DockerLabels {
-    #[serde(rename = "io.kubernetes.pod.namespace")]
-    namespace: Option<String>,
-    #[serde(rename = "io.kubernetes.pod.name")]
-    name: Option<String>,
-    #[serde(rename = "io.kubernetes.pod.uid")]
-    uid: Option<String>,
-    #[serde(rename = "io.kubernetes.container.name")]
-    container: Option<String>,
-    #[serde(rename = "io.kubernetes.docker.type")]
-    kind: Option<String>,
-}
-
-impl DockerLabels {
-    fn pod(self) -> Option<Pod> {
-        let container = self.container.filter(|_| self.kind.as_deref() != Some("podsandbox"));
-        pod(self.namespace, self.name, self.uid, container)
-    }
-}
-
-/// An entry of Podman's `containers.json`.
-#[derive(Debug, Deserialize)]
-struct StoredContainer {
-    id: String,
-    names: Option<Vec<String>>,
-    /// JSON in a string.
-    metadata: Option<String>,
-}
-
-impl StoredContainer {
-    fn names(self) -> Names {
-        let metadata = self.metadata.and_then(|text| serde_json::from_str::<StoredMetadata>(&text).ok());
-        Names {
-            runtime: Some(Runtime::Podman),
-            name: self.names.and_then(|names| names.into_iter().next()).and_then(taken),
-            image: metadata.and_then(|metadata| metadata.image_name).and_then(taken),
-            pod: None,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct StoredMetadata {
-    #[serde(rename = "image-name")]
-    image_name: Option<String>,
-}
-
-/// `status` of crun.
-#[derive(Debug, Deserialize)]
-struct CrunStatus {
-    #[serde(rename = "cgroup-path")]
-    cgroup_path: Option<String>,
-}
-
-impl CrunStatus {
-    fn is_in(&self, path: &str) -> bool {
-        self.cgroup_path.as_deref().is_some_and(|written| leads_to(written, path))
-    }
-}
-
-/// `state.json` of runc.
-#[derive(Debug, Deserialize)]
-struct RuncState {
-    /// By controller; the keys are not needed. With the mount point before them.
-    cgroup_paths: Option<std::collections::BTreeMap<String, String>>,
-}
-
-impl RuncState {
-    fn is_in(&self, path: &str) -> bool {
-        let paths = self.cgroup_paths.iter().flat_map(|paths| paths.values());
-        // What is before the path is the mount of one hierarchy.
-        let is_mount = |before: &str| {
-            before.strip_prefix("/sys/fs/cgroup").is_some_and(|rest| rest.matches('/').count() <= 1)
-        };
-        paths.into_iter().any(|written| written.strip_suffix(path).is_some_and(is_mount))
-    }
 }

@@ -350,6 +350,12 @@ fn a_user_cannot_pass_for_a_container_or_pod_of_somebody_else() {
     }
     let doubted = host.claimed(&format!("{manager}/docker-ID.scope/container")).unwrap();
     assert_eq!(doubted.unknown.as_deref(), Some("container_not_confirmed"));
+    // Folders that are gone by now were made in what is left.
+    host.cgroup("/alice");
+    let mut workloads = host.workloads(false);
+    assert_eq!(look(&mut workloads, "0::/alice/x/docker-ID.scope\n"), None);
+    let mut workloads = host.workloads(true);
+    assert!(look(&mut workloads, "0::/batch.slice/x.slice/docker-ID.scope\n").unwrap().image.is_some());
     // Nothing below a unit is believed where this host does not show whose the folders are.
     let mut blind = host.workloads(true);
     let gone = look(&mut blind, "0::/system.slice/evil.service/docker-ID.scope\n").unwrap();
