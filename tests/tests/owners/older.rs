@@ -1,5 +1,6 @@
 //! Connections older than the agent where the kernel's iterator does not run.
 
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -59,6 +60,31 @@ fn without_the_iterator_older_connections_have_their_owners_and_their_end() -> R
         expectation.assert(&closed);
         assert_eq!(at(&closed, "/id"), at(&open, "/id"));
     }
+    Ok(())
+}
+
+#[test]
+fn where_pids_mean_others_an_older_connection_is_listed_without_an_owner() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    // In the agent's own network namespace: ways to others begin at processes that it cannot see.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let (server, _) = listener.accept()?;
+    let within = within(WITHOUT_TYPES, &["--pid", "--fork", "--kill-child", "--mount-proc"]);
+    let agent = Agent::start(AgentOptions { within, ..AgentOptions::default() })?;
+    agent.wait_for_log("another PID namespace")?;
+    Expectation::default()
+        .is("/authentication", "unknown")
+        .is("/client/process", Value::Null)
+        .is("/client/process_unknown", "before_agent")
+        .is("/server/process", Value::Null)
+        .is("/server/process_unknown", "before_agent")
+        .with("/observed_from", Matcher::Set(vec![json!("client"), json!("server")]))
+        .assert(&agent.records.decided_to(port)?);
+    drop((client, server));
     Ok(())
 }
 
