@@ -86,10 +86,14 @@ pub struct ProcessKey {
 pub const NANOSECONDS_PER_TICK: u64 = 10_000_000;
 
 impl ProcessKey {
-    /// Whether both mean the same process: one start may be known to the clock tick only, or not at all.
+    /// Whether both can mean the same process: one start may be known to the clock tick only, or not at all.
     pub fn agrees(self, other: ProcessKey) -> bool {
         let (start, others) = (self.start_time, other.start_time);
-        let same = start / NANOSECONDS_PER_TICK == others / NANOSECONDS_PER_TICK;
+        let known_to_the_tick = start % NANOSECONDS_PER_TICK == 0 || others % NANOSECONDS_PER_TICK == 0;
+        let same = match known_to_the_tick {
+            true => start / NANOSECONDS_PER_TICK == others / NANOSECONDS_PER_TICK,
+            false => start == others,
+        };
         self.pid == other.pid && (same || start == 0 || others == 0)
     }
 }

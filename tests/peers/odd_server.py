@@ -81,6 +81,19 @@ def never_accept(_listener):
     signal.pause()
 
 
+def activated(listener, accept):
+    """The parent listens and keeps the socket; a child that gets it as descriptor 3 accepts (sd_listen_fds(3))."""
+    child = os.fork()
+    if child == 0:
+        if listener.fileno() != 3:
+            os.dup2(listener.fileno(), 3)
+        os.set_inheritable(3, True)
+        os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+        os.execv(sys.executable, [sys.executable, __file__, accept])
+    print(f"child {child}", flush=True)
+    os.wait()
+
+
 def plain(listener):
     while True:
         stream, _ = listener.accept()
@@ -88,6 +101,9 @@ def plain(listener):
 
 
 def main():
+    if "LISTEN_FDS" in os.environ:
+        listener = socket.socket(fileno=3)
+        return accept_without_address(listener) if sys.argv[1] == "accept_without_address" else plain(listener)
     manner, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, IPPROTO_MPTCP if manner.startswith("mptcp") else 0)
@@ -104,6 +120,8 @@ def main():
         "pass_on": pass_on,
         "drop_in_flight": drop_in_flight,
         "never_accept": never_accept,
+        "activated": lambda listener: activated(listener, "plain"),
+        "activated_without_address": lambda listener: activated(listener, "accept_without_address"),
     }.get(manner, plain)(listener)
 
 

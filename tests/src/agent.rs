@@ -19,6 +19,8 @@ pub struct AgentOptions {
     pub configuration: String,
     /// Its folder; a new one if `None`.
     pub folder: Option<PathBuf>,
+    /// A command that runs it, as a container or a service manager would.
+    pub within: Vec<String>,
     /// `NOTIFY_SOCKET` of sd_notify(3).
     pub notify_socket: Option<PathBuf>,
 }
@@ -82,15 +84,17 @@ fn on_lasting_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
 
 /// The agent's binary under setpriv(1): a daemon shared by the tests of one program ends with it, since
 /// statics are never dropped.
-fn agent_command() -> Result<Command> {
+fn agent_command(within: &[String]) -> Result<Command> {
     let binary = agent_binary();
     ensure!(
         binary.exists(),
         "{} is missing: run `cargo build --release -p countersign` or set COUNTERSIGN_BIN",
         binary.display()
     );
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "--"]).arg(binary);
+    // The signal is forgotten where rights are gained or given up: what runs it comes first.
+    let mut words = within.iter().map(String::as_str).chain(["setpriv", "--pdeathsig", "TERM", "--"]);
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).arg(binary);
     Ok(command)
 }
 
@@ -122,7 +126,7 @@ impl Agent {
     pub fn command(options: &AgentOptions, folder: &Path, metrics: u16) -> Result<Command> {
         let file = folder.join("countersign.toml");
         std::fs::write(&file, &options.configuration)?;
-        let mut command = agent_command()?;
+        let mut command = agent_command(&options.within)?;
         command.arg("run").arg("--config").arg(file);
         command.arg("--data-dir").arg(folder.join("data"));
         command.arg("--socket").arg(folder.join("socket"));
@@ -157,7 +161,7 @@ impl Agent {
         let socket = folder.join("socket");
         until("the agent's socket", PATIENCE, || Ok(socket.exists().then_some(())))
             .with_context(|| format!("the log of the agent:\n{}", daemon.output()))?;
-        let mut command = agent_command()?;
+        let mut command = agent_command(&[])?;
         // What was said before the watch came is repeated to it: the gap of a daemon that had been killed.
         command.args(["watch", "--json", "--open", "--socket"]).arg(&socket);
         command.stdout(Stdio::piped()).stdin(Stdio::null());

@@ -9,12 +9,14 @@
 
 mod agent;
 mod capture;
+mod cgroup;
 mod clients;
 mod crowd;
 mod exchange;
 mod expectation;
 mod matrix;
 mod namespace;
+mod owned;
 mod pki;
 mod play;
 mod privilege;
@@ -29,12 +31,14 @@ mod wait;
 
 pub use agent::{Agent, AgentOptions, agent_binary, peers_only};
 pub use capture::Damage;
+pub use cgroup::Cgroup;
 pub use clients::{ClientKind, ClientOptions, ClientRun};
 pub use crowd::{CrowdClient, CrowdRun, openssl_load, openssl_server, openssl_server_command};
 pub use exchange::{odd_client, odd_server, pair_across, request_over, request_to_self};
 pub use expectation::{Expectation, Matcher, Outcome, Sight, expected, findings_are};
 pub use matrix::{Case, cases};
 pub use namespace::Namespace;
+pub use owned::{Attribution, Owner, answer_all, owned, owners, owners_program};
 pub use pki::{Identity, Pki};
 pub use play::play_all;
 pub use privilege::ready;

@@ -15,6 +15,8 @@ use crate::{output_of, peer_script};
 pub enum Program {
     /// `peers/go`, by one of the toolchains.
     Go(GoBuild),
+    /// `peers/owners.c`.
+    Owners,
     /// `peers/openssl_peer.c` with the system's libraries.
     OpenSsl,
     /// The same, linked statically and stripped: nothing in it can be probed.
@@ -54,6 +56,7 @@ impl Program {
         }
         let path = match self {
             Self::Go(build) => go(build),
+            Self::Owners => c("owners", "owners.c", &[], &[]),
             Self::OpenSsl => openssl("openssl-peer", &[]),
             Self::OpenSslStatic => openssl("openssl-peer-static", &["-static", "-s"]),
             Self::Rustls21 => rustls("rustls21"),
@@ -105,12 +108,16 @@ fn go(build: GoBuild) -> Result<PathBuf> {
 }
 
 fn openssl(name: &str, flags: &[&str]) -> Result<PathBuf> {
+    c(name, "openssl_peer.c", flags, &["-lssl", "-lcrypto"])
+}
+
+fn c(name: &str, source: &str, flags: &[&str], libraries: &[&str]) -> Result<PathBuf> {
     let folder = built_folder();
     std::fs::create_dir_all(&folder)?;
     let binary = folder.join(name);
     let mut command = Command::new("gcc");
     command.args(["-O2", "-Wall", "-Wextra", "-pthread", "-o"]).arg(&binary).args(flags);
-    command.arg(peer_script("openssl_peer.c")).args(["-lssl", "-lcrypto"]);
+    command.arg(peer_script(source)).args(libraries);
     output_of(&mut command).map(|_| binary)
 }
 

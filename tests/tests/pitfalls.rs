@@ -2,14 +2,13 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
-use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use countersign_tests::{
-    Agent, AgentOptions, ClientKind, ClientOptions, Expectation, Finished, Matcher, Namespace, PATIENCE,
-    Process, RequestCertificate, ServerKind, ServerOptions, Testbed, Version, at, findings_are, odd_client,
-    odd_server, pair_across, ready, request_over, request_to_self, text, until,
+    Agent, AgentOptions, Cgroup, ClientKind, ClientOptions, Expectation, Finished, Matcher, Namespace,
+    PATIENCE, Process, RequestCertificate, ServerKind, ServerOptions, Testbed, Version, at, findings_are,
+    odd_client, odd_server, pair_across, ready, request_over, request_to_self, text,
 };
 use serde_json::{Value, json};
 
@@ -79,48 +78,6 @@ fn data_on_the_listening_socket_belongs_to_the_connection() -> Result<()> {
     let (record, server, client) = exchange("defer_accept", "plain")?;
     plaintext(&client).is("/server/process/pid", server.pid()).assert(&record);
     assert!(at(&record, "/cleartext_examined/client").as_u64() > Some(0), "{record:#}");
-    Ok(())
-}
-
-#[test]
-fn a_fork_server_names_both_who_accepted_and_who_served() -> Result<()> {
-    if !ready() {
-        return Ok(());
-    }
-    let (record, server, client) = exchange("fork", "plain")?;
-    server.wait_for_output("child ")?;
-    let child: u64 = server.output().trim().rsplit(' ').next().context("pid of the child")?.parse()?;
-    plaintext(&client).is("/server/process/pid", server.pid()).assert(&record);
-    let holders = holder_pids(&record, "server");
-    assert!(holders.contains(&u64::from(server.pid())) && holders.contains(&child), "{child} {record:#}");
-    Ok(())
-}
-
-#[test]
-fn a_passed_socket_belongs_to_the_process_that_accepted_it() -> Result<()> {
-    if !ready() {
-        return Ok(());
-    }
-    let (record, server, client) = exchange("pass_on", "plain")?;
-    plaintext(&client).is("/server/process/pid", server.pid()).assert(&record);
-    Ok(())
-}
-
-#[test]
-fn a_kernel_thread_never_owns_a_connection() -> Result<()> {
-    if !ready() {
-        return Ok(());
-    }
-    let (agent, port) = (Agent::shared(), Testbed::shared().port());
-    let server = odd_server("drop_in_flight", Testbed::SERVER, port)?;
-    let client = odd_client("plain", Testbed::SERVER, port)?;
-    assert!(!client.status.success(), "nobody could answer");
-    // The garbage collector of Unix sockets may take its time: decided is enough.
-    let record = agent.records.decided_to(port)?;
-    Expectation::default().is("/server/process/pid", server.pid()).assert(&record);
-    for pid in holder_pids(&record, "server") {
-        assert_ne!(std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok().as_deref(), Some(""));
-    }
     Ok(())
 }
 
@@ -474,28 +431,6 @@ fn a_connection_older_than_the_agent_is_unknown_and_owned() -> Result<()> {
     Ok(())
 }
 
-/// Runs work while this process is in a cgroup of its own, as a service manager would place it.
-fn in_cgroup<T>(unit: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
-    let root = mounts.lines().find_map(|line| line.split(' ').nth(1).filter(|_| line.contains(" cgroup2 ")));
-    let root = PathBuf::from(root.context("no cgroup v2 hierarchy is mounted")?);
-    let slice = root.join("system.slice");
-    let folder = slice.join(unit);
-    std::fs::create_dir_all(&folder)?;
-    let own = std::process::id().to_string();
-    std::fs::write(folder.join("cgroup.procs"), &own)?;
-    let outcome = work();
-    // What other tests have started meanwhile was born into it.
-    until("an empty cgroup", PATIENCE, || {
-        for pid in std::fs::read_to_string(folder.join("cgroup.procs"))?.lines() {
-            // One that has just ended needs no place any more.
-            let _ = std::fs::write(root.join("cgroup.procs"), pid);
-        }
-        Ok(std::fs::remove_dir(&folder).ok())
-    })?;
-    outcome
-}
-
 #[test]
 fn a_service_is_named_by_its_systemd_unit() -> Result<()> {
     if !ready() {
@@ -503,7 +438,8 @@ fn a_service_is_named_by_its_systemd_unit() -> Result<()> {
     }
     let unit = format!("countersign-test-{}.service", std::process::id());
     // The server ends before the cgroup goes.
-    let (record, server, client) = in_cgroup(&unit, || {
+    let cgroup = Cgroup::new(&format!("system.slice/{unit}"))?;
+    let (record, server, client) = cgroup.enter(|| {
         let (record, server, client) = exchange("plain", "plain")?;
         Ok((record, server.pid(), client))
     })?;

@@ -62,6 +62,8 @@ impl Side {
             }
             return false;
         }
+        // Whoever listened was a guess: it may never have had this socket.
+        self.holders.retain(|holder| holder.source != OwnerSource::Listener);
         if self.holders.len() >= MAX_HOLDERS {
             return false;
         }

@@ -322,6 +322,10 @@ fn who_accepted_without_asking_is_known_from_the_release_or_the_listener() {
     );
     assert_eq!(seen.connections.last().unwrap().2[..], [(400, HolderRole::Accept, OwnerSource::Listener)]);
     assert_eq!(seen.wanted, [SERVER]);
+
+    // Whoever listened need not have held it: socket activation.
+    feed(&mut table, &mut seen, &[self::released(7, task(300))]);
+    assert_eq!(seen.connections.last().unwrap().2[..], [(300, HolderRole::LastHolder, OwnerSource::Release)]);
 }
 
 #[test]

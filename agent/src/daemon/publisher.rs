@@ -188,7 +188,11 @@ impl Publisher {
             .iter()
             .enumerate()
             .map(|(index, holder)| match known.get(index) {
-                Some(known) if known.executable_unknown.is_none() => Arc::clone(known),
+                Some(known)
+                    if known.executable_unknown.is_none() && known.key.agrees(holder.task.process) =>
+                {
+                    Arc::clone(known)
+                }
                 _ => self.parts.processes.resolve(&holder.task, self.now),
             })
             .collect()
@@ -217,9 +221,14 @@ impl Publisher {
             return false;
         };
         published.digest = 0;
-        let side = |role| connection.side(role).map_or(0, |side| side.holders.len());
+        let described = |known: &[Arc<KnownProcess>], role| {
+            let holders = connection.side(role).map_or(&[][..], |side| &side.holders[..]);
+            let agree =
+                |(known, holder): (&Arc<KnownProcess>, &Holder)| known.key.agrees(holder.task.process);
+            known.len() >= holders.len() && known.iter().zip(holders).all(agree)
+        };
         // A new holder is described while it can be.
-        published.client().len() >= side(Role::Client) && published.server().len() >= side(Role::Server)
+        described(published.client(), Role::Client) && described(published.server(), Role::Server)
     }
 
     /// Counts findings and hands them out, each once per connection. Returns which have been.

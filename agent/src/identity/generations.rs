@@ -6,7 +6,6 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::KnownProcess;
-use super::process::ticks;
 use crate::event::{ProcessKey, Timestamp};
 
 /// How full a [`super::ProcessTable`] is.
@@ -87,7 +86,7 @@ impl Generations {
 
     /// The newest process that `key` can mean.
     pub(super) fn find(&self, key: ProcessKey) -> Option<&Entry> {
-        self.entries.get(&key.pid)?.iter().rev().find(|entry| same(entry.key, key))
+        self.entries.get(&key.pid)?.iter().rev().find(|entry| entry.key.agrees(key))
     }
 
     /// Serial of the newest process with this pid.
@@ -104,7 +103,7 @@ impl Generations {
         parent: Option<ProcessKey>,
     ) {
         let entries = self.entries.get_mut(&key.pid);
-        match entries.and_then(|entries| entries.iter_mut().rev().find(|entry| same(entry.key, key))) {
+        match entries.and_then(|entries| entries.iter_mut().rev().find(|entry| entry.key.agrees(key))) {
             Some(entry) => {
                 entry.known = known;
                 entry.inherited = false;
@@ -250,14 +249,5 @@ impl Generations {
     fn is_alive(&self, pid: u32, serial: u64) -> bool {
         let entries = self.entries.get(&pid).map(Vec::as_slice).unwrap_or_default();
         entries.iter().any(|entry| entry.serial == serial && !entry.exited)
-    }
-}
-
-/// Whether two keys of one pid are one process: `/proc` is only precise to a tick, and an unknown
-/// start time means the newest.
-fn same(one: ProcessKey, other: ProcessKey) -> bool {
-    match (ticks(one), ticks(other)) {
-        (Some(one), Some(other)) => one.abs_diff(other) <= 1,
-        _ => true,
     }
 }

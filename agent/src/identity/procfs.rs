@@ -117,8 +117,7 @@ impl Procfs {
         Procfs { root: root.to_owned(), absent, reads: Cell::new(0) }
     }
 
-    /// Everything about `pid`; `start_ticks` guards against a reused pid, with one tick of
-    /// tolerance for rounding; `None` takes whichever process has the pid now.
+    /// Everything about `pid`; `start_ticks` guards against a reused pid; `None` takes whichever process has the pid now.
     pub(super) fn read(
         &self,
         pid: u32,
@@ -194,7 +193,7 @@ impl Procfs {
     fn stat(&self, folder: &OwnedFd, start_ticks: Option<u64>) -> Result<Stat, ProcessUnknown> {
         let stat = Stat::parse(&self.contents(folder, "stat")?).ok_or(ProcessUnknown::Unreadable)?;
         match start_ticks {
-            Some(ticks) if ticks.abs_diff(stat.start_ticks) > 1 => Err(self.absent),
+            Some(ticks) if ticks != stat.start_ticks => Err(self.absent),
             _ => Ok(stat),
         }
     }

@@ -129,7 +129,16 @@ fn a_reused_pid_is_never_taken_for_the_process_that_had_it() {
     assert_eq!(old.record.comm, "victim");
     let new = table.resolve(&task(key(70, 900), b"impostor"), NOW);
     assert_eq!(new.record.executable.as_deref(), Some("/tmp/impostor"));
-    assert_eq!(table.resolve(&task(key(70, 501), b"victim"), NOW).key, old.key, "one tick is rounding");
+    let exact = ProcessKey { start_time: 500 * NANOSECONDS_PER_TICK + 7, ..old.key };
+    assert_eq!(
+        table.resolve(&task(exact, b"victim"), NOW).key,
+        old.key,
+        "a start from /proc is rounded down"
+    );
+    let next = table.resolve(&task(key(70, 501), b"next"), NOW);
+    assert_eq!((next.key, next.record.comm.as_str()), (key(70, 501), "next"));
+    let same_tick = ProcessKey { start_time: exact.start_time + 1, ..exact };
+    assert!(!same_tick.agrees(exact), "two exact starts are two processes");
 }
 
 #[test]

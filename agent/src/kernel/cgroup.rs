@@ -1,7 +1,9 @@
 //! Where the cgroup v2 hierarchy is mounted.
 
 use std::{
+    collections::HashSet,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -43,6 +45,24 @@ fn in_mount_info(mounts: &str) -> Option<Hierarchy> {
         Some(Hierarchy { path, is_root })
     });
     found.max_by_key(|hierarchy| hierarchy.is_root)
+}
+
+/// Folders that are gone through at most: more than the services and containers of the largest hosts.
+const FOLDERS_MAX: usize = 65_536;
+
+/// The numbers (inodes) of a cgroup and of those below it, as far as they can be read.
+pub(super) fn numbers_below(path: &Path) -> HashSet<u64> {
+    let mut numbers = HashSet::new();
+    let mut folders = vec![path.to_path_buf()];
+    while let Some(folder) = folders.pop()
+        && numbers.len() < FOLDERS_MAX
+    {
+        numbers.extend(fs::metadata(&folder).map(|metadata| metadata.ino()));
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let inner = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.extend(inner.map(|entry| entry.path()));
+    }
+    numbers
 }
 
 /// The kernel writes space, tab, newline and backslash as octal escapes.

@@ -7,7 +7,7 @@ mod process;
 mod sock_diag;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -100,6 +100,19 @@ impl Missed {
             reasons.push(format!("{} sockets are too many", self.sockets));
         }
         reasons
+    }
+}
+
+impl ExistingSockets {
+    /// Those of which a holder is in one of `cgroups`: the hooks of a part of the hierarchy do not see others.
+    pub(super) fn held_in(mut self, cgroups: &HashSet<u64>) -> Self {
+        let inside = |owner: &Task| cgroups.contains(&owner.cgroup);
+        self.events.retain(|event| match event {
+            Event::Existing(existing) => existing.owner.as_ref().is_some_and(inside),
+            _ => true,
+        });
+        self.listeners.retain(|listener| inside(&listener.owner));
+        self
     }
 }
 

@@ -124,6 +124,8 @@ pub struct KernelSource {
     probes: probes::Probes,
     refused_decisions: u64,
     ring_bytes: u32,
+    /// The cgroup that is watched, if it is not the root.
+    part: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for KernelSource {
@@ -160,6 +162,7 @@ impl KernelSource {
             probes: probes::Probes::default(),
             refused_decisions: 0,
             ring_bytes,
+            part: programs::hierarchy(options).filter(|found| !found.is_root).map(|found| found.path),
         })
     }
 
@@ -176,9 +179,13 @@ impl KernelSource {
     ///
     /// [`KernelError::Iterator`], or [`KernelError::Existing`] where that does not run either.
     pub fn existing(&mut self) -> Result<ExistingSockets, KernelError> {
-        match self.without_iterator() {
+        let found = match self.without_iterator() {
             Some(_) => existing::files::read(Path::new("/proc")),
             None => existing::iterator::read(&mut self.ebpf),
+        };
+        match &self.part {
+            Some(part) => found.map(|found| found.held_in(&cgroup::numbers_below(part))),
+            None => found,
         }
     }
 

@@ -94,7 +94,7 @@ pub(super) fn object(options: &KernelOptions) -> Result<Ebpf, KernelError> {
 }
 
 /// The part of the cgroup hierarchy that is to be watched.
-fn hierarchy(options: &KernelOptions) -> Option<cgroup::Hierarchy> {
+pub(super) fn hierarchy(options: &KernelOptions) -> Option<cgroup::Hierarchy> {
     match &options.cgroup_root {
         Some(path) => Some(cgroup::at(path)),
         None => cgroup::find(),
