@@ -25,6 +25,7 @@ mod proxy;
 mod records;
 mod servers;
 mod testbed;
+mod unit;
 mod wait;
 
 pub use agent::{Agent, AgentOptions, agent_binary, peers_only};
@@ -44,4 +45,5 @@ pub use proxy::ByteWiseProxy;
 pub use records::{Records, at, text};
 pub use servers::{Mode, RequestCertificate, ServerKind, ServerOptions, Version};
 pub use testbed::{SERVER_NAME, Testbed, peer_script, python};
+pub use unit::in_unit;
 pub use wait::{PATIENCE, until};

@@ -2,14 +2,13 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     Agent, AgentOptions, ClientKind, ClientOptions, Expectation, Finished, Matcher, Namespace, PATIENCE,
-    Process, RequestCertificate, ServerKind, ServerOptions, Testbed, Version, at, findings_are, odd_client,
-    odd_server, pair_across, ready, request_over, request_to_self, text, until,
+    Process, RequestCertificate, ServerKind, ServerOptions, Testbed, Version, at, findings_are, in_unit,
+    odd_client, odd_server, pair_across, ready, request_over, request_to_self, text,
 };
 use serde_json::{Value, json};
 
@@ -474,28 +473,6 @@ fn a_connection_older_than_the_agent_is_unknown_and_owned() -> Result<()> {
     Ok(())
 }
 
-/// Runs work while this process is in a cgroup of its own, as a service manager would place it.
-fn in_cgroup<T>(unit: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
-    let root = mounts.lines().find_map(|line| line.split(' ').nth(1).filter(|_| line.contains(" cgroup2 ")));
-    let root = PathBuf::from(root.context("no cgroup v2 hierarchy is mounted")?);
-    let slice = root.join("system.slice");
-    let folder = slice.join(unit);
-    std::fs::create_dir_all(&folder)?;
-    let own = std::process::id().to_string();
-    std::fs::write(folder.join("cgroup.procs"), &own)?;
-    let outcome = work();
-    // What other tests have started meanwhile was born into it.
-    until("an empty cgroup", PATIENCE, || {
-        for pid in std::fs::read_to_string(folder.join("cgroup.procs"))?.lines() {
-            // One that has just ended needs no place any more.
-            let _ = std::fs::write(root.join("cgroup.procs"), pid);
-        }
-        Ok(std::fs::remove_dir(&folder).ok())
-    })?;
-    outcome
-}
-
 #[test]
 fn a_service_is_named_by_its_systemd_unit() -> Result<()> {
     if !ready() {
@@ -503,7 +480,7 @@ fn a_service_is_named_by_its_systemd_unit() -> Result<()> {
     }
     let unit = format!("countersign-test-{}.service", std::process::id());
     // The server ends before the cgroup goes.
-    let (record, server, client) = in_cgroup(&unit, || {
+    let (record, server, client) = in_unit(&unit, || {
         let (record, server, client) = exchange("plain", "plain")?;
         Ok((record, server.pid(), client))
     })?;

@@ -87,6 +87,10 @@ pub const SUITES: &[Suite] = &[
     live!("live_matrix", "the whole record for every server, client, mode and version"),
     live!("libraries", "certificates behind TLS 1.3, read at libraries: each library, 50 at once, a load"),
     live!("pitfalls", "NAT, MPTCP, passed sockets, fork servers, older connections, namespaces"),
+    live!(
+        "identities",
+        "certificates that do not fit their workload, are shared, or are used against their purpose; owners"
+    ),
     live!("openings", "TLS behind STARTTLS and proxies, credentials in clear"),
     live!("replay", "a capture of real peers says the same as the live agent"),
     live!("adversity", "loss, odd segments, hostile clients, floods, a full ring buffer"),
