@@ -86,18 +86,36 @@ struct Leaf<'a> {
     usage: ExtendedKeyUsagePurpose,
     years: (i32, i32),
     extra_names: usize,
+    /// Of an X.509-SVID, which is for both roles.
+    spiffe_id: Option<&'a str>,
     key: Option<KeyPair>,
 }
 
 impl<'a> Leaf<'a> {
     fn server(file: &'a str) -> Self {
         let usage = ExtendedKeyUsagePurpose::ServerAuth;
-        Self { file, name: crate::SERVER_NAME, usage, years: (2020, 2080), extra_names: 0, key: None }
+        Self {
+            file,
+            name: crate::SERVER_NAME,
+            usage,
+            years: (2020, 2080),
+            extra_names: 0,
+            spiffe_id: None,
+            key: None,
+        }
     }
 
     fn client(file: &'a str) -> Self {
         let usage = ExtendedKeyUsagePurpose::ClientAuth;
-        Self { file, name: "client.test", usage, years: (2020, 2080), extra_names: 0, key: None }
+        Self {
+            file,
+            name: "client.test",
+            usage,
+            years: (2020, 2080),
+            extra_names: 0,
+            spiffe_id: None,
+            key: None,
+        }
     }
 }
 
@@ -147,6 +165,14 @@ impl Pki {
         })
     }
 
+    /// A certificate with a SPIFFE ID, in files of this name.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn svid(&self, file: &str, id: &str) -> Result<Identity> {
+        issue(&self.directory, Leaf { spiffe_id: Some(id), ..Leaf::client(file) }, &self.intermediate)
+    }
+
     /// Client certificates of equal length, so that their sizes do not tell them apart.
     ///
     /// # Errors
@@ -177,6 +203,11 @@ fn issue(directory: &Path, leaf: Leaf<'_>, authority: &Authority) -> Result<Iden
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![leaf.usage];
     params.use_authority_key_identifier_extension = true;
+    if let Some(id) = leaf.spiffe_id {
+        params.subject_alt_names = vec![SanType::URI(id.try_into()?)];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    }
     for number in 0..leaf.extra_names {
         let name = format!("name-{number:05}.large.server.test");
         params.subject_alt_names.push(SanType::DnsName(name.try_into()?));

@@ -85,10 +85,15 @@ fn inputs(arguments: &ReplayArguments) -> Result<Vec<Input>, Failure> {
 
 /// Whoever has a capture need not be able to read the daemon's configuration.
 fn config(named: Option<&Path>) -> Result<Config, Failure> {
-    match Config::load(named) {
-        Err(ConfigError::Unreadable { .. }) if named.is_none() => Ok(Config::default()),
-        loaded => Ok(loaded?),
+    let mut config = match Config::load(named) {
+        Err(ConfigError::Unreadable { .. }) if named.is_none() => Config::default(),
+        loaded => loaded?,
+    };
+    match config.read_owners() {
+        Err(ConfigError::OwnersUnreadable { .. }) if named.is_none() => {}
+        read => read?,
     }
+    Ok(config)
 }
 
 /// A bar is for people, and not between the lines of a table.

@@ -141,12 +141,16 @@ fn evidence(record: &ConnectionRecord) -> String {
     display_safe(&text).into_owned()
 }
 
-/// Findings, then the identities that certificates named.
+/// Findings, then the identities that certificates named; of a server that showed none, the name that it was asked for.
 fn notes(record: &ConnectionRecord) -> String {
     let mut notes = record.findings.clone();
-    let (client, server) = (record.client.identity.as_deref(), record.server.identity.as_deref());
-    if client.is_some() || server.is_some() {
-        notes.push(format!("({} → {})", client.unwrap_or("?"), server.unwrap_or("?")).into());
+    let client = record.client.identity.as_deref().unwrap_or("?");
+    let asked = record.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+    match (record.server.identity.as_deref(), asked) {
+        (Some(server), _) => notes.push(format!("({client} → {server})").into()),
+        (None, Some(asked)) => notes.push(format!("({client} → asked:{asked})").into()),
+        (None, None) if record.client.identity.is_some() => notes.push(format!("({client} → ?)").into()),
+        (None, None) => {}
     }
     display_safe(&notes.join(" ")).into_owned()
 }

@@ -259,6 +259,12 @@ fn unknowns_say_why_and_colours_are_only_for_terminals() {
         plain.starts_with(". ") && plain.contains(" inferred/high ") && plain.contains("(? → db.test)"),
         "{plain}"
     );
+    // What was asked for is not what was proven.
+    record.tls = Some(TlsRecord { server_name: Some("db.\x1b[1mtest".into()), ..sample::tls() }.into());
+    assert!(Row::of(&record).line(false).contains("(? → db.test)"));
+    record.server.identity = None;
+    let asked = Row::of(&record).line(false);
+    assert!(asked.contains("(? → asked:db.") && !asked.contains('\x1b'), "{asked}");
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn identities(rules: &[Spanned<IdentityFile>]) -> Result<Vec<FitRule>, Refused> 
 }
 
 fn identity(rule: &IdentityFile, before: &[FitRule]) -> Result<FitRule, Refused> {
-    let workload = each(&rule.workload, workload)?;
+    let workload = each(&rule.workload, |text| workload(text))?;
     if before.iter().any(|before| before.workload == workload) {
         let message =
             format!("an earlier rule is for `{workload}`, too, and the first one decides: join them");
@@ -145,7 +145,7 @@ fn identity(rule: &IdentityFile, before: &[FitRule]) -> Result<FitRule, Refused>
     Ok(FitRule::new(workload, may_present))
 }
 
-pub(super) fn workload(text: &String) -> Result<Selector, String> {
+pub(super) fn workload(text: &str) -> Result<Selector, String> {
     Selector::of_workloads(text).map_err(|error| error.to_string())
 }
 

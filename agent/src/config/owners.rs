@@ -58,11 +58,12 @@ fn owners(file: &OwnersFile) -> Result<Owners, Refused> {
 fn rule(typed: &Spanned<OwnerFile>) -> Result<OwnerRule, Refused> {
     let file = typed.get_ref();
     let owned = match (&file.workload, &file.identity) {
-        (Some(selector), None) => Owned::Workload(each(selector, workload)?),
-        (None, Some(identity)) => Owned::Identity(each(identity, pattern)?),
+        (Some(selector), None) => Owned::Workload(each(selector, |text| workload(text))?),
+        (None, Some(identity)) => Owned::Identity(each(identity, |text| pattern(text))?),
         _ => return refuse(typed, "is about one thing: write either `workload` or `identity`".to_owned()),
     };
-    let filled = |text: &Option<Spanned<String>>| text.as_ref().map(|text| each(text, label)).transpose();
+    let filled =
+        |text: &Option<Spanned<String>>| text.as_ref().map(|text| each(text, |text| label(text))).transpose();
     let labels = LabelsRecord {
         owner: filled(&file.owner)?,
         purpose: filled(&file.purpose)?,
@@ -74,15 +75,15 @@ fn rule(typed: &Spanned<OwnerFile>) -> Result<OwnerRule, Refused> {
     Ok(OwnerRule { owned, labels: Arc::new(labels) })
 }
 
-fn pattern(text: &String) -> Result<String, String> {
+fn pattern(text: &str) -> Result<String, String> {
     match text.len() {
         0 => Err("is empty".to_owned()),
-        1..=MAX_PATTERN_BYTES => Ok(text.clone()),
+        1..=MAX_PATTERN_BYTES => Ok(text.to_owned()),
         length => Err(format!("is {length} bytes long: at most {MAX_PATTERN_BYTES}")),
     }
 }
 
-fn label(text: &String) -> Result<String, String> {
+fn label(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         Err("is empty".to_owned())
     } else if text.len() > MAX_LABEL_BYTES {
@@ -90,7 +91,7 @@ fn label(text: &String) -> Result<String, String> {
     } else if text.chars().any(char::is_control) {
         Err("holds control characters".to_owned())
     } else {
-        Ok(text.clone())
+        Ok(text.to_owned())
     }
 }
 

@@ -20,7 +20,8 @@ use crate::identity::WallClock;
 use crate::kernel::{self, KernelSource, Losses, Missed, Probed};
 use crate::library::Point;
 use crate::metrics::Stage as WorkStage;
-use crate::publication::{MAX_FINDINGS, MAX_PRESENTED, MAX_WORKLOADS};
+use crate::ownership::Owners;
+use crate::publication::{MAX_FINDINGS, MAX_KEYS, MAX_PRESENTED, MAX_WORKLOADS};
 use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 use crate::scope::Networks;
 use crate::verdict::Policy;
@@ -55,6 +56,8 @@ pub enum Command {
         version: Arc<str>,
         /// What is internal.
         networks: Networks,
+        /// Whose things are.
+        owners: Arc<Owners>,
     },
     /// Probe a file, or probe it no more.
     Library(Order),
@@ -243,10 +246,11 @@ impl Engine {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Reload { policy, version, networks } => {
+            Command::Reload { policy, version, networks, owners } => {
                 self.publisher.parts.policy = policy;
                 self.publisher.parts.policy_version = version;
                 self.publisher.parts.networks = networks;
+                self.publisher.set_owners(owners);
                 self.publisher.findings.clear();
                 self.learn();
             }
@@ -463,6 +467,7 @@ impl Engine {
         let cgroups = self.publisher.parts.processes.cgroup_sizes();
         let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
         let workloads = self.publisher.parts.workloads.sizes();
+        let uses = &self.publisher.uses;
         metrics.open_connections(sizes.connections);
         if let Some(notices) = &self.probes.notices {
             metrics.table_evictions("process_notices", notices.dropped());
@@ -478,6 +483,7 @@ impl Engine {
             ("workloads", workloads.workloads, MAX_WORKLOADS, workloads.workloads_left_out),
             ("workload_certificates", workloads.presented, MAX_PRESENTED, workloads.presented_left_out),
             ("findings", findings.entries(), MAX_FINDINGS, findings.refused()),
+            ("keys", uses.entries(), MAX_KEYS, uses.evicted()),
         ] {
             metrics.table(table, entries, bound);
             metrics.table_evictions(table, evicted);

@@ -221,7 +221,8 @@ impl Service<'_> {
                 let policy = policy(&config);
                 let version = policy_version(&config);
                 let networks = Networks::new(&config.scope.internal);
-                self.orders.give(Command::Reload { policy, version, networks });
+                let owners = Arc::clone(&config.ownership.owners);
+                self.orders.give(Command::Reload { policy, version, networks, owners });
                 self.metrics.config_reload(ConfigReload::Applied);
                 tracing::info!("configuration reloaded");
             }
@@ -318,7 +319,7 @@ fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub, workloa
     let clock = WallClock { wall_minus_boot: kernel::clock().wall_minus_boot };
     let process_limits =
         ProcessTableLimits { max_processes: config.limits.processes, ..ProcessTableLimits::default() };
-    Publisher::new(Parts {
+    let mut publisher = Publisher::new(Parts {
         host: host.clone(),
         clock,
         networks: Networks::new(&config.scope.internal),
@@ -330,7 +331,9 @@ fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub, workloa
         policy_version: policy_version(config),
         hub: hub.clone(),
         metrics: metrics.clone(),
-    })
+    });
+    publisher.set_owners(Arc::clone(&config.ownership.owners));
+    publisher
 }
 
 /// What the kernel room is to start with.

@@ -12,14 +12,17 @@ use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, LibraryS
 use crate::event::{Decision, Role, SocketCookie, Timestamp};
 use crate::identity::{KnownProcess, ProcessTable, WallClock};
 use crate::metrics::Metrics;
+use crate::ownership::Owners;
 use crate::publication::{
-    Certificates, Chains, FindingBook, Holders, Host, Interfaces, Leaves, Noted, Source, Surroundings,
-    Workloads, compose,
+    Belonging, Certificates, Chains, FindingBook, Holders, Host, Interfaces, Leaves, Noted, Source,
+    Surroundings, Uses, Workloads, compose,
 };
-use crate::record::{Authentication, ConnectionRecord, GapRecord, Record};
+use crate::record::{
+    Authentication, CertificateRecord, ConnectionRecord, GapRecord, Record, SideName, WorkloadRecord,
+};
 use crate::scope::Networks;
 use crate::tls::UnknownReason;
-use crate::verdict::{self, Code, Policy, Subject};
+use crate::verdict::{self, Code, Policy, Presence, Subject};
 
 /// What is remembered of a connection between its revisions.
 #[derive(Debug)]
@@ -65,6 +68,9 @@ pub struct Publisher {
     pub spent: Duration,
     /// Sockets of which the owner is wanted.
     pub wanted: Vec<SocketCookie>,
+    /// Who presented which key.
+    pub uses: Uses,
+    belonging: Belonging,
     /// The time before this run, for readers that came later.
     missed: Option<Arc<GapRecord>>,
     published: FxHashMap<ConnectionKey, Published>,
@@ -112,8 +118,11 @@ pub struct Parts {
 impl Publisher {
     /// A publisher that has published nothing yet.
     pub fn new(parts: Parts) -> Self {
+        let belonging = Belonging::new(Arc::default(), parts.policy.identities.clone());
         Publisher {
             parts,
+            uses: Uses::default(),
+            belonging,
             findings: FindingBook::default(),
             now: Timestamp::default(),
             orders: Vec::new(),
@@ -122,6 +131,12 @@ impl Publisher {
             missed: None,
             published: FxHashMap::default(),
         }
+    }
+
+    /// Names these owners, and judges identities by the rules of the policy at hand, from now on.
+    pub fn set_owners(&mut self, owners: Arc<Owners>) {
+        self.belonging = Belonging::new(Arc::clone(&owners), self.parts.policy.identities.clone());
+        self.parts.certificates.set_owners(owners);
     }
 
     /// Says what was not seen.
@@ -149,19 +164,22 @@ impl Publisher {
             published.revision,
             Holders { client: published.client().to_vec(), server: published.server().to_vec() },
         );
-        let mut record = self.compose(connection, &holders);
-        self.judge(connection, &mut record);
+        let chains = self.chains(connection);
+        let mut record = self.compose(connection, &holders, &chains);
+        self.judge(&chains, &mut record);
         record.revision = revision;
         self.parts.hub.repeat(Record::Connection(Arc::new(record)));
     }
 
-    fn compose(&self, connection: &Connection, holders: &Holders) -> ConnectionRecord {
+    fn compose(&mut self, connection: &Connection, holders: &Holders, chains: &Chains) -> ConnectionRecord {
         let around = Surroundings {
             source: Source::Live { host: &self.parts.host, interfaces: &self.parts.interfaces },
             clock: self.parts.clock,
             networks: &self.parts.networks,
         };
-        compose(connection, holders, &self.chains(connection), &around)
+        let mut record = compose(connection, holders, chains, &around);
+        self.belonging.fill(&mut record, connection, chains);
+        record
     }
 
     fn chains(&self, connection: &Connection) -> Chains {
@@ -171,11 +189,26 @@ impl Publisher {
         }
     }
 
-    fn judge(&self, connection: &Connection, record: &mut ConnectionRecord) -> Vec<verdict::Finding> {
-        let chains = self.chains(connection);
-        let subject =
-            Subject { connection: record, client_chain: &chains.client, server_chain: &chains.server };
-        let findings = verdict::judge(subject, &self.parts.policy, self.parts.clock.wall(self.now));
+    fn judge(&mut self, chains: &Chains, record: &mut ConnectionRecord) -> Vec<verdict::Finding> {
+        let now = self.parts.clock.wall(self.now);
+        for side in [SideName::Client, SideName::Server] {
+            if let Some((leaf, workload)) = presentation(chains, record, side) {
+                self.uses.note(leaf, workload, now);
+            }
+        }
+        let sharing = |side| {
+            let (leaf, workload) = presentation(chains, record, side)?;
+            self.uses.sharing(leaf, workload, now)
+        };
+        let (client, server) = (sharing(SideName::Client), sharing(SideName::Server));
+        let subject = Subject {
+            connection: record,
+            client_chain: &chains.client,
+            server_chain: &chains.server,
+            client_sharing: client.as_ref(),
+            server_sharing: server.as_ref(),
+        };
+        let findings = verdict::judge(subject, &self.parts.policy, now);
         record.findings = findings.iter().map(|finding| finding.code.as_str().into()).collect();
         record.findings.dedup();
         record.policy_version = Some(self.parts.policy_version.clone());
@@ -235,7 +268,7 @@ impl Publisher {
     fn note(&mut self, findings: &[verdict::Finding], record: &ConnectionRecord, before: u32) -> u32 {
         let mut noted = before;
         for finding in findings {
-            let bit = finding_bit(finding, record);
+            let bit = finding_bit(finding);
             noted |= bit;
             if before & bit != 0 {
                 continue;
@@ -300,8 +333,9 @@ impl Sink for Publisher {
             client: self.resolve(known_client, side(Role::Client)),
             server: self.resolve(known_server, side(Role::Server)),
         };
-        let mut record = self.compose(connection, &holders);
-        let findings = self.judge(connection, &mut record);
+        let chains = self.chains(connection);
+        let mut record = self.compose(connection, &holders, &chains);
+        let findings = self.judge(&chains, &mut record);
         let digest = digest(&record);
         let unchanged = before.as_ref().is_some_and(|before| before.digest == digest);
         let counted = before.as_ref().is_some_and(|before| before.counted);
@@ -363,13 +397,25 @@ fn answer(connection: &Connection) -> (Authentication, Option<UnknownReason>) {
     (connection.conclusion.authentication, connection.conclusion.reason)
 }
 
-/// One bit per code, and per side where it is about a certificate.
-fn finding_bit(finding: &verdict::Finding, record: &ConnectionRecord) -> u32 {
+/// The certificate that a workload of this host showed on this connection itself.
+fn presentation<'a>(
+    chains: &'a Chains,
+    record: &'a ConnectionRecord,
+    side: SideName,
+) -> Option<(&'a CertificateRecord, &'a WorkloadRecord)> {
+    let (chain, end) = match side {
+        SideName::Client => (&chains.client, &record.client),
+        SideName::Server => (&chains.server, &record.server),
+    };
+    let leaf = chain.first().filter(|leaf| end.certificates.first() == Some(&leaf.sha256))?;
+    let workload = end.workload.as_deref()?;
+    (verdict::presence(record, side) == Some(Presence::Shown)).then_some((leaf, workload))
+}
+
+/// One bit per code, and per side where it is about one.
+fn finding_bit(finding: &verdict::Finding) -> u32 {
     const { assert!(Code::ALL.len() <= 16, "two sides fit into 32 bits") };
-    let of_client = finding
-        .certificate
-        .as_ref()
-        .is_some_and(|certificate| record.client.certificates.contains(certificate));
+    let of_client = finding.side == Some(SideName::Client);
     1 << (finding.code as u32 + if of_client { 16 } else { 0 })
 }
 
@@ -382,7 +428,8 @@ fn digest(record: &ConnectionRecord) -> u64 {
     (record.confidence.server, record.confidence.client, &record.protocol).hash(&mut hash);
     for endpoint in [&record.client, &record.server] {
         (&endpoint.address, endpoint.port, &endpoint.identity, &endpoint.owner_source).hash(&mut hash);
-        (&endpoint.certificates, endpoint.verification).hash(&mut hash);
+        (&endpoint.certificates, endpoint.verification, &endpoint.labels).hash(&mut hash);
+        endpoint.identity_fit.as_ref().map(|fit| (fit.status, &fit.rule)).hash(&mut hash);
         for holder in &endpoint.processes {
             (holder.process.pid, holder.process.start_time, &holder.role, &holder.process.executable)
                 .hash(&mut hash);

@@ -58,6 +58,7 @@ pub(super) const TABLES: &[&str] = &[
     "early_segments",
     "reassembly_bytes",
     "findings",
+    "keys",
     "decisions",
     "ring_bytes",
     "probed_files",

@@ -8,12 +8,14 @@ use rustc_hash::FxHashMap;
 use crate::certificate;
 use crate::connection::Fingerprint;
 use crate::event::Role;
+use crate::ownership::Owners;
 use crate::record::{CertificateRecord, SideName, WallTime};
 
 /// Bounded; the one met first is forgotten first.
 #[derive(Debug)]
 pub struct Certificates {
     bound: usize,
+    owners: Arc<Owners>,
     known: FxHashMap<Fingerprint, Known>,
     order: VecDeque<Fingerprint>,
     evicted: u64,
@@ -28,7 +30,18 @@ struct Known {
 impl Certificates {
     /// Remembers at most `bound` certificates.
     pub fn new(bound: usize) -> Self {
-        Certificates { bound: bound.max(1), known: FxHashMap::default(), order: VecDeque::new(), evicted: 0 }
+        Certificates {
+            bound: bound.max(1),
+            owners: Arc::default(),
+            known: FxHashMap::default(),
+            order: VecDeque::new(),
+            evicted: 0,
+        }
+    }
+
+    /// Whose the certificates are that are met from now on.
+    pub fn set_owners(&mut self, owners: Arc<Owners>) {
+        self.owners = owners;
     }
 
     /// Meets a certificate. `Some` if it was not known, or not in this role: it is to be printed.
@@ -56,6 +69,12 @@ impl Certificates {
         record.first_seen = Some(now);
         record.last_seen = Some(now);
         record.roles = vec![role.to_owned()];
+        if let Some(identity) = certificate::identity(&record)
+            && let Some(labels) = self.owners.of_identity(&identity)
+        {
+            record.owner.clone_from(&labels.owner);
+            record.purpose.clone_from(&labels.purpose);
+        }
         if self.order.len() >= self.bound
             && let Some(oldest) = self.order.pop_front()
         {

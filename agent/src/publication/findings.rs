@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 
-use crate::record::{ConnectionRecord, EndpointRecord, FINDING_SCHEMA, FindingRecord, WallTime};
+use crate::record::{ConnectionRecord, EndpointRecord, FINDING_SCHEMA, FindingRecord, SideName, WallTime};
 use crate::verdict::Finding;
 
 /// Subjects remembered: edges of a host times codes; beyond it, new findings are printed each time.
@@ -44,7 +44,13 @@ impl FindingBook {
             host: connection.host.clone(),
             connection: Some(connection.id.clone()),
             certificate: finding.certificate.clone(),
-            workload: connection.client.workload.as_ref().map(|workload| workload.name.clone()),
+            workload: match finding.side {
+                Some(SideName::Server) => &connection.server,
+                _ => &connection.client,
+            }
+            .workload
+            .as_ref()
+            .map(|workload| workload.name.clone()),
             edge: Some(edge),
             first_seen: now,
             last_seen: now,

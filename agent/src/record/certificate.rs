@@ -65,9 +65,9 @@ pub struct CertificateRecord {
     pub last_seen: Option<WallTime>,
     /// `client`, `server`: how it was used.
     pub roles: Vec<String>,
-    /// Reserved.
+    /// Who answers for its identity, by the file of owners.
     pub owner: Option<String>,
-    /// Reserved.
+    /// What its identity is for, by the same.
     pub purpose: Option<String>,
     /// Reserved.
     pub revocation: Option<serde_json::Value>,

@@ -23,6 +23,7 @@ use crate::capture_file::{CaptureSource, Progress};
 use crate::config::Config;
 use crate::connection::{Connections, Limits};
 use crate::event::{Event, Timestamp};
+use crate::ownership::Owners;
 use crate::publication::{policy, policy_version};
 use crate::record::{CertificateRecord, ConnectionRecord, FindingRecord, GAP_SCHEMA, GapRecord, WallTime};
 use crate::scope::Networks;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Its name in records.
     pub policy_version: Arc<str>,
+    /// Whose identities are.
+    pub owners: Arc<Owners>,
     /// What is internal. This host's own addresses mean nothing in a capture.
     pub networks: Networks,
     /// Names of the inputs, as they were given.
@@ -67,6 +70,7 @@ impl Settings {
         Settings {
             policy: policy(config),
             policy_version: policy_version(config),
+            owners: Arc::clone(&config.ownership.owners),
             networks: Networks::new(&config.scope.internal),
             names,
             filter,

@@ -1,6 +1,7 @@
 //! What leaves the connection room becomes records, judged and counted.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -11,7 +12,9 @@ use crate::capture_file::Progress;
 use crate::connection::{Connection, Fingerprint, Sink, Stage};
 use crate::event::{Decision, Role, SocketCookie, Timestamp};
 use crate::identity::WallClock;
-use crate::publication::{Certificates, Chains, FindingBook, Holders, Source, Surroundings, compose};
+use crate::publication::{
+    Belonging, Certificates, Chains, FindingBook, Holders, Source, Surroundings, compose,
+};
 use crate::record::GapRecord;
 use crate::verdict::{self, Subject};
 
@@ -37,6 +40,7 @@ pub(super) struct Publisher<'a> {
     /// The first complaint of the output; nothing is written after it.
     failed: Option<io::Error>,
     certificates: Certificates,
+    belonging: Belonging,
     findings: FindingBook,
     totals: Totals,
     /// Where connections were first met, if there are several inputs.
@@ -48,13 +52,18 @@ pub(super) struct Publisher<'a> {
 
 impl<'a> Publisher<'a> {
     pub fn new(settings: Settings, output: &'a mut dyn Output) -> Self {
+        let mut certificates = Certificates::new(MAX_CERTIFICATES);
+        certificates.set_owners(Arc::clone(&settings.owners));
+        // No workload is known here that a rule could be about.
+        let belonging = Belonging::new(Arc::clone(&settings.owners), Vec::new());
         Publisher {
             orders: Vec::new(),
             now: Timestamp::default(),
             settings,
             output,
             failed: None,
-            certificates: Certificates::new(MAX_CERTIFICATES),
+            certificates,
+            belonging,
             findings: FindingBook::default(),
             totals: Totals::default(),
             files: FxHashMap::default(),
@@ -116,9 +125,15 @@ impl<'a> Publisher<'a> {
             server: self.certificates.chain(connection.chain(Role::Server)),
         };
         let mut record = compose(connection, &Holders::default(), &chains, &around);
+        self.belonging.fill(&mut record, connection, &chains);
         record.r#final = true;
-        let subject =
-            Subject { connection: &record, client_chain: &chains.client, server_chain: &chains.server };
+        let subject = Subject {
+            connection: &record,
+            client_chain: &chains.client,
+            server_chain: &chains.server,
+            client_sharing: None,
+            server_sharing: None,
+        };
         let findings = verdict::judge(subject, &self.settings.policy, record.opened);
         record.findings = findings.iter().map(|finding| finding.code.as_str().into()).collect();
         record.findings.dedup();

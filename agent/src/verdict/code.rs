@@ -25,13 +25,19 @@ pub enum Code {
     PeerNotVerified,
     /// What the wire shows and what TLS libraries show are not the same.
     EvidenceDisagrees,
+    /// A workload presented a certificate that its rule does not let it present.
+    IdentityDoesNotFitWorkload,
+    /// Several workloads presented one certificate, or certificates with one key.
+    CertificateSharedByWorkloads,
+    /// A certificate was presented in a role that its extended key usage does not allow.
+    CertificateUsedAgainstItsPurpose,
     /// An exception of the configuration has expired and something still matches it.
     ExceptionExpired,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Code; 11] = [
+    pub const ALL: [Code; 14] = [
         Code::UnauthenticatedEastWest,
         Code::ServerOnlyTlsEastWest,
         Code::ClientCertificateRequestedNotSent,
@@ -42,12 +48,15 @@ impl Code {
         Code::VerificationFailedOverridden,
         Code::PeerNotVerified,
         Code::EvidenceDisagrees,
+        Code::IdentityDoesNotFitWorkload,
+        Code::CertificateSharedByWorkloads,
+        Code::CertificateUsedAgainstItsPurpose,
         Code::ExceptionExpired,
     ];
 
     /// All names, in the same order.
-    pub const NAMES: [&str; 11] = {
-        let mut names = [""; 11];
+    pub const NAMES: [&str; 14] = {
+        let mut names = [""; Code::ALL.len()];
         let mut index = 0;
         while index < names.len() {
             names[index] = Code::ALL[index].as_str();
@@ -69,6 +78,9 @@ impl Code {
             Code::VerificationFailedOverridden => "verification_failed_overridden",
             Code::PeerNotVerified => "peer_not_verified",
             Code::EvidenceDisagrees => "evidence_disagrees",
+            Code::IdentityDoesNotFitWorkload => "identity_does_not_fit_workload",
+            Code::CertificateSharedByWorkloads => "certificate_shared_by_workloads",
+            Code::CertificateUsedAgainstItsPurpose => "certificate_used_against_its_purpose",
             Code::ExceptionExpired => "exception_expired",
         }
     }
@@ -85,12 +97,15 @@ impl Code {
             | Code::ExpiredCertificateAccepted
             | Code::CredentialInClear
             | Code::VerificationFailedOverridden
-            | Code::PeerNotVerified => Severity::High,
+            | Code::PeerNotVerified
+            | Code::IdentityDoesNotFitWorkload
+            | Code::CertificateSharedByWorkloads => Severity::High,
             Code::ServerOnlyTlsEastWest
             | Code::ClientCertificateRequestedNotSent
             | Code::DeprecatedTlsVersion
             | Code::NotYetValidCertificateAccepted
-            | Code::EvidenceDisagrees => Severity::Medium,
+            | Code::EvidenceDisagrees
+            | Code::CertificateUsedAgainstItsPurpose => Severity::Medium,
             Code::ExceptionExpired => Severity::Low,
         }
     }
@@ -128,6 +143,17 @@ impl Code {
             Code::EvidenceDisagrees => {
                 "Compare the connection's record with a capture of it, and report it if neither end is at fault: one of the sources was misread."
             }
+            Code::IdentityDoesNotFitWorkload => {
+                "Find out how the workload came by the key, revoke the certificate if that was not meant, and give the workload one of its own; \
+                 or widen its [[identity]] rule."
+            }
+            Code::CertificateSharedByWorkloads => {
+                "Find out which workload the key was made for, and give each of the others a certificate with a key of its own; revoke the \
+                 shared one if nobody meant it to be shared."
+            }
+            Code::CertificateUsedAgainstItsPurpose => {
+                "Issue a certificate whose extended key usage allows the role, and have the peer check it: it accepted this one."
+            }
             Code::ExceptionExpired => {
                 "Fix what the exception covers, or have its owner renew it with a new date."
             }
@@ -156,6 +182,19 @@ impl Code {
                 "RFC 5280 section 6",
             ],
             Code::EvidenceDisagrees => &["NIST CSF 2.0 DE.AE-02"],
+            Code::IdentityDoesNotFitWorkload => &[
+                "NIST CSF 2.0 PR.AA-01",
+                "NIST CSF 2.0 PR.AA-03",
+                "NIST CSF 2.0 DE.CM-09",
+                "NIST SP 800-207 tenet 6",
+                "OWASP NHI2:2025",
+            ],
+            Code::CertificateSharedByWorkloads => {
+                &["NIST CSF 2.0 PR.AA-01", "NIST SP 800-207 tenet 6", "OWASP NHI2:2025", "OWASP NHI9:2025"]
+            }
+            Code::CertificateUsedAgainstItsPurpose => {
+                &["NIST CSF 2.0 PR.AA-03", "OWASP NHI4:2025", "RFC 5280 section 4.2.1.12"]
+            }
             Code::ExceptionExpired => &["NIST CSF 2.0 GV.RM-04"],
         }
     }

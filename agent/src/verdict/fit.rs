@@ -33,6 +33,13 @@ impl FitRule {
         IdentityFitRecord { status, rule: Some(Arc::clone(&self.name)), expected, reason }
     }
 
+    /// What a certificate names beyond what the workload may present.
+    pub(super) fn beyond<'a>(&self, workload: &WorkloadRecord, leaf: &'a CertificateRecord) -> Vec<&'a str> {
+        let (filled, _) = self.fill(workload);
+        let names = PresentedName::of(leaf).into_iter();
+        names.filter(|name| !may(&filled, name)).map(|name| name.as_str()).collect()
+    }
+
     fn fill(&self, workload: &WorkloadRecord) -> (Vec<(&Template, String)>, Option<Unfilled>) {
         let mut filled = Vec::new();
         let mut unfilled = None;

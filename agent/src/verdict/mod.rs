@@ -1,6 +1,6 @@
 //! Verdict: what a policy says about the facts of a connection.
 //!
-//! Enters: a connection record, the certificates it names, a [`Policy`] and the time. Leaves: [`Finding`]s,
+//! Enters: a connection record, the certificates it names, who else presented them, a [`Policy`] and the time. Leaves: [`Finding`]s,
 //! each with its code, severity, reason and remedy, and the exception that sets it apart if there is one; and before that whether
 //! a certificate is one that its workload may present ([`fit`]). Refuses: looking anything up. Only what was established is judged: an
 //! unknown is never a finding.
@@ -18,13 +18,13 @@ pub use code::Code;
 pub use exception::Exception;
 pub use fit::{FitRule, fit};
 pub use glob::matches;
-pub use rules::{Subject, judge};
+pub use rules::{Presence, Sharing, Subject, judge, presence};
 pub use selector::{Meant, Selector, SelectorError, network};
 pub use template::{MAX_TEMPLATE_BYTES, Placeholder, Template, TemplateError};
 
 use std::sync::Arc;
 
-use crate::record::Severity;
+use crate::record::{Severity, SideName};
 
 /// What is asked of connections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +44,8 @@ pub struct Finding {
     pub code: Code,
     /// How bad.
     pub severity: Severity,
+    /// The end it is about, if it is one alone.
+    pub side: Option<SideName>,
     /// Fingerprint of the certificate it is about.
     pub certificate: Option<String>,
     /// One sentence with the actual values.

@@ -1,14 +1,22 @@
 //! The rules: one function per finding.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 
 use super::{Code, Finding, Policy};
 use crate::record::{
-    Authentication, CertificateRecord, ConnectionRecord, DisagreementName, EndpointRecord, Scope,
+    Authentication, CertificateRecord, ConnectionRecord, DisagreementName, EndpointRecord, Scope, SideName,
     VerificationName, WallTime,
 };
+
+mod presented;
+
+pub use presented::{Presence, presence};
+
+/// Characters of a name that stand in a summary: names may have kilobytes, and the record has them.
+const MAX_NAME: usize = 200;
 
 /// What is judged.
 #[derive(Debug, Clone, Copy)]
@@ -19,15 +27,29 @@ pub struct Subject<'a> {
     pub client_chain: &'a [Arc<CertificateRecord>],
     /// Certificates that the server presented, leaf first.
     pub server_chain: &'a [Arc<CertificateRecord>],
+    /// Who else presented the client's certificate or key, if anybody is known to have.
+    pub client_sharing: Option<&'a Sharing>,
+    /// The same of the server.
+    pub server_sharing: Option<&'a Sharing>,
 }
 
-/// What the policy says about a connection, at most one finding per code and certificate. `now` is the moment of the judgement:
+/// Other workloads that presented a certificate or its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sharing {
+    /// Their names; never empty.
+    pub others: Vec<String>,
+    /// One of them presented the same certificate, not only the same key.
+    pub same_certificate: bool,
+}
+
+/// What the policy says about a connection, at most one finding per code, side and certificate. `now` is the moment of the judgement:
 /// certificates are held against the moment at which the connection was opened.
 pub fn judge(subject: Subject<'_>, policy: &Policy, now: WallTime) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut add = |code: Code, certificate: Option<String>, summary: String| {
+    let mut add = |code: Code, side: Option<SideName>, certificate: Option<String>, summary: String| {
         if !policy.disabled.contains(&code) {
-            findings.push(Finding { code, severity: code.severity(), certificate, summary, exception: None });
+            let severity = code.severity();
+            findings.push(Finding { code, severity, side, certificate, summary, exception: None });
         }
     };
     unauthenticated_east_west(subject.connection, &mut add);
@@ -38,11 +60,12 @@ pub fn judge(subject: Subject<'_>, policy: &Policy, now: WallTime) -> Vec<Findin
     credential_in_clear(subject.connection, &mut add);
     verification(subject.connection, &mut add);
     evidence_disagrees(subject.connection, &mut add);
+    presented::presented(subject, policy, &mut add);
     except(findings, subject.connection, policy, today(now))
 }
 
-/// Takes a finding: code, certificate, summary.
-type Add<'a> = dyn FnMut(Code, Option<String>, String) + 'a;
+/// Takes a finding: code, side, certificate, summary.
+type Add<'a> = dyn FnMut(Code, Option<SideName>, Option<String>, String) + 'a;
 
 fn unauthenticated_east_west(connection: &ConnectionRecord, add: &mut Add<'_>) {
     let bare = matches!(connection.authentication, Authentication::None | Authentication::Anonymous);
@@ -55,7 +78,7 @@ fn unauthenticated_east_west(connection: &ConnectionRecord, add: &mut Add<'_>) {
         connection.protocol,
         service(&connection.server),
     );
-    add(Code::UnauthenticatedEastWest, None, summary);
+    add(Code::UnauthenticatedEastWest, None, None, summary);
 }
 
 fn server_only_east_west(connection: &ConnectionRecord, add: &mut Add<'_>) {
@@ -68,7 +91,7 @@ fn server_only_east_west(connection: &ConnectionRecord, add: &mut Add<'_>) {
         service(&connection.server),
         version(connection),
     );
-    add(Code::ServerOnlyTlsEastWest, None, summary);
+    add(Code::ServerOnlyTlsEastWest, None, None, summary);
 }
 
 fn requested_not_sent(connection: &ConnectionRecord, add: &mut Add<'_>) {
@@ -83,7 +106,7 @@ fn requested_not_sent(connection: &ConnectionRecord, add: &mut Add<'_>) {
         service(&connection.server),
         name(&connection.client),
     );
-    add(Code::ClientCertificateRequestedNotSent, None, summary);
+    add(Code::ClientCertificateRequestedNotSent, None, None, summary);
 }
 
 fn deprecated_version(connection: &ConnectionRecord, add: &mut Add<'_>) {
@@ -100,7 +123,7 @@ fn deprecated_version(connection: &ConnectionRecord, add: &mut Add<'_>) {
         service(&connection.server),
         version(connection),
     );
-    add(Code::DeprecatedTlsVersion, None, summary);
+    add(Code::DeprecatedTlsVersion, None, None, summary);
 }
 
 fn validity(subject: Subject<'_>, add: &mut Add<'_>) {
@@ -113,13 +136,13 @@ fn validity(subject: Subject<'_>, add: &mut Add<'_>) {
         return;
     }
     let presented = [
-        (subject.client_chain, &connection.client, &connection.server),
-        (subject.server_chain, &connection.server, &connection.client),
+        (SideName::Client, subject.client_chain, &connection.client, &connection.server),
+        (SideName::Server, subject.server_chain, &connection.server, &connection.client),
     ];
-    for (chain, holder, acceptor) in presented {
+    for (side, chain, holder, acceptor) in presented {
         for certificate in chain {
             let subject_name =
-                certificate.subject.as_deref().unwrap_or("a certificate without a readable subject");
+                cut(certificate.subject.as_deref().unwrap_or("a certificate without a readable subject"));
             if let Some(end) = certificate.not_after
                 && end < connection.opened
             {
@@ -129,7 +152,7 @@ fn validity(subject: Subject<'_>, add: &mut Add<'_>) {
                     name(holder),
                     day(end),
                 );
-                add(Code::ExpiredCertificateAccepted, Some(certificate.sha256.clone()), summary);
+                add(Code::ExpiredCertificateAccepted, Some(side), Some(certificate.sha256.clone()), summary);
             }
             if let Some(begin) = certificate.not_before
                 && begin > connection.opened
@@ -140,7 +163,12 @@ fn validity(subject: Subject<'_>, add: &mut Add<'_>) {
                     name(holder),
                     day(begin),
                 );
-                add(Code::NotYetValidCertificateAccepted, Some(certificate.sha256.clone()), summary);
+                add(
+                    Code::NotYetValidCertificateAccepted,
+                    Some(side),
+                    Some(certificate.sha256.clone()),
+                    summary,
+                );
             }
         }
     }
@@ -157,12 +185,12 @@ fn credential_in_clear(connection: &ConnectionRecord, add: &mut Add<'_>) {
         name(&connection.client),
         service(&connection.server),
     );
-    add(Code::CredentialInClear, None, summary);
+    add(Code::CredentialInClear, None, None, summary);
 }
 
 fn verification(connection: &ConnectionRecord, add: &mut Add<'_>) {
-    let ends = [(&connection.client, &connection.server), (&connection.server, &connection.client)];
-    for (end, peer) in ends {
+    let (client, server) = (&connection.client, &connection.server);
+    for (side, end, peer) in [(SideName::Client, client, server), (SideName::Server, server, client)] {
         let (code, what) = match end.verification {
             Some(VerificationName::FailedOverridden) => {
                 (Code::VerificationFailedOverridden, "talked on although it could not verify the certificate")
@@ -171,7 +199,7 @@ fn verification(connection: &ConnectionRecord, add: &mut Add<'_>) {
             _ => continue,
         };
         let summary = format!("{} {what} that {} showed", name(end), name(peer));
-        add(code, peer.certificates.first().cloned(), summary);
+        add(code, Some(side), peer.certificates.first().cloned(), summary);
     }
 }
 
@@ -186,7 +214,7 @@ fn evidence_disagrees(connection: &ConnectionRecord, add: &mut Add<'_>) {
         name(&connection.client),
         service(&connection.server),
     );
-    add(Code::EvidenceDisagrees, None, summary);
+    add(Code::EvidenceDisagrees, None, None, summary);
 }
 
 /// Sets apart what exceptions cover; one that has expired covers nothing and is itself reported.
@@ -218,6 +246,7 @@ fn except(
         findings.extend(expired.into_iter().map(|summary| Finding {
             code,
             severity: code.severity(),
+            side: None,
             certificate: None,
             summary,
             exception: None,
@@ -228,15 +257,23 @@ fn except(
 
 fn name(endpoint: &EndpointRecord) -> String {
     match &endpoint.workload {
-        Some(workload) => format!("{} ({})", workload.name, endpoint.address),
+        Some(workload) => format!("{} ({})", cut(&workload.name), endpoint.address),
         None => endpoint.address.clone(),
     }
 }
 
 fn service(endpoint: &EndpointRecord) -> String {
     match &endpoint.workload {
-        Some(workload) => format!("{} ({}:{})", workload.name, endpoint.address, endpoint.port),
+        Some(workload) => format!("{} ({}:{})", cut(&workload.name), endpoint.address, endpoint.port),
         None => format!("{}:{}", endpoint.address, endpoint.port),
+    }
+}
+
+/// As much of a name as a summary holds.
+fn cut(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(MAX_NAME) {
+        Some((end, _)) => format!("{}…", &name[..end]).into(),
+        None => name.into(),
     }
 }
 

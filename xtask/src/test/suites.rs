@@ -86,12 +86,15 @@ pub const SUITES: &[Suite] = &[
     live!("corpus", "replayed captures that nobody here made, against tshark, Zeek and nDPI, and damaged"),
     live!("live_matrix", "the whole record for every server, client, mode and version"),
     live!("libraries", "certificates behind TLS 1.3, read at libraries: each library, 50 at once, a load"),
-    live!("pitfalls", "NAT, MPTCP, passed sockets, fork servers, older connections, namespaces"),
     live!("workloads", "who an owner belongs to: cgroups of every layout, real runtimes, hostile names"),
     live!("pitfalls", "NAT, MPTCP, older connections, namespaces"),
     live!(
         "owners",
         "who holds a socket: pids used again, 5,000 short lives, passed sockets, both ends, older ones"
+    ),
+    live!(
+        "identities",
+        "certificates that do not fit their workload, are shared, or are used against their purpose; owners"
     ),
     live!("openings", "TLS behind STARTTLS and proxies, credentials in clear"),
     live!("replay", "a capture of real peers says the same as the live agent"),

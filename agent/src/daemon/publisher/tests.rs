@@ -204,3 +204,30 @@ fn a_connection_whose_end_nobody_reads_is_not_open_any_more() {
     assert_eq!((known.client.connections, known.open_connections), (1, 0));
     assert!(publisher.published.is_empty());
 }
+
+#[test]
+fn other_owners_and_another_fit_are_a_new_revision() {
+    use crate::record::{IdentityFitName, IdentityFitRecord, LabelsRecord, sample};
+    let record = sample::connection(1);
+    let labels = |owner: &str| {
+        Some(Arc::new(LabelsRecord { owner: Some(owner.to_owned()), ..LabelsRecord::default() }))
+    };
+    let fit = |status| {
+        Some(Arc::new(IdentityFitRecord {
+            status,
+            rule: Some("any".into()),
+            expected: Vec::new(),
+            reason: None,
+        }))
+    };
+    let (mut digests, mut changed) = (vec![digest(&record)], record);
+    for owner in ["a", "b"] {
+        changed.server.labels = labels(owner);
+        digests.push(digest(&changed));
+    }
+    for status in [IdentityFitName::Fits, IdentityFitName::DoesNotFit] {
+        changed.client.identity_fit = fit(status);
+        digests.push(digest(&changed));
+    }
+    assert!((1..digests.len()).all(|index| !digests[..index].contains(&digests[index])), "{digests:?}");
+}

@@ -47,8 +47,12 @@ fn certificate(from: i64, to: i64) -> Arc<CertificateRecord> {
     })
 }
 
+fn without_chains(connection: &ConnectionRecord) -> Subject<'_> {
+    Subject { connection, client_chain: &[], server_chain: &[], client_sharing: None, server_sharing: None }
+}
+
 fn codes(record: &ConnectionRecord, policy: &Policy) -> Vec<&'static str> {
-    let subject = Subject { connection: record, client_chain: &[], server_chain: &[] };
+    let subject = without_chains(record);
     judge(subject, policy, OPENED).iter().map(|finding| finding.code.as_str()).collect()
 }
 
@@ -115,7 +119,7 @@ fn certificates_outside_their_validity_are_found_only_if_they_were_accepted() {
     let good = [certificate(-DAY, DAY)];
     let judged = |authentication, client: &[_], server: &[_]| -> Vec<&str> {
         let record = over_tls(authentication, "1.2", "presented");
-        let subject = Subject { connection: &record, client_chain: client, server_chain: server };
+        let subject = Subject { client_chain: client, server_chain: server, ..without_chains(&record) };
         let findings = judge(subject, &Policy::default(), OPENED);
         findings.iter().map(|finding| finding.code.as_str()).collect()
     };
@@ -149,7 +153,7 @@ fn an_end_that_does_not_insist_on_its_peers_certificate_is_found_wherever_it_is(
             ["verification_failed_overridden", "peer_not_verified"]
         );
     }
-    let subject = Subject { connection: &record, client_chain: &[], server_chain: &[] };
+    let subject = without_chains(&record);
     let findings = judge(subject, &Policy::default(), OPENED);
     assert_eq!(findings[0].certificate, None);
     assert_eq!(findings[1].certificate, Some("cd".repeat(32)));
@@ -175,7 +179,7 @@ fn an_exception_sets_a_finding_apart_but_leaves_it_visible() {
     let record = connection(Authentication::None);
     let exception = Arc::new(exception(Code::UnauthenticatedEastWest, "2999-12-31"));
     let policy = Policy { exceptions: vec![Arc::clone(&exception)], ..Policy::default() };
-    let subject = Subject { connection: &record, client_chain: &[], server_chain: &[] };
+    let subject = without_chains(&record);
     let findings = judge(subject, &policy, OPENED);
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].exception.as_ref(), Some(&exception));
@@ -202,7 +206,7 @@ fn an_expired_exception_covers_nothing_and_is_itself_found() {
         ..Policy::default()
     };
     let record = connection(Authentication::None);
-    let subject = Subject { connection: &record, client_chain: &[], server_chain: &[] };
+    let subject = without_chains(&record);
     let findings = judge(subject, &policy, OPENED);
     assert_eq!(findings[0].exception, None);
     assert_eq!(findings[1].code, Code::ExceptionExpired);
