@@ -190,7 +190,7 @@ impl KernelSource {
     }
 
     /// What this kernel refused of the probes of libraries, known after the first [`KernelSource::probe`] that needs it.
-    /// Without `sock_recv_length` events of libraries have no [`crate::event::SocketBy::LastReceive`].
+    /// Without `tcp_rcv_space_adjust` events of libraries have no [`crate::event::SocketBy::LastReceive`].
     pub fn library_unavailable(&self) -> &[Unavailable] {
         &self.probes.unavailable
     }

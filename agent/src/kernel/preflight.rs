@@ -232,7 +232,7 @@ fn trial(options: &KernelOptions, checks: &mut Vec<Check>) {
     checks.push(tried(existing::PROGRAM, result, CheckStatus::Degraded, remedy));
     checks.push(probes_of_libraries(&mut ebpf));
     let result = probes::attach_receives(&mut ebpf);
-    let remedy = "certificates read at TLS libraries are joined to connections by their sizes only; use Linux 6.3 or newer";
+    let remedy = "certificates read at TLS libraries are joined to connections by their sizes only; use a kernel with BTF";
     checks.push(tried(probes::RECEIVES, result, CheckStatus::Degraded, remedy));
 }
 

@@ -21,7 +21,7 @@ use super::{
 use crate::library::{Hook, Point};
 
 /// The tracepoint that tells from which socket a thread received last, and its program.
-pub(super) const RECEIVES: &str = "sock_recv_length";
+pub(super) const RECEIVES: &str = "tcp_rcv_space_adjust";
 
 /// The attached probes of one file. Dropping it detaches them. That takes no processor time, but the kernel waits about 0.1 s
 /// for each program, one after the other whoever asks: what must not stand still drops it on a thread of its own.

@@ -522,7 +522,7 @@ fn the_preflight_agrees_with_the_start() {
     let missing: Vec<_> = checks.iter().filter(|check| check.status == CheckStatus::Missing).collect();
     assert!(missing.is_empty(), "{missing:?}");
     for program in
-        ["connect4", "ingress", "task_file", "sched_process_exec", "library probes", "sock_recv_length"]
+        ["connect4", "ingress", "task_file", "sched_process_exec", "library probes", "tcp_rcv_space_adjust"]
     {
         assert!(checks.iter().any(|check| check.name == program && check.status == CheckStatus::Works));
     }
