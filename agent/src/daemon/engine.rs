@@ -1,8 +1,5 @@
 //! The one thread through which everything flows: source → connections → publisher.
 
-use std::fs::File;
-use std::os::fd::AsRawFd as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -14,11 +11,9 @@ use super::heartbeat::Heartbeat;
 use super::libraries::{Notice, Notices};
 use super::publisher::{self, Publisher};
 use crate::connection::Connections;
-use crate::discovery::{FileKey, Order, ProbeOutcome};
 use crate::event::{Decision, Event, LossCause, SocketCookie, Timestamp};
 use crate::identity::WallClock;
-use crate::kernel::{self, KernelSource, Losses, Missed, Probed};
-use crate::library::Point;
+use crate::kernel::{self, KernelSource, Losses, Missed};
 use crate::metrics::Stage as WorkStage;
 use crate::ownership::Owners;
 use crate::publication::{MAX_FINDINGS, MAX_KEYS, MAX_PRESENTED, MAX_WORKLOADS};
@@ -59,8 +54,6 @@ pub enum Command {
         /// Whose things are.
         owners: Arc<Owners>,
     },
-    /// Probe a file, or probe it no more.
-    Library(Order),
     /// End.
     Stop,
 }
@@ -85,17 +78,8 @@ pub struct Engine {
     last_pass: Option<Instant>,
     heartbeat_failed: bool,
     pulse: Arc<AtomicU64>,
-    probes: Probes,
-}
-
-/// Probes of TLS libraries.
-#[derive(Debug, Default)]
-struct Probes {
     /// Takes what there is to say of processes; nothing if libraries are not probed.
     notices: Option<Notices>,
-    attached: FxHashMap<FileKey, Probed>,
-    /// How many refusals of the kernel are in the log.
-    lacking: usize,
 }
 
 impl Engine {
@@ -120,13 +104,13 @@ impl Engine {
             last_pass: None,
             heartbeat_failed: false,
             pulse: Arc::default(),
-            probes: Probes::default(),
+            notices: None,
         }
     }
 
     /// Whoever looks for TLS libraries is told of processes from now on.
     pub fn tell_of_processes(&mut self, notices: Notices) {
-        self.probes.notices = Some(notices);
+        self.notices = Some(notices);
     }
 
     /// When it last moved, in nanoseconds since boot.
@@ -254,59 +238,13 @@ impl Engine {
                 self.publisher.findings.clear();
                 self.learn();
             }
-            Command::Library(Order::Probe { key, file, points }) => self.probe(key, &file, &points),
-            Command::Library(Order::Release { key }) => {
-                if let (Some(probed), Some(notices)) =
-                    (self.probes.attached.remove(&key), &mut self.probes.notices)
-                {
-                    notices.detach(probed);
-                }
-            }
             Command::Stop => {}
-        }
-    }
-
-    fn probe(&mut self, key: FileKey, file: &File, points: &[Point]) {
-        // However the file was reached, the way to it may be gone by now.
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let probed = self.source.probe(Path::new(&path), points);
-        let refused = probed.refused();
-        let reason = || {
-            let reasons: Vec<String> = refused
-                .iter()
-                .map(|refused| format!("{:?}: {}", refused.point.hook, super::chain(&refused.error)))
-                .collect();
-            reasons.join("; ")
-        };
-        let outcome = match (refused.is_empty(), probed.attached()) {
-            (true, _) => ProbeOutcome::Whole,
-            (false, 0) => ProbeOutcome::None(reason()),
-            (false, _) => ProbeOutcome::Part(reason()),
-        };
-        if let ProbeOutcome::Part(reason) | ProbeOutcome::None(reason) = &outcome {
-            tracing::warn!(
-                reason,
-                "a TLS library cannot be probed in full: `countersign check --libraries` says which"
-            );
-        }
-        self.probes.attached.insert(key, probed);
-        let lacking = self.source.library_unavailable();
-        for lacking in lacking.iter().skip(self.probes.lacking) {
-            tracing::warn!(
-                program = lacking.program,
-                reason = lacking.reason,
-                "this kernel refuses a probe of libraries: `countersign check` says what is missing without it"
-            );
-        }
-        self.probes.lacking = lacking.len();
-        if let Some(notices) = &mut self.probes.notices {
-            notices.answer(key, outcome);
         }
     }
 
     /// What matters to whoever looks for TLS libraries.
     fn tell_of(&mut self, event: &Event) {
-        let Some(notices) = &mut self.probes.notices else { return };
+        let Some(notices) = &mut self.notices else { return };
         match event {
             Event::ProcessExecuted { task, .. } => notices.tell(Notice::Executed(task.process.pid)),
             Event::LibrariesChanged { process, .. } => notices.tell(Notice::Changed(process.pid)),
@@ -469,7 +407,7 @@ impl Engine {
         let workloads = self.publisher.parts.workloads.sizes();
         let uses = &self.publisher.uses;
         metrics.open_connections(sizes.connections);
-        if let Some(notices) = &self.probes.notices {
+        if let Some(notices) = &self.notices {
             metrics.table_evictions("process_notices", notices.dropped());
         }
         metrics.library_evidence(self.connections.library_counts());

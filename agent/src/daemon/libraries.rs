@@ -1,7 +1,10 @@
 //! Who uses which TLS library: a thread of its own, since reading `/proc` must not hold events up.
 //!
-//! The engine tells it of processes that began, changed and ended; it tells the engine what to probe.
+//! The engine tells it of processes that began, changed and ended.
 
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -9,12 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use std::collections::{BTreeSet, VecDeque};
+use rustc_hash::FxHashMap;
 
-use super::engine::Command;
-use super::orders::Orders;
-use crate::discovery::{Discovery, FileKey, ProbeOutcome};
-use crate::kernel::Probed;
+use crate::discovery::{Discovery, FileKey, Order, ProbeOutcome};
+use crate::kernel::{Probed, Prober};
+use crate::library::Point;
 use crate::metrics::{Metrics, Stage};
 use crate::record::LibraryFileRecord;
 
@@ -36,8 +38,6 @@ pub enum Notice {
     Changed(u32),
     /// A process has ended.
     Exited(u32),
-    /// A file is probed, or not.
-    Probed(FileKey, ProbeOutcome),
     /// End.
     Stop,
 }
@@ -52,7 +52,6 @@ pub struct Notices {
     /// Of processes, not yet taken.
     waiting: Arc<AtomicUsize>,
     dropped: u64,
-    detaching: Sender<Probed>,
 }
 
 impl Notices {
@@ -62,17 +61,6 @@ impl Notices {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.dropped += 1;
         }
-    }
-
-    /// Tells what became of an order, of which there are no more than files.
-    pub fn answer(&mut self, key: FileKey, outcome: ProbeOutcome) {
-        // If nobody listens any more, that thread's panic is in the log.
-        drop(self.sender.send(Notice::Probed(key, outcome)));
-    }
-
-    /// Probes that are not needed any more: the kernel takes a tenth of a second for each, for which no event should wait.
-    pub fn detach(&self, probed: Probed) {
-        drop(self.detaching.send(probed));
     }
 
     /// How many found no room.
@@ -98,7 +86,7 @@ impl Watch {
     pub fn start(
         proc: &Path,
         max_files: usize,
-        orders: Orders,
+        prober: Prober,
         metrics: Metrics,
     ) -> std::io::Result<(Watch, Notices)> {
         let (sender, notices) = channel();
@@ -107,7 +95,7 @@ impl Watch {
         let rows = Rows::default();
         let mut watcher = Watcher {
             discovery: Discovery::new(proc, max_files),
-            orders,
+            probes: Probes { prober, attached: FxHashMap::default(), detaching, lacking: 0 },
             metrics,
             max_files,
             rows: Arc::clone(&rows),
@@ -119,10 +107,7 @@ impl Watch {
         std::thread::Builder::new()
             .name("detach".to_owned())
             .spawn(move || detached.into_iter().for_each(drop::<Probed>))?;
-        Ok((
-            Watch { sender: sender.clone(), thread, rows },
-            Notices { sender, waiting, dropped: 0, detaching },
-        ))
+        Ok((Watch { sender: sender.clone(), thread, rows }, Notices { sender, waiting, dropped: 0 }))
     }
 
     /// Ends it.
@@ -137,7 +122,7 @@ impl Watch {
 
 struct Watcher {
     discovery: Discovery,
-    orders: Orders,
+    probes: Probes,
     metrics: Metrics,
     max_files: usize,
     rows: Rows,
@@ -148,6 +133,8 @@ struct Watcher {
 
 impl Watcher {
     fn run(&mut self, notices: &Receiver<Notice>) {
+        // Whoever comes first does not wait for the verifier.
+        self.probes.prober.load();
         let mut swept = Instant::now();
         self.sweep();
         loop {
@@ -175,7 +162,6 @@ impl Watcher {
                         changed.remove(&pid);
                         self.discovery.gone(pid, started);
                     }
-                    Notice::Probed(key, outcome) => self.discovery.probed(key, outcome),
                     Notice::Stop => return,
                 }
             }
@@ -193,23 +179,30 @@ impl Watcher {
     }
 
     fn sweep(&mut self) {
-        let orders = &self.orders;
-        let swept = self.discovery.sweep(Instant::now(), &mut |order| orders.give(Command::Library(order)));
+        let mut outcomes = Vec::new();
+        let probes = &mut self.probes;
+        let swept = self.discovery.sweep(Instant::now(), &mut |order| outcomes.extend(probes.obey(order)));
         if let Err(error) = swept {
             tracing::warn!(%error, "cannot list processes: TLS libraries that are loaded from now on may be missed");
         }
+        self.note(outcomes);
         self.publish();
+    }
+
+    fn note(&mut self, outcomes: Vec<(FileKey, ProbeOutcome)>) {
+        for (key, outcome) in outcomes {
+            self.discovery.probed(key, outcome, Instant::now());
+        }
     }
 
     /// `attempt` counts the looks at a program that has just started.
     fn look(&mut self, pid: u32, attempt: Option<usize>) {
-        let orders = &self.orders;
+        let mut outcomes = Vec::new();
+        let probes = &mut self.probes;
+        let look = self.discovery.look(pid, Instant::now(), &mut |order| outcomes.extend(probes.obey(order)));
+        self.note(outcomes);
         // A process that is gone maps nothing any more.
-        let Ok(look) =
-            self.discovery.look(pid, Instant::now(), &mut |order| orders.give(Command::Library(order)))
-        else {
-            return;
-        };
+        let Ok(look) = look else { return };
         if let Some(attempt) = attempt
             && look.links
             && !look.announces
@@ -244,5 +237,83 @@ impl Watcher {
         self.metrics.table("examined_files", known, bound);
         self.metrics.table_evictions("examined_files", self.discovery.refused());
         *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+    }
+}
+
+/// What is attached.
+struct Probes {
+    prober: Prober,
+    attached: FxHashMap<FileKey, Probed>,
+    /// Probes that are not needed any more: the kernel takes a tenth of a second for each, for which nothing should wait.
+    detaching: Sender<Probed>,
+    /// How many refusals of the kernel are in the log.
+    lacking: usize,
+}
+
+impl Probes {
+    /// Does what discovery asks for, and says what became of a file that is to be probed.
+    fn obey(&mut self, order: Order) -> Option<(FileKey, ProbeOutcome)> {
+        match order {
+            Order::Probe { key, file, points } => Some((key, self.probe(key, &file, &points))),
+            Order::Release { key } => {
+                if let Some(probed) = self.attached.remove(&key) {
+                    self.detach(probed);
+                }
+                None
+            }
+        }
+    }
+
+    fn probe(&mut self, key: FileKey, file: &File, points: &[Point]) -> ProbeOutcome {
+        // However the file was reached, the way to it may be gone by now.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let probed = self.prober.probe(Path::new(&path), points);
+        let outcome = outcome(&probed);
+        match &outcome {
+            ProbeOutcome::Whole => {}
+            ProbeOutcome::Part(reason) | ProbeOutcome::None(reason) | ProbeOutcome::Later(reason) => {
+                tracing::warn!(
+                    reason,
+                    "a TLS library cannot be probed in full: `countersign check --libraries` says which"
+                );
+            }
+        }
+        // All of it will be tried again.
+        match outcome {
+            ProbeOutcome::Later(_) => self.detach(probed),
+            _ => drop(self.attached.insert(key, probed)),
+        }
+        self.say_what_is_lacking();
+        outcome
+    }
+
+    fn say_what_is_lacking(&mut self) {
+        let lacking = self.prober.unavailable();
+        for lacking in lacking.iter().skip(self.lacking) {
+            tracing::warn!(
+                program = lacking.program,
+                reason = lacking.reason,
+                "this kernel refuses a probe of libraries: `countersign check` says what is missing without it"
+            );
+        }
+        self.lacking = lacking.len();
+    }
+
+    fn detach(&self, probed: Probed) {
+        // That thread ends when this one does.
+        drop(self.detaching.send(probed));
+    }
+}
+
+fn outcome(probed: &Probed) -> ProbeOutcome {
+    let reasons = probed.refused().iter();
+    let reasons =
+        reasons.map(|refused| format!("{:?}: {}", refused.point.hook, super::chain(&refused.error)));
+    let reason = reasons.collect::<Vec<_>>().join("; ");
+    match (probed.refused().is_empty(), probed.attached()) {
+        (true, _) => ProbeOutcome::Whole,
+        (false, _) if probed.may_succeed_later() => ProbeOutcome::Later(reason),
+        (false, 0) => ProbeOutcome::None(reason),
+        (false, _) => ProbeOutcome::Part(reason),
     }
 }

@@ -107,7 +107,7 @@ pub fn run(
     let publisher = publisher(config, &host, &metrics, &hub, &workloads);
     let connections = Connections::new(limits(config));
     let (commands, received) = mpsc::channel();
-    let orders = Orders { commands, waker: source.waker() };
+    let (orders, prober) = (Orders { commands, waker: source.waker() }, source.prober());
     let mut engine = Engine::new(source, connections, publisher, heartbeat);
     let pulse = engine.pulse();
     let runtime =
@@ -115,9 +115,8 @@ pub fn run(
     let watch = match config.libraries.enabled {
         true => {
             let max_files = config.libraries.max_files;
-            let (watch, notices) =
-                Watch::start(Path::new("/proc"), max_files, orders.clone(), metrics.clone())
-                    .map_err(DaemonError::Runtime)?;
+            let (watch, notices) = Watch::start(Path::new("/proc"), max_files, prober, metrics.clone())
+                .map_err(DaemonError::Runtime)?;
             engine.tell_of_processes(notices);
             Some(watch)
         }

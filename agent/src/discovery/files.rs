@@ -19,6 +19,10 @@ use crate::record::LibraryFileRecord;
 const MAX_MAPS_BYTES: u64 = 16 << 20;
 /// Files that are remembered as holding no TLS library; beyond, those are forgotten and examined anew.
 const MAX_FILES: usize = 16_384;
+/// A file whose probes were refused for want of something is tried again after this long, and after twice as long each time.
+pub(super) const RETRY: Duration = Duration::from_secs(15);
+/// It is given up after so many refusals: an hour after the first one.
+pub(super) const MAX_REFUSALS: u32 = 9;
 /// A file keeps its probes this long after its last user ended: programs that live for milliseconds come again.
 pub(super) const GRACE: Duration = Duration::from_secs(600);
 
@@ -93,7 +97,7 @@ impl Discovery {
         let mut look = Look { announces: false, links: false };
         for mapped in executable_files(&maps) {
             // It may have been unmapped since, or the process has ended.
-            let Ok(key) = self.know(&folder, &mapped, order) else { continue };
+            let Ok(key) = self.know(&folder, &mapped, now, order) else { continue };
             let Some(known) = self.files.get_mut(&key) else { continue };
             if known.has_linker() {
                 look.links = true;
@@ -164,13 +168,21 @@ impl Discovery {
     }
 
     /// Notes what became of an order to probe.
-    pub fn probed(&mut self, key: FileKey, outcome: ProbeOutcome) {
-        if matches!(outcome, ProbeOutcome::None(_)) {
+    pub fn probed(&mut self, key: FileKey, outcome: ProbeOutcome, now: Instant) {
+        if matches!(outcome, ProbeOutcome::None(_) | ProbeOutcome::Later(_)) {
             self.pinned.remove(&(key.device, key.inode));
         }
-        if let Some(known) = self.files.get_mut(&key) {
-            known.state = State::Told(outcome);
-        }
+        let Some(known) = self.files.get_mut(&key) else { return };
+        let attempts = match known.state {
+            State::Asked { refusals } => refusals + 1,
+            _ => 1,
+        };
+        known.state = match outcome {
+            ProbeOutcome::Later(reason) if attempts < MAX_REFUSALS => {
+                State::Again { attempts, not_before: now + RETRY * (1 << (attempts - 1)), reason }
+            }
+            outcome => State::Told(outcome),
+        };
     }
 
     /// Files probed now.
@@ -218,26 +230,32 @@ impl Discovery {
     }
 
     /// The key of a mapped file, which is examined if it was not met before.
-    fn know(&mut self, folder: &Path, mapped: &Mapped, order: &mut dyn FnMut(Order)) -> io::Result<FileKey> {
+    fn know(
+        &mut self,
+        folder: &Path,
+        mapped: &Mapped,
+        now: Instant,
+        order: &mut dyn FnMut(Order),
+    ) -> io::Result<FileKey> {
         let (path, metadata) = reach(folder, mapped)?;
         let key = FileKey::of(&metadata);
         if let Some(key) = self.pinned.get(&(key.device, key.inode)) {
             return Ok(*key);
         }
-        let waits = match self.files.get(&key).map(|known| &known.state) {
-            None => None,
-            Some(State::Beyond(slot)) => Some(*slot),
+        let known = self.files.get(&key);
+        match known.map(|known| (&known.state, known.slot)) {
+            None => {}
+            Some((State::Beyond(slot), _)) if self.has_room(*slot) => {}
+            Some((State::Again { not_before, .. }, slot)) if now >= *not_before && self.has_room(slot) => {}
             Some(_) => return Ok(key),
-        };
-        if waits.is_some_and(|slot| !self.has_room(slot)) {
-            return Ok(key);
         }
+        let is_new = known.is_none();
         let file = open(&path)?;
         // The link may have been another mapping's by now.
         if FileKey::of(&file.metadata()?) != key {
             return Err(io::ErrorKind::NotFound.into());
         }
-        if waits.is_none() {
+        if is_new {
             self.examine(key, &file, &metadata, mapped)?;
         }
         self.probe(key, file, order);
@@ -294,7 +312,11 @@ impl Discovery {
             known.state = State::Beyond(slot);
             return;
         }
-        known.state = State::Asked;
+        let refusals = match known.state {
+            State::Again { attempts, .. } => attempts,
+            _ => 0,
+        };
+        known.state = State::Asked { refusals };
         self.pinned.insert((key.device, key.inode), key);
         order(Order::Probe { key, file, points });
     }

@@ -37,16 +37,20 @@ pub enum ProbeOutcome {
     Part(String),
     /// None is; why.
     None(String),
+    /// None is, for want of something of which there may be enough later; what.
+    Later(String),
 }
 
 #[derive(Debug)]
 pub(super) enum State {
     /// Nothing to probe.
     Nothing,
-    /// Asked for.
-    Asked,
+    /// Asked for, after so many refusals.
+    Asked { refusals: u32 },
     /// It is told what came of it.
     Told(ProbeOutcome),
+    /// It was refused for now, so often, and is asked for again.
+    Again { attempts: u32, not_before: Instant, reason: String },
     /// More files than may be probed; it is when there is room again.
     Beyond(Slot),
 }
@@ -93,7 +97,7 @@ impl Known {
     }
 
     pub fn is_probed(&self) -> bool {
-        matches!(self.state, State::Asked | State::Told(ProbeOutcome::Whole | ProbeOutcome::Part(_)))
+        matches!(self.state, State::Asked { .. } | State::Told(ProbeOutcome::Whole | ProbeOutcome::Part(_)))
     }
 }
 
@@ -101,10 +105,13 @@ impl Known {
 pub(super) fn rows_of((key, known): (&FileKey, &Known)) -> Vec<LibraryFileRecord> {
     let (state, reason) = match &known.state {
         State::Nothing => (ProbeState::NotProbed, None),
-        State::Asked => (ProbeState::CanBeProbed, None),
+        State::Asked { .. } => (ProbeState::CanBeProbed, None),
         State::Told(ProbeOutcome::Whole) => (ProbeState::Probed, None),
         State::Told(ProbeOutcome::Part(reason)) => (ProbeState::Probed, Some(reason.clone())),
-        State::Told(ProbeOutcome::None(reason)) => (ProbeState::NotProbed, Some(reason.clone())),
+        State::Told(ProbeOutcome::None(reason) | ProbeOutcome::Later(reason)) => {
+            (ProbeState::NotProbed, Some(reason.clone()))
+        }
+        State::Again { reason, .. } => (ProbeState::NotProbed, Some(format!("{reason}; it is tried again"))),
         State::Beyond(Slot::Root) => {
             (ProbeState::NotProbed, Some("libraries.max_files files are probed already".to_owned()))
         }

@@ -3,7 +3,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::files::GRACE;
+use super::files::{GRACE, MAX_REFUSALS, RETRY};
 use super::*;
 
 /// A made procfs: what its processes map are real files.
@@ -154,7 +154,7 @@ fn a_process_announces_its_libraries_once_its_linker_is_probed() {
         }
     });
     assert_eq!(first.unwrap(), Look { announces: false, links: true });
-    discovery.probed(key.unwrap(), ProbeOutcome::Whole);
+    discovery.probed(key.unwrap(), ProbeOutcome::Whole, now);
     assert_eq!(discovery.look(7, now, &mut |_| {}).unwrap(), Look { announces: true, links: true });
 }
 
@@ -207,4 +207,54 @@ fn files_of_others_than_root_take_a_quarter_of_the_room() {
     let own = proc.file("own", &linker());
     proc.maps(8, &[&own]);
     assert_eq!(look(&mut discovery, 8, Instant::now()), "+");
+}
+
+#[test]
+fn what_was_refused_for_now_is_tried_again_ever_more_rarely_and_then_given_up() {
+    let proc = Proc::new("again");
+    proc.maps(7, &[&linker()]);
+    let mut discovery = Discovery::new(&proc.0, 10);
+    let mut now = Instant::now();
+    let mut tried = 0;
+    let mut refused = |discovery: &mut Discovery, now| {
+        let mut key = None;
+        let mut take = |order| {
+            if let Order::Probe { key: of, .. } = order {
+                key = Some(of);
+            }
+        };
+        discovery.look(7, now, &mut take).unwrap();
+        if let Some(key) = key {
+            discovery.probed(key, ProbeOutcome::Later("no memory".to_owned()), now);
+            tried += 1;
+        }
+        tried
+    };
+    let mut pause = RETRY;
+    for attempt in 1..=MAX_REFUSALS {
+        assert_eq!(refused(&mut discovery, now), attempt);
+        assert_eq!(refused(&mut discovery, now + pause - Duration::from_secs(1)), attempt, "too early");
+        assert_eq!(discovery.probed_files(), 0);
+        now += pause;
+        pause *= 2;
+    }
+    assert_eq!(refused(&mut discovery, now + 10 * pause), MAX_REFUSALS, "it is given up");
+    assert_eq!(discovery.rows().len(), 0, "the linker is no library");
+    // Whoever comes when there is enough of it is probed for good.
+    let mut other = Discovery::new(&proc.0, 10);
+    let now = Instant::now();
+    let mut key = None;
+    for (at, outcome) in
+        [(now, ProbeOutcome::Later("no memory".to_owned())), (now + RETRY, ProbeOutcome::Whole)]
+    {
+        let mut take = |order| {
+            if let Order::Probe { key: of, .. } = order {
+                key = Some(of);
+            }
+        };
+        other.look(7, at, &mut take).unwrap();
+        other.probed(key.take().unwrap(), outcome, at);
+    }
+    assert_eq!(other.probed_files(), 1);
+    assert_eq!(look(&mut other, 7, now + 10 * RETRY), "");
 }

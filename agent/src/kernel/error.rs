@@ -7,6 +7,7 @@ use aya::{
     maps::MapError,
     programs::{ProgramError, links::LinkError},
 };
+use nix::errno::Errno;
 use thiserror::Error;
 
 /// Characters of a verifier log that are kept, from its end: the reason stands there.
@@ -57,6 +58,8 @@ pub enum KernelError {
         reason: String,
         /// End of the verifier's log.
         log: String,
+        /// For want of something of which there may be enough later.
+        transient: bool,
     },
     /// A program does not attach.
     #[error("program {program} does not attach to {hook}: {reason}")]
@@ -67,6 +70,8 @@ pub enum KernelError {
         hook: String,
         /// The kernel's answer, and what to do.
         reason: String,
+        /// As in [`KernelError::Load`].
+        transient: bool,
     },
     /// A map operation failed.
     #[error("map {map} failed")]
@@ -94,6 +99,7 @@ pub enum KernelError {
 impl KernelError {
     /// A refused program, with the end of the verifier's log.
     pub(super) fn load(program: &'static str, error: &ProgramError) -> KernelError {
+        let transient = errno_of(error).is_some_and(is_transient);
         let (reason, log) = match error {
             ProgramError::LoadError { io_error, verifier_log } => {
                 let remedy = match io_error.raw_os_error() {
@@ -105,7 +111,15 @@ impl KernelError {
             other => (other.to_string(), String::new()),
         };
         let start = log.char_indices().rev().nth(LOG_TAIL).map_or(0, |(index, _)| index);
-        KernelError::Load { program, reason, log: log[start..].to_owned() }
+        KernelError::Load { program, reason, log: log[start..].to_owned(), transient }
+    }
+
+    /// There may be enough later of what was lacking: memory, file descriptors, time.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            KernelError::Load { transient: true, .. } | KernelError::Attach { transient: true, .. }
+        )
     }
 
     /// A refused attachment.
@@ -126,7 +140,8 @@ impl KernelError {
             }
             other => other.to_string(),
         };
-        KernelError::Attach { program, hook: hook.into(), reason }
+        let transient = errno_of(error).is_some_and(is_transient);
+        KernelError::Attach { program, hook: hook.into(), reason, transient }
     }
 
     pub(super) fn map(map: &'static str) -> impl FnOnce(MapError) -> KernelError {
@@ -148,6 +163,20 @@ impl From<LinkError> for KernelError {
     }
 }
 
+/// The error number at the root of an error.
+fn errno_of(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) => error.raw_os_error().map(Errno::from_raw),
+        None => errno_of(error.source()?),
+    }
+}
+
+/// What bpf(2) and perf_event_open(2) answer where the same call can succeed later.
+fn is_transient(error: Errno) -> bool {
+    use Errno::{EAGAIN, EBUSY, EINTR, EMFILE, ENFILE, ENOMEM};
+    matches!(error, EAGAIN | EBUSY | EINTR | EMFILE | ENFILE | ENOMEM)
+}
+
 fn remedy_for_load(error: &EbpfError) -> &'static str {
     match error {
         EbpfError::MapError(MapError::CreateError { io_error, .. })
@@ -156,5 +185,30 @@ fn remedy_for_load(error: &EbpfError) -> &'static str {
             "; run as root or with CAP_BPF and CAP_NET_ADMIN"
         }
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+    use nix::libc;
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_there_later_is_told_from_what_never_will() {
+        for (errno, transient) in [
+            (libc::ENOMEM, true),
+            (libc::EMFILE, true),
+            (libc::EAGAIN, true),
+            (libc::EPERM, false),
+            (libc::EINVAL, false),
+            (libc::ENOENT, false),
+        ] {
+            let io_error = io::Error::from_raw_os_error(errno);
+            let error = ProgramError::SyscallError(SyscallError { call: "bpf_link_create", io_error });
+            assert_eq!(KernelError::attach("program", "hook", &error).is_transient(), transient, "{errno}");
+            assert_eq!(KernelError::load("program", &error).is_transient(), transient, "{errno}");
+        }
     }
 }

@@ -28,7 +28,8 @@ mod tests;
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -44,14 +45,11 @@ pub use error::KernelError;
 pub use existing::{ExistingSockets, Listener, Missed};
 pub use memory::release_unused_memory;
 pub use preflight::{Check, CheckStatus, has_rights, preflight};
-pub use probes::{Probed, RefusedPoint};
+pub use probes::{Probed, Prober, RefusedPoint};
 pub use programs::Unavailable;
 pub use ring::Waker;
 
-use crate::{
-    event::{Decision, Event, LossCause, SocketCookie},
-    library::Point,
-};
+use crate::event::{Decision, Event, LossCause, SocketCookie};
 
 /// How to start.
 #[derive(Debug, Clone)]
@@ -116,12 +114,12 @@ impl Losses {
 
 /// Running programs. Dropping it detaches them.
 pub struct KernelSource {
-    ebpf: Ebpf,
+    /// Shared with whoever attaches probes.
+    ebpf: Arc<Mutex<Ebpf>>,
     ring: ring::Ring,
     decisions: HashMap<MapData, u64, [u32; 4]>,
     counters: PerCpuArray<MapData, u64>,
     unavailable: Vec<Unavailable>,
-    probes: probes::Probes,
     refused_decisions: u64,
     ring_bytes: u32,
     /// The cgroup that is watched, if it is not the root.
@@ -154,12 +152,11 @@ impl KernelSource {
         let ring_bytes = options.ring_bytes;
         release_unused_memory();
         Ok(KernelSource {
-            ebpf,
+            ebpf: Arc::new(Mutex::new(ebpf)),
             ring,
             decisions,
             counters,
             unavailable,
-            probes: probes::Probes::default(),
             refused_decisions: 0,
             ring_bytes,
             part: programs::hierarchy(options).filter(|found| !found.is_root).map(|found| found.path),
@@ -181,7 +178,7 @@ impl KernelSource {
     pub fn existing(&mut self) -> Result<ExistingSockets, KernelError> {
         let found = match self.without_iterator() {
             Some(_) => existing::files::read(Path::new("/proc")),
-            None => existing::iterator::read(&mut self.ebpf),
+            None => existing::iterator::read(&mut self.ebpf.lock().unwrap_or_else(PoisonError::into_inner)),
         };
         match &self.part {
             Some(part) => found.map(|found| found.held_in(&cgroup::numbers_below(part))),
@@ -195,19 +192,9 @@ impl KernelSource {
         Some(&lacking.reason)
     }
 
-    /// Probes a file at `points`, which are those of its text, in every process that maps it now or later. `file` may be
-    /// any path that leads to it, `/proc/PID/map_files` among them; it is followed once.
-    ///
-    /// What is refused is listed by [`Probed::refused`], and the rest attached. The first probe also attaches the tracepoint
-    /// that tells from which socket a thread received last.
-    pub fn probe(&mut self, file: &Path, points: &[Point]) -> Probed {
-        self.probes.attach(&mut self.ebpf, file, points)
-    }
-
-    /// What this kernel refused of the probes of libraries, known after the first [`KernelSource::probe`] that needs it.
-    /// Without `sock_recv_length` events of libraries have no [`crate::event::SocketBy::LastReceive`].
-    pub fn library_unavailable(&self) -> &[Unavailable] {
-        &self.probes.unavailable
+    /// Attaches probes of TLS libraries, whose events this source delivers. One is enough: each loads what it needs.
+    pub fn prober(&self) -> Prober {
+        Prober::new(Arc::clone(&self.ebpf))
     }
 
     /// Ends [`KernelSource::wait`] from another thread.

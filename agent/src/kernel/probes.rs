@@ -1,14 +1,20 @@
 //! Probes of TLS libraries: a file and its points → attached programs.
 //!
-//! Programs are loaded at the first use of their hook, and the tracepoint of receives with the first probe: a host without
-//! probes pays nothing for them. Each attached program is one file descriptor.
+//! A [`Prober`] works beside the source, on whatever thread looks for libraries: loading a program takes milliseconds, and
+//! no event waits for it. Programs are loaded once, and the tracepoint of receives is attached as long as a library is
+//! probed: a host without one pays nothing for it. Each attached program is one file descriptor.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
 
 use aya::{
     Btf, Ebpf,
     programs::{
         Program,
+        tp_btf::BtfTracePointLink,
         uprobe::{UProbeLink, UProbeScope},
     },
 };
@@ -21,7 +27,7 @@ use super::{
 use crate::library::{Hook, Point};
 
 /// The tracepoint that tells from which socket a thread received last, and its program.
-pub(super) const RECEIVES: &str = "sock_recv_length";
+pub(super) const RECEIVES: &str = "tcp_rcv_space_adjust";
 
 /// The attached probes of one file. Dropping it detaches them. That takes no processor time, but the kernel waits about 0.1 s
 /// for each program, one after the other whoever asks: what must not stand still drops it on a thread of its own.
@@ -29,6 +35,8 @@ pub(super) const RECEIVES: &str = "sock_recv_length";
 pub struct Probed {
     links: Vec<UProbeLink>,
     refused: Vec<RefusedPoint>,
+    /// Held by every file with a library that is probed; the last one to go detaches it.
+    _receives: Option<Arc<BtfTracePointLink>>,
 }
 
 /// A point that could not be probed.
@@ -50,25 +58,62 @@ impl Probed {
     pub fn refused(&self) -> &[RefusedPoint] {
         &self.refused
     }
+
+    /// Something was refused for want of memory or file descriptors, of which there may be enough later.
+    pub fn may_succeed_later(&self) -> bool {
+        self.refused.iter().any(|refused| refused.error.is_transient())
+    }
 }
 
-/// What is remembered about the programs.
-#[derive(Debug, Default)]
-pub(super) struct Probes {
-    /// The tracepoint was tried.
-    receives_tried: bool,
-    /// What this kernel refused.
-    pub unavailable: Vec<Unavailable>,
+/// Attaches probes.
+#[derive(Debug)]
+pub struct Prober {
+    ebpf: Arc<Mutex<Ebpf>>,
+    receives: Weak<BtfTracePointLink>,
+    /// What this kernel refused for good.
+    unavailable: Vec<Unavailable>,
 }
 
-impl Probes {
-    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, file: &Path, points: &[Point]) -> Probed {
-        if !points.is_empty() {
-            self.attach_receives(ebpf);
+impl Prober {
+    pub(super) fn new(ebpf: Arc<Mutex<Ebpf>>) -> Self {
+        Prober { ebpf, receives: Weak::new(), unavailable: Vec::new() }
+    }
+
+    /// Loads every program, so that the first probe of a library does not wait for the verifier. Takes some tenths of a
+    /// second.
+    pub fn load(&mut self) {
+        for name in names() {
+            // One that is refused for now is tried again where it is needed.
+            let _known = self.ready(name, |ebpf| load(ebpf, name));
         }
-        let mut probed = Probed { links: Vec::new(), refused: Vec::new() };
+        let _known = self.ready(RECEIVES, load_receives);
+        release_unused_memory();
+    }
+
+    /// What this kernel refused for good. Without `tcp_rcv_space_adjust` events of libraries have no
+    /// [`crate::event::SocketBy::LastReceive`].
+    pub fn unavailable(&self) -> &[Unavailable] {
+        &self.unavailable
+    }
+
+    /// Probes a file at `points`, which are those of its text, in every process that maps it now or later. `file` may be
+    /// any path that leads to it, `/proc/PID/map_files` among them; it is followed once.
+    ///
+    /// What is refused is listed by [`Probed::refused`], and the rest attached.
+    pub fn probe(&mut self, file: &Path, points: &[Point]) -> Probed {
+        let mut probed = Probed { links: Vec::new(), refused: Vec::new(), _receives: None };
+        if let Some(point) = points.iter().find(|point| point.hook.library().is_some()) {
+            match self.attach_receives() {
+                Ok(receives) => probed._receives = receives,
+                // Without it chains would be joined by their sizes alone, and stay so.
+                Err(error) => {
+                    probed.refused.push(RefusedPoint { point: *point, error });
+                    return probed;
+                }
+            }
+        }
         for point in points {
-            match self.attach_point(ebpf, file, *point) {
+            match self.attach_point(file, *point) {
                 Ok(links) => probed.links.extend(links),
                 Err(error) => probed.refused.push(RefusedPoint { point: *point, error }),
             }
@@ -76,69 +121,91 @@ impl Probes {
         probed
     }
 
-    fn attach_receives(&mut self, ebpf: &mut Ebpf) {
-        if self.receives_tried {
-            return;
+    fn lock(&self) -> MutexGuard<'_, Ebpf> {
+        self.ebpf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tracepoint of receives, attached; nothing where this kernel does not have it.
+    ///
+    /// # Errors
+    /// If it may be had later.
+    fn attach_receives(&mut self) -> Result<Option<Arc<BtfTracePointLink>>, KernelError> {
+        if let Some(attached) = self.receives.upgrade() {
+            return Ok(Some(attached));
         }
-        self.receives_tried = true;
-        if let Err(error) = attach_receives(ebpf) {
-            self.unavailable.push(Unavailable::new(RECEIVES, &error));
+        match self.ready(RECEIVES, |ebpf| load_receives(ebpf).and_then(|()| attach_receives(ebpf))) {
+            Ok(link) => {
+                let link = Arc::new(link);
+                self.receives = Arc::downgrade(&link);
+                Ok(Some(link))
+            }
+            Err(error) if error.is_transient() => Err(error),
+            Err(_) => Ok(None),
         }
-        release_unused_memory();
     }
 
     /// All programs of a point, or none.
-    fn attach_point(
-        &mut self,
-        ebpf: &mut Ebpf,
-        file: &Path,
-        point: Point,
-    ) -> Result<Vec<UProbeLink>, KernelError> {
-        programs_of(point.hook)
-            .iter()
-            .map(|name| self.attach_program(ebpf, file, point.offset, name))
-            .collect()
+    fn attach_point(&mut self, file: &Path, point: Point) -> Result<Vec<UProbeLink>, KernelError> {
+        let names = programs_of(point.hook).iter();
+        names.map(|name| self.attach_program(file, point.offset, name)).collect()
     }
 
     fn attach_program(
         &mut self,
-        ebpf: &mut Ebpf,
         file: &Path,
         offset: u64,
         name: &'static str,
     ) -> Result<UProbeLink, KernelError> {
-        if let Some(known) = self.unavailable.iter().find(|unavailable| unavailable.program == name) {
-            return Err(KernelError::Load {
-                program: name,
-                reason: known.reason.clone(),
-                log: String::new(),
-            });
-        }
-        if let Err(error) = load(ebpf, name) {
-            self.unavailable.push(Unavailable::new(name, &error));
-            return Err(error);
-        }
-        let Program::UProbe(program) = program(ebpf, name)? else {
+        self.ready(name, |ebpf| load(ebpf, name))?;
+        let mut ebpf = self.lock();
+        let Program::UProbe(program) = program(&mut ebpf, name)? else {
             return Err(KernelError::Missing { kind: "program", name });
         };
         let refused = |error| KernelError::attach(name, format!("{} at {offset:#x}", file.display()), &error);
         let link = program.attach(offset, file, UProbeScope::AllProcesses).map_err(refused)?;
         program.take_link(link).map_err(refused)
     }
+
+    /// Makes a program ready, unless it was refused for good before, which is remembered.
+    pub(super) fn ready<T>(
+        &mut self,
+        name: &'static str,
+        make: impl FnOnce(&mut Ebpf) -> Result<T, KernelError>,
+    ) -> Result<T, KernelError> {
+        if let Some(known) = self.unavailable.iter().find(|unavailable| unavailable.program == name) {
+            let (reason, log) = (known.reason.clone(), String::new());
+            return Err(KernelError::Load { program: name, reason, log, transient: false });
+        }
+        let made = make(&mut self.lock());
+        if let Err(error) = &made
+            && !error.is_transient()
+        {
+            self.unavailable.push(Unavailable::new(name, error));
+        }
+        made
+    }
+}
+
+/// The programs of all hooks.
+fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = Hook::ALL.iter().flat_map(|hook| programs_of(*hook)).copied().collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Loads every program that a hook needs, and says what the kernel refuses.
 pub(super) fn load_all(ebpf: &mut Ebpf) -> Vec<KernelError> {
-    let mut names: Vec<_> = Hook::ALL.iter().flat_map(|hook| programs_of(*hook)).copied().collect();
-    names.sort_unstable();
-    names.dedup();
-    names.into_iter().filter_map(|name| load(ebpf, name).err()).collect()
+    names().into_iter().filter_map(|name| load(ebpf, name).err()).collect()
 }
 
 /// Attaches a program to a function of this process for a moment: whether the kernel has uprobes, nothing else tells.
 pub(super) fn attach_to_self(ebpf: &mut Ebpf) -> Result<(), KernelError> {
     let name = "linker_state";
-    let refused = |reason: String| KernelError::Attach { program: name, hook: "this process".into(), reason };
+    let refused = |reason| {
+        let hook = "this process".into();
+        KernelError::Attach { program: name, hook, reason, transient: false }
+    };
     load(ebpf, name)?;
     let Program::UProbe(program) = program(ebpf, name)? else {
         return Err(KernelError::Missing { kind: "program", name });
@@ -179,21 +246,31 @@ pub(super) fn load(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelErro
     program.load().map_err(|error| KernelError::load(name, &error))
 }
 
-/// Loads the program of receives and attaches it.
-pub(super) fn attach_receives(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+/// Loads the program of receives unless it is loaded.
+pub(super) fn load_receives(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    let Program::BtfTracePoint(program) = program(ebpf, RECEIVES)? else {
+        return Err(KernelError::Missing { kind: "program", name: RECEIVES });
+    };
+    if program.fd().is_ok() {
+        return Ok(());
+    }
     let types = Btf::from_sys_fs().map_err(|error| KernelError::Load {
         program: RECEIVES,
         reason: error.to_string(),
         log: String::new(),
+        transient: false,
     })?;
+    program.load(RECEIVES, &types).map_err(|error| KernelError::load(RECEIVES, &error))
+}
+
+/// Attaches it.
+pub(super) fn attach_receives(ebpf: &mut Ebpf) -> Result<BtfTracePointLink, KernelError> {
     let Program::BtfTracePoint(program) = program(ebpf, RECEIVES)? else {
         return Err(KernelError::Missing { kind: "program", name: RECEIVES });
     };
-    program.load(RECEIVES, &types).map_err(|error| KernelError::load(RECEIVES, &error))?;
-    program
-        .attach()
-        .map_err(|error| KernelError::attach(RECEIVES, format!("tracepoint {RECEIVES}"), &error))?;
-    Ok(())
+    let refused = |error| KernelError::attach(RECEIVES, format!("tracepoint {RECEIVES}"), &error);
+    let link = program.attach().map_err(refused)?;
+    program.take_link(link).map_err(refused)
 }
 
 /// The programs that a hook needs.

@@ -50,9 +50,10 @@ fn probe_go(source: &mut KernelSource, program: &Path) -> Probed {
     let examination = examine(&File::open(program).unwrap());
     let [found] = &examination.libraries[..] else { panic!("{examination:?}") };
     assert_eq!(found.library, Library::Go);
-    let probed = source.probe(program, &found.points);
+    let mut prober = source.prober();
+    let probed = prober.probe(program, &found.points);
     assert!(probed.refused().is_empty(), "{:?}", probed.refused());
-    assert!(source.library_unavailable().is_empty(), "{:?}", source.library_unavailable());
+    assert!(prober.unavailable().is_empty(), "{:?}", prober.unavailable());
     probed
 }
 

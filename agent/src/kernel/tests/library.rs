@@ -54,9 +54,10 @@ fn probe_openssl(source: &mut KernelSource) -> Probed {
 }
 
 fn probe(source: &mut KernelSource, file: &Path, hooks: &[(Hook, &str)]) -> Probed {
-    let probed = source.probe(file, &points(file, hooks));
+    let mut prober = source.prober();
+    let probed = prober.probe(file, &points(file, hooks));
     assert!(probed.refused().is_empty(), "{:?}", probed.refused());
-    assert!(source.library_unavailable().is_empty(), "{:?}", source.library_unavailable());
+    assert!(prober.unavailable().is_empty(), "{:?}", prober.unavailable());
     probed
 }
 
@@ -461,6 +462,11 @@ fn a_process_whose_libraries_change_is_named() {
     assert_eq!(changed.len(), 2, "before and after it mapped what it is linked with");
 }
 
+/// As the kernel programs name a thread.
+fn own_thread() -> u64 {
+    u64::from(std::process::id()) << 32 | nix::unistd::gettid().as_raw() as u64
+}
+
 #[test]
 fn a_thread_is_known_by_its_last_receive_up_to_the_bound() {
     let Some(mut source) = source(&roomy()) else { return };
@@ -469,13 +475,13 @@ fn a_thread_is_known_by_its_last_receive_up_to_the_bound() {
     let mut other = Pair::new(Ipv4Addr::LOCALHOST);
     let [_, busy_socket] = busy.cookies();
     let [_, other_socket] = other.cookies();
-    let thread = u64::from(std::process::id()) << 32 | nix::unistd::gettid().as_raw() as u64;
-    let mut receive = |pair: &mut Pair| {
+    let receive = |pair: &mut Pair| {
         pair.client.write_all(b"x").unwrap();
         pair.server.read_exact(&mut [0]).unwrap();
+        let mut ebpf = source.ebpf.lock().unwrap();
         let received: HashMap<_, u64, [u64; 2]> =
-            HashMap::try_from(source.ebpf.map_mut("RECEIVED").unwrap()).unwrap();
-        let [socket, at] = received.get(&thread, 0).ok()?;
+            HashMap::try_from(ebpf.map_mut("RECEIVED").unwrap()).unwrap();
+        let [socket, at] = received.get(&own_thread(), 0).ok()?;
         Some((SocketCookie(socket), at))
     };
     let mut before = 0;
@@ -508,35 +514,86 @@ fn released_probes_show_nothing_more() {
 
 #[test]
 fn a_point_that_is_refused_leaves_the_others_in_place() {
-    let Some(mut source) = source(&roomy()) else { return };
+    let Some(source) = source(&roomy()) else { return };
     let file = linked("/usr/bin/openssl", "libcrypto");
     let mut points = points(&file, &OPENSSL);
     points[1].offset = u64::MAX / 2;
-    let probed = source.probe(&file, &points);
+    let mut prober = source.prober();
+    let probed = prober.probe(&file, &points);
     assert_eq!(probed.attached(), 5);
     assert_eq!(probed.refused().iter().map(|refused| refused.point).collect::<Vec<_>>(), [points[1]]);
-    let missing = source.probe(Path::new("/nowhere"), &points);
+    let missing = prober.probe(Path::new("/nowhere"), &points);
     assert_eq!((missing.attached(), missing.refused().len()), (0, points.len()));
     assert!(missing.refused()[0].error.to_string().contains("/nowhere"), "{:?}", missing.refused());
+}
+
+#[test]
+fn the_tracepoint_of_receives_is_there_as_long_as_a_library_is_probed() {
+    let Some(source) = source(&roomy()) else { return };
+    let mut prober = source.prober();
+    let mut pair = Pair::new(Ipv4Addr::LOCALHOST);
+    let mut attached = || {
+        pair.client.write_all(b"x").unwrap();
+        pair.server.read_exact(&mut [0]).unwrap();
+        let mut ebpf = source.ebpf.lock().unwrap();
+        let mut received: HashMap<_, u64, [u64; 2]> =
+            HashMap::try_from(ebpf.map_mut("RECEIVED").unwrap()).unwrap();
+        received.remove(&own_thread()).is_ok()
+    };
+    prober.load();
+    assert!(!attached(), "it is loaded only");
+    let linker = linked("/usr/bin/openssl", "ld-linux");
+    let of_linker = prober.probe(&linker, &points(&linker, &[(Hook::LinkerState, "_dl_debug_state")]));
+    assert!(of_linker.attached() == 1 && !attached(), "the linker is no library");
+    let file = linked("/usr/bin/openssl", "libcrypto");
+    let peer = points(&file, &[(Hook::OpenSslPeer, "d2i_X509")]);
+    let (one, other) = (prober.probe(&file, &peer), prober.probe(&file, &peer));
+    assert!(attached());
+    drop(one);
+    assert!(attached());
+    drop(other);
+    assert!(!attached());
+    let again = prober.probe(&file, &peer);
+    assert!(attached() && again.refused().is_empty());
+}
+
+#[test]
+fn a_program_that_is_refused_for_now_is_tried_again() {
+    let Some(source) = source(&roomy()) else { return };
+    let mut prober = source.prober();
+    for (errno, tries) in [(nix::libc::ENOMEM, 2), (nix::libc::EINVAL, 1)] {
+        let mut tried = 0;
+        for _ in 0..2 {
+            let refused = prober.ready("d2i_x509", |_| -> Result<(), KernelError> {
+                tried += 1;
+                let io_error = io::Error::from_raw_os_error(errno);
+                let error = aya::sys::SyscallError { call: "bpf", io_error };
+                Err(KernelError::load("d2i_x509", &aya::programs::ProgramError::SyscallError(error)))
+            });
+            assert!(refused.is_err());
+        }
+        assert_eq!((tried, prober.unavailable().len()), (tries, 2 - tries));
+    }
 }
 
 /// Prints what attaching costs: run it by itself, with `--nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn cost_of_attaching() {
-    let Some(mut source) = source(&roomy()) else { return };
+    let Some(source) = source(&roomy()) else { return };
     let file = linked("/usr/bin/openssl", "libcrypto");
     let points = points(&file, &OPENSSL);
     let begin = Instant::now();
-    let probed = source.probe(&file, &points);
+    let mut prober = source.prober();
+    let probed = prober.probe(&file, &points);
     eprintln!("first: {:?} for {} programs", begin.elapsed(), probed.attached());
-    for (_, program) in source.ebpf.programs() {
+    for (_, program) in source.ebpf.lock().unwrap().programs() {
         if let Ok(information) = program.info() {
             eprintln!("  {:?} {:?}", information.name_as_str(), information.verified_instruction_count());
         }
     }
     let begin = Instant::now();
-    let more: Vec<_> = (0..20).map(|_| source.probe(&file, &points)).collect();
+    let more: Vec<_> = (0..20).map(|_| prober.probe(&file, &points)).collect();
     let count: usize = more.iter().map(Probed::attached).sum();
     eprintln!("attach: {:?} per program", begin.elapsed() / count as u32);
     let begin = Instant::now();

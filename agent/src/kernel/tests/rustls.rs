@@ -32,7 +32,7 @@ fn probe_rustls(source: &mut KernelSource) -> Probed {
     let examination = examine(&File::open(PROGRAM).unwrap());
     let [found] = &examination.libraries[..] else { panic!("{examination:?}") };
     assert_eq!(found.library, Library::Rustls);
-    let probed = source.probe(Path::new(PROGRAM), &found.points);
+    let probed = source.prober().probe(Path::new(PROGRAM), &found.points);
     assert!(probed.refused().is_empty(), "{:?}", probed.refused());
     probed
 }
