@@ -7,8 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    Agent, Identity, Mode, PATIENCE, Process, ServerKind, ServerOptions, Testbed, Version, agent_binary, at,
-    output_of, ready, request_to_self, text,
+    Agent, AgentOptions, Identity, Mode, PATIENCE, Process, ServerKind, ServerOptions, Testbed, Version,
+    agent_binary, at, output_of, ready, request_to_self, text,
 };
 use serde_json::Value;
 
@@ -125,6 +125,49 @@ fn who_is_here_is_listed_with_what_it_presented_and_how_it_authenticates() -> Re
     ensure!(presented.iter().any(|one| text(one, "/workload") == key), "{line:#}");
     let table = String::from_utf8(countersign(&["identities"], agent)?.stdout)?;
     ensure!(table.contains(identity), "{table}");
+    Ok(())
+}
+
+/// All that the leaf of a list names.
+fn names(presented: &Value) -> Vec<String> {
+    let lists = ["/san/dns", "/san/uri", "/san/ip", "/san/email"];
+    let all = lists.iter().flat_map(|list| at(presented, list).as_array().into_iter().flatten());
+    let names: Vec<String> = all.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    match (at(presented, "/spiffe_id").as_str(), names.is_empty()) {
+        (Some(id), _) => vec![id.to_owned()],
+        (None, true) => vec![text(presented, "/subject").to_owned()],
+        (None, false) => names,
+    }
+}
+
+#[test]
+fn rules_can_be_tried_on_what_was_seen_before_they_are_in_force() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let agent = Agent::start(AgentOptions::default())?;
+    let identity = &Testbed::shared().pki.client;
+    connect(&agent, &program("another-client")?, Mode::Mutual, Some(identity))?;
+    let list = lines(&countersign(&["workloads", "--json"], &agent)?)?;
+    let presented: Vec<&Value> =
+        list.iter().flat_map(|line| at(line, "/certificates").as_array().into_iter().flatten()).collect();
+    ensure!(presented.len() == 2, "the client's and the server's: {list:#?}");
+    let all: Vec<String> = presented.iter().flat_map(|one| names(one)).collect();
+    let folder = Testbed::shared().folder("tried")?;
+    let rules =
+        |may_present: &[String]| format!("[[identity]]\nworkload = \"any\"\nmay_present = {may_present:?}\n");
+    for (tried, code, says) in [
+        (rules(&all), 0, "2 fit, 0 do not fit, 0 without a rule"),
+        (rules(&["nobody.example".to_owned()]), 1, "→ by any it may present nobody.example"),
+        (String::new(), 1, "0 fit, 0 do not fit, 2 without a rule"),
+        ("[[identity]]\nworkload = \"any\"\n".to_owned(), 2, "may_present"),
+    ] {
+        let file = folder.join("tried.toml");
+        std::fs::write(&file, &tried)?;
+        let output = countersign(&["identities", "--check", "--config", &file.to_string_lossy()], &agent)?;
+        let said = String::from_utf8([output.stdout, output.stderr].concat())?;
+        ensure!(output.status.code() == Some(code) && said.contains(says), "{tried}\n{said}");
+    }
     Ok(())
 }
 
