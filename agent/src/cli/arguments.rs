@@ -22,14 +22,14 @@ EXAMPLES:
   countersign run                              the daemon, on its embedded defaults
   countersign watch --scope east_west          connections between internal addresses, live
   countersign workloads --without-owner        who is here, with which certificates, and owned by nobody
-  countersign identities                       which identities workloads presented here, and until when they are valid
+  countersign identities --check               which identities workloads presented here, and whether they fit
   countersign replay incident.pcapng.gz        the same answers from a capture, without rights
   countersign config default                   the configuration with every key explained
 
 EXIT STATUS:
   0  done; the answer is yes
-  1  done; the answer is no: something that is needed is missing (check), there is none (workloads, identities), nothing
-     could be read (replay)
+  1  done; the answer is no: something that is needed is missing (check), there is none (workloads, identities), a
+     certificate does not fit (identities --check), nothing could be read (replay)
   2  the arguments or the configuration are wrong
   3  it cannot be done here: no rights, no daemon, no support in the kernel
   4  done in part: a capture could not be read in full (replay)";
@@ -142,7 +142,7 @@ pub enum Command {
     /// List the workloads that have or had connections here: whose they are, what they present, how they authenticate
     #[command(after_help = WORKLOADS_EXAMPLES)]
     Workloads(WorkloadsArguments),
-    /// List the identities that workloads presented here
+    /// List the identities that workloads presented here, or try rules on them
     #[command(after_help = IDENTITIES_EXAMPLES)]
     Identities(IdentitiesArguments),
     /// Answer from captures what the daemon answers live

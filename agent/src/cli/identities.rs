@@ -1,7 +1,8 @@
 //! `countersign identities`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use super::configuration::daemon_socket;
 use super::list_arguments::IdentitiesArguments;
@@ -10,10 +11,13 @@ use super::table::cut;
 use super::workloads::{self, WORKLOAD};
 use super::{Exit, Failure};
 use crate::api::WorkloadList;
+use crate::config::Config;
 use crate::display::display_safe;
 use crate::record::{
-    IDENTITY_SCHEMA, IdentityRecord, IdentityUseRecord, KnownWorkloadRecord, PresentedRecord, WallTime,
+    CertificateRecord, IDENTITY_SCHEMA, IdentityFitName, IdentityFitRecord, IdentityRecord,
+    IdentityUseRecord, KnownWorkloadRecord, PresentedRecord, WallTime,
 };
+use crate::verdict::{self, FitRule};
 
 /// Widths in characters; longer names are cut with `…`, and `--json` has them whole.
 const IDENTITY: usize = 44;
@@ -21,17 +25,57 @@ const ROLE: usize = 6;
 const UNTIL: usize = 18;
 
 pub(super) fn list(arguments: &IdentitiesArguments) -> Result<Exit, Failure> {
-    let socket = daemon_socket(arguments.socket.as_deref(), arguments.config.as_deref())?;
-    let list = workloads::ask(&socket)?;
+    // What is tried must be right before anybody is asked.
+    let tried = arguments.check.then(|| Config::load(arguments.config.as_deref())).transpose()?;
+    let socket = match (&arguments.socket, &tried) {
+        (None, Some(config)) => config.daemon.socket.clone(),
+        (typed, _) => daemon_socket(typed.as_deref(), arguments.config.as_deref())?,
+    };
+    let mut list = workloads::ask(&socket)?;
+    let rules: Option<Vec<Arc<FitRule>>> =
+        tried.map(|config| config.identities.into_iter().map(Arc::new).collect());
+    if let Some(rules) = &rules {
+        judge(&mut list, rules);
+    }
     let mut output = stdout();
     let rows = rows(&list);
     if arguments.json {
         print_json(&rows, &mut output)?;
     } else {
         print(&rows, workloads::now(), colour(), &mut output)?;
+        if let Some(rules) = &rules {
+            print_verdict(&rows, rules.len(), &mut output)?;
+        }
         list.left_out.iter().try_for_each(|gap| workloads::print_left_out(gap, &mut output))?;
     }
-    Ok(if rows.is_empty() { Exit::Negative } else { Exit::Success })
+    let is_yes =
+        !rows.is_empty() && (rules.is_none() || rows.iter().all(|row| row.is(IdentityFitName::Fits)));
+    Ok(if is_yes { Exit::Success } else { Exit::Negative })
+}
+
+/// Answers anew whether certificates fit, by rules that the daemon need not have.
+pub(super) fn judge(list: &mut WorkloadList, rules: &[Arc<FitRule>]) {
+    for known in &mut list.workloads {
+        for presented in &mut known.certificates {
+            let answer = verdict::fit(Some(&known.workload), &leaf(presented), rules);
+            presented.identity_fit = Some(answer.into());
+        }
+    }
+}
+
+/// The certificate, as far as the daemon remembers it.
+fn leaf(presented: &PresentedRecord) -> CertificateRecord {
+    let is_cut = presented.names_left_out > 0 || presented.spki_sha256.is_none();
+    let cut = is_cut.then(|| "the daemon does not remember all that it names".to_owned());
+    CertificateRecord {
+        sha256: presented.sha256.clone(),
+        spki_sha256: presented.spki_sha256.clone(),
+        subject: presented.subject.clone(),
+        san: presented.san.clone(),
+        spiffe_id: presented.spiffe_id.clone(),
+        parse_error: presented.parse_error.clone().or(cut),
+        ..CertificateRecord::default()
+    }
 }
 
 /// A certificate and a workload that presented it.
@@ -39,6 +83,12 @@ pub(super) fn list(arguments: &IdentitiesArguments) -> Result<Exit, Failure> {
 pub(super) struct Row<'a> {
     known: &'a KnownWorkloadRecord,
     presented: &'a PresentedRecord,
+}
+
+impl Row<'_> {
+    fn is(&self, status: IdentityFitName) -> bool {
+        self.presented.identity_fit.as_ref().is_some_and(|answer| answer.status == status)
+    }
 }
 
 /// By identity, then by workload, the latest first.
@@ -104,6 +154,9 @@ pub(super) fn print(
             fit.unwrap_or_default(),
         );
         writeln!(output, "{}", line.trim_end())?;
+        if let Some(why) = presented.identity_fit.as_deref().and_then(why) {
+            writeln!(output, "  → {}", display_safe(&why))?;
+        }
     }
     let mut identities: Vec<_> = rows.iter().map(|row| &row.presented.identity).collect();
     identities.dedup();
@@ -111,4 +164,38 @@ pub(super) fn print(
     workloads.sort_unstable();
     workloads.dedup();
     writeln!(output, "\n{} identities of {} workloads", identities.len(), workloads.len())
+}
+
+/// Why an answer is not yes.
+fn why(answer: &IdentityFitRecord) -> Option<String> {
+    let rule = answer.rule.as_deref().unwrap_or("no rule");
+    match answer.status {
+        IdentityFitName::DoesNotFit => {
+            let expected = match answer.expected.is_empty() {
+                true => "nothing that is known".to_owned(),
+                false => answer.expected.join(", "),
+            };
+            Some(format!("by {rule} it may present {expected}"))
+        }
+        IdentityFitName::Unknown => {
+            Some(format!("by {rule}: {}", answer.reason.as_deref().unwrap_or("unknown")))
+        }
+        IdentityFitName::Fits | IdentityFitName::NoRule => None,
+    }
+}
+
+/// How the rules that were tried did, and the workloads for which there is none.
+pub(super) fn print_verdict(rows: &[Row<'_>], rules: usize, output: &mut impl Write) -> io::Result<()> {
+    let count = |status| rows.iter().filter(|row| row.is(status)).count();
+    writeln!(
+        output,
+        "by {rules} rules: {} fit, {} do not fit, {} without a rule, {} unknown",
+        count(IdentityFitName::Fits),
+        count(IdentityFitName::DoesNotFit),
+        count(IdentityFitName::NoRule),
+        count(IdentityFitName::Unknown),
+    )?;
+    let without = rows.iter().filter(|row| row.is(IdentityFitName::NoRule));
+    let without: BTreeSet<&str> = without.map(|row| row.known.key.as_str()).collect();
+    without.into_iter().try_for_each(|key| writeln!(output, "no rule for {}", display_safe(key)))
 }

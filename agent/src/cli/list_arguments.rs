@@ -24,9 +24,18 @@ pub(super) const IDENTITIES_EXAMPLES: &str = "\
 EXAMPLES:
   countersign identities
   countersign identities --json
+  countersign identities --check
+  countersign identities --check --config tried.toml
+
+CHECK:
+  --check holds the certificates that the daemon has seen against the rules ([[identity]]) of a configuration, also of one
+  that is not loaded, and changes nothing: which fit, which do not and why, and for which workloads there is no rule.
 
 EXIT STATUS:
-  0 if a certificate was presented here, 1 if none was.";
+  0  a certificate was presented here; with --check: all fit
+  1  none was; with --check: or one does not fit, or for one there is no rule or no answer
+  2  the configuration is wrong
+  3  no daemon answers";
 
 /// Kinds of workload.
 const KINDS: [&str; 5] = ["systemd", "kubernetes", "container", "executable", "kernel"];
@@ -66,13 +75,17 @@ pub struct WorkloadsArguments {
 /// `identities`
 #[derive(Debug, Args)]
 pub struct IdentitiesArguments {
+    /// Hold them against the rules of a configuration, loaded or not
+    #[arg(long)]
+    pub check: bool,
     /// One JSON object per line, with all fields
     #[arg(long)]
     pub json: bool,
     /// The daemon's socket [default: as the configuration says]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// The daemon's configuration, to find its socket
-    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    /// Configuration with the rules, which also says where the socket is [default: /etc/countersign/countersign.toml if it
+    /// is there]
+    #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

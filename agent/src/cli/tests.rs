@@ -105,6 +105,8 @@ fn exit_codes_are_as_the_help_says() {
         ("countersign workloads --socket /nowhere/api.sock", Exit::Unable),
         ("countersign identities --socket /nowhere/api.sock", Exit::Unable),
         ("countersign workloads --config /nowhere/c.toml", Exit::Usage),
+        ("countersign identities --check --config /dev/null --socket /nowhere/api.sock", Exit::Unable),
+        ("countersign identities --check --config /nowhere/c.toml --socket /nowhere/api.sock", Exit::Usage),
         ("countersign run --config /dev/null --socket relative", Exit::Usage),
     ] {
         assert_eq!(exit(line), expected, "{line}");

@@ -1,8 +1,11 @@
 //! Workloads and identities, as they are listed.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::api::WorkloadList;
 use crate::cli::{identities, workloads};
+use crate::verdict::{FitRule, Template};
 
 const NOW: WallTime = WallTime(1_700_000_000_000_000_000);
 
@@ -149,6 +152,70 @@ fn identities_are_listed_with_each_workload_that_presents_them() {
     let presented = lines[0]["presented"].as_array().unwrap();
     let workloads: Vec<_> = presented.iter().map(|one| &one["workload"]).collect();
     assert_eq!(workloads, ["systemd:a.service", "systemd:b.service"]);
+}
+
+fn rule(workload: &str, may_present: &[&str]) -> Arc<FitRule> {
+    let templates = may_present.iter().map(|text| text.parse::<Template>().unwrap()).collect();
+    Arc::new(FitRule::new(workload.parse().unwrap(), templates))
+}
+
+fn of_unit(name: &str) -> KnownWorkloadRecord {
+    let unit = Some(name.to_owned());
+    let workload =
+        WorkloadRecord { kind: "systemd".into(), name: name.into(), unit, ..WorkloadRecord::default() };
+    renamed(sample::known_workload(name), workload)
+}
+
+fn tried(list: &mut WorkloadList, rules: &[Arc<FitRule>]) -> String {
+    identities::judge(list, rules);
+    let mut output = Vec::new();
+    identities::print_verdict(&identities::rows(list), rules.len(), &mut output).unwrap();
+    shown_identities(list, false) + &String::from_utf8(output).unwrap()
+}
+
+#[test]
+fn rules_that_are_tried_say_what_fits_what_does_not_and_what_they_forget() {
+    let mut list = list_of(vec![of_unit("a.service"), of_unit("b.service"), of_unit("c.service")]);
+    let fits =
+        IdentityFitRecord { status: IdentityFitName::Fits, rule: None, expected: vec![], reason: None };
+    // What the daemon's own rules said does not count.
+    list.workloads[2].certificates[0].identity_fit = Some(fits.into());
+    let rules =
+        [rule("unit:a.service", &["{unit}.service.test"]), rule("unit:b.service", &["x.test", "y.test"])];
+    let text = tried(&mut list, &rules);
+    let (_, text) = text.split_once('\n').unwrap();
+    assert_eq!(
+        text,
+        "a.service.test                               a.service                        client until 2027-01-15   fits\n\
+         b.service.test                               b.service                        client until 2027-01-15   does not fit\n  \
+         → by unit:b.service it may present x.test, y.test\n\
+         c.service.test                               c.service                        client until 2027-01-15   no rule\n\
+         \n3 identities of 3 workloads\n\
+         by 2 rules: 1 fit, 1 do not fit, 1 without a rule, 0 unknown\n\
+         no rule for systemd:c.service\n"
+    );
+}
+
+#[test]
+fn a_certificate_that_is_not_remembered_in_full_is_not_said_to_fit() {
+    let rules = [rule("any", &["a.service.test"])];
+    let mut list = list_of(vec![of_unit("a.service")]);
+    assert!(tried(&mut list, &rules).contains("1 fit, 0 do not"));
+    let whole = list.workloads[0].certificates[0].clone();
+    let cut = PresentedRecord { names_left_out: 1, ..whole.clone() };
+    let nameless = PresentedRecord {
+        spki_sha256: None,
+        subject: None,
+        san: SubjectAlternativeNames::default(),
+        ..whole.clone()
+    };
+    let odd = PresentedRecord { parse_error: Some("odd".to_owned()), ..whole };
+    for presented in [cut, nameless, odd] {
+        list.workloads[0].certificates = vec![presented];
+        let text = tried(&mut list, &rules);
+        assert!(text.contains("0 fit, 0 do not fit, 0 without a rule, 1 unknown"), "{text}");
+        assert!(text.contains("→ by any: certificate_not_read_in_full"), "{text}");
+    }
 }
 
 #[test]
