@@ -10,7 +10,7 @@ use crate::{
     library::{
         Subject, Whose, is_certificate, ship_certificates, ship_list_of, ship_verdict, stands_in_message,
     },
-    maps::STATUSES,
+    maps::{STATUSES, noted},
     task::current_thread,
     user::read_user,
 };
@@ -71,7 +71,7 @@ fn gnutls_certificate_verify_peers3(context: ProbeContext) -> u32 {
 #[inline(always)]
 fn verifies(status: Option<u64>) {
     if let Some(status) = status {
-        _ = STATUSES.insert(current_thread(), status, 0);
+        noted(STATUSES.insert(current_thread(), status, 0));
     }
 }
 

@@ -5,12 +5,12 @@
 //! its stacks.
 
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
-use countersign_common::{family, form, library, presenter, verdict};
+use countersign_common::{counter, family, form, library, presenter, verdict};
 
 use crate::{
     connect::STREAM,
     library::{Subject, Whose, is_certificate, list_of, ship_certificates, ship_verdict},
-    maps::GOROUTINES,
+    maps::{GOROUTINES, noted},
     task::current_process,
     user::{be24, read_user},
 };
@@ -150,7 +150,7 @@ fn enter(context: &ProbeContext, verifier: u64) -> Option<Goroutine> {
     let data: u64 = read_user(read::<{ register::RAX }>(context).wrapping_add(INTERFACE_DATA))?;
     let descriptor = if data == 0 { NONE } else { known_descriptor(data) };
     let goroutine = Goroutine { verifier, descriptor, reserved: 0 };
-    _ = GOROUTINES.insert(current_goroutine(context)?, goroutine, 0);
+    noted(GOROUTINES.insert(current_goroutine(context)?, goroutine, 0));
     Some(goroutine)
 }
 
@@ -201,6 +201,9 @@ fn sent(context: &ProbeContext, chain: u64, count: u64) {
     };
     if descriptor == NONE {
         return;
+    }
+    if count > OWN_MAX {
+        crate::maps::count(counter::LONG_CHAINS, 1);
     }
     for number in 0..OWN_MAX {
         if number >= count {

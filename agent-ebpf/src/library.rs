@@ -23,6 +23,9 @@ use crate::{
 /// Certificates of one list: browsers stop at ten.
 const CERTIFICATES_MAX: u32 = 16;
 
+/// The longest list that OpenSSL takes (`SSL_MAX_CERT_LIST_DEFAULT`, openssl/ssl.h).
+const LIST_MAX: u32 = 100 * 1024;
+
 /// DER tag of a SEQUENCE, with which every certificate begins.
 const SEQUENCE: u8 = 0x30;
 
@@ -48,6 +51,17 @@ pub enum Whose {
     LastReceive,
     /// The library's structures name this file descriptor.
     Descriptor(i32),
+}
+
+/// Where a walk along a list ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Walk {
+    /// At its end.
+    List,
+    /// Beyond it, or at something that is no certificate.
+    Other,
+    /// Before it, after [`CERTIFICATES_MAX`].
+    TooLong,
 }
 
 /// Where a call belongs.
@@ -117,29 +131,39 @@ pub fn list_of(der: u64, length: u32) -> Option<(u64, u32)> {
         return None;
     }
     let list = der.wrapping_sub(3);
-    (is_list::<false>(list, list_length) || is_list::<true>(list, list_length)).then_some((list, list_length))
+    let found = match walk::<false>(list, list_length) {
+        Walk::Other => walk::<true>(list, list_length),
+        found => found,
+    };
+    // In the middle of a list, what stands before a certificate reads as the length of a huge one.
+    if found == Walk::TooLong && list_length <= LIST_MAX {
+        count(counter::LONG_CHAINS, 1);
+    }
+    (found == Walk::List).then_some((list, list_length))
 }
 
-/// Whether certificates, each behind its length and with `EXTENSIONS` (TLS 1.3) followed by extensions, fill a list.
+/// What certificates, each behind its length and with `EXTENSIONS` (TLS 1.3) followed by extensions, amount to.
 #[inline(always)]
-fn is_list<const EXTENSIONS: bool>(list: u64, length: u32) -> bool {
+fn walk<const EXTENSIONS: bool>(list: u64, length: u32) -> Walk {
     let mut at = 0u32;
     for _ in 0..CERTIFICATES_MAX {
-        let Some(start) = read_user::<[u8; 3]>(list.wrapping_add(u64::from(at))) else { return false };
+        let Some(start) = read_user::<[u8; 3]>(list.wrapping_add(u64::from(at))) else { return Walk::Other };
         let entry = be24(start);
         if !is_certificate(list.wrapping_add(u64::from(at) + 3), entry) {
-            return false;
+            return Walk::Other;
         }
         at = at.wrapping_add(3).wrapping_add(entry);
         if EXTENSIONS {
-            let Some(size) = read_user::<[u8; 2]>(list.wrapping_add(u64::from(at))) else { return false };
+            let Some(size) = read_user::<[u8; 2]>(list.wrapping_add(u64::from(at))) else {
+                return Walk::Other;
+            };
             at = at.wrapping_add(2).wrapping_add(u32::from(u16::from_be_bytes(size)));
         }
         if at >= length {
-            return at == length;
+            return if at == length { Walk::List } else { Walk::Other };
         }
     }
-    false
+    Walk::TooLong
 }
 
 /// Whether the three bytes before a certificate are its length: it stands in a message.

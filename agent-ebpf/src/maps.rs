@@ -71,6 +71,14 @@ pub fn raw<M>(map: &'static M) -> *mut c_void {
     (&raw const *map).cast_mut().cast()
 }
 
+/// Counts a call of a library that could not be remembered.
+#[inline(always)]
+pub fn noted<T>(result: Result<(), T>) {
+    if result.is_err() {
+        count(counter::CALLS_FORGOTTEN, 1);
+    }
+}
+
 /// Adds to one of the counters.
 #[inline(always)]
 pub fn count(slot: u32, amount: u64) {

@@ -10,7 +10,7 @@ use crate::{
     library::{
         Subject, Whose, is_certificate, ship_certificates, ship_list_of, ship_verdict, stands_in_message,
     },
-    maps::{RECEIVED, VERIFYING, WRITING},
+    maps::{RECEIVED, VERIFYING, WRITING, noted},
     task::current_thread,
     user::read_user,
 };
@@ -80,7 +80,7 @@ fn i2d_x509(context: ProbeContext) -> u32 {
         unsafe { (*writing).buffer = buffer };
         return 0;
     }
-    _ = WRITING.insert(thread, Writing { buffer, end: 0, received_at: 0 }, 0);
+    noted(WRITING.insert(thread, Writing { buffer, end: 0, received_at: 0 }, 0));
     0
 }
 
@@ -123,7 +123,7 @@ fn x509_store_ctx_set_default(context: ProbeContext) -> u32 {
     let name = read_user::<u64>(context.arg(1).unwrap_or(0));
     if name == Some(SSL_CLIENT) || name == Some(SSL_SERVER) {
         let verifying = Verifying { context: context.arg(0).unwrap_or(0), stage: BEGUN, depth: 0 };
-        _ = VERIFYING.insert(current_thread(), verifying, 0);
+        noted(VERIFYING.insert(current_thread(), verifying, 0));
     }
     0
 }

@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use countersign_common::RECEIVES_MAX;
 
-use crate::{maps::RECEIVED, state, task::current_thread};
+use crate::{maps::{RECEIVED, noted}, state, task::current_thread};
 
 /// Value of `RECEIVED`.
 #[repr(C)]
@@ -40,6 +40,6 @@ fn tcp_rcv_space_adjust(context: BtfTracePointContext) -> i32 {
         }
     }
     let received = unsafe { Received { socket: bpf_get_socket_cookie(socket), at: bpf_ktime_get_boot_ns() } };
-    _ = RECEIVED.insert(thread, received, 0);
+    noted(RECEIVED.insert(thread, received, 0));
     0
 }

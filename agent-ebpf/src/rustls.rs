@@ -2,11 +2,11 @@
 //! the form of certificates.
 
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
-use countersign_common::{form, library, presenter, verdict};
+use countersign_common::{counter, form, library, presenter, verdict};
 
 use crate::{
     library::{Subject, Whose, is_certificate, list_of, ship_certificates, ship_verdict},
-    maps::PARSED,
+    maps::{self, PARSED, noted},
     task::current_thread,
     user::{be24, read_user},
 };
@@ -36,7 +36,7 @@ fn parsed(context: &ProbeContext) -> Option<()> {
     let (list, total) = list_of(der, leaf)?;
     let subject = Subject { library: library::RUSTLS, presenter: presenter::PEER, form: form::LIST };
     ship_certificates(subject, Whose::LastReceive, list, total);
-    _ = PARSED.insert(current_thread(), signature_end(der, leaf)?, 0);
+    noted(PARSED.insert(current_thread(), signature_end(der, leaf)?, 0));
     None
 }
 
@@ -62,6 +62,9 @@ fn verified(context: &ProbeContext) -> Option<()> {
     let further: u64 = context.arg(3)?;
     let count: u64 = context.arg(4)?;
     ship(der, length, form::LEAF);
+    if count > FURTHER_MAX {
+        maps::count(counter::LONG_CHAINS, 1);
+    }
     for number in 0..FURTHER_MAX {
         if number >= count {
             break;

@@ -411,7 +411,13 @@ impl Engine {
             metrics.table_evictions("process_notices", notices.dropped());
         }
         metrics.library_evidence(self.connections.library_counts());
-        metrics.library_events_lost(self.losses.unreadable_certificates, self.losses.refused_library_events);
+        let losses = &self.losses;
+        metrics.library_events_lost([
+            losses.unreadable_certificates,
+            losses.refused_library_events,
+            losses.long_chains,
+            losses.forgotten_calls,
+        ]);
         for (table, entries, bound, evicted) in [
             ("connections", sizes.connections, self.connections.bound(), sizes.refused),
             ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),

@@ -236,6 +236,7 @@ impl Watcher {
         let (known, bound) = self.discovery.sizes();
         self.metrics.table("examined_files", known, bound);
         self.metrics.table_evictions("examined_files", self.discovery.refused());
+        self.metrics.library_files_passed_over(self.discovery.passed_over());
         *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
     }
 }

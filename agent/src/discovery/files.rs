@@ -68,6 +68,16 @@ pub struct Discovery {
     own: Option<FileKey>,
     examined: u64,
     refused: u64,
+    passed: PassedOver,
+}
+
+/// How often files were not looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PassedOver {
+    /// A process maps more than are read.
+    pub mappings: u64,
+    /// A mapped file could not be opened, though it is there.
+    pub unreadable: u64,
 }
 
 impl Discovery {
@@ -82,6 +92,7 @@ impl Discovery {
             own: std::fs::metadata("/proc/self/exe").ok().map(|metadata| FileKey::of(&metadata)),
             examined: 0,
             refused: 0,
+            passed: PassedOver::default(),
         }
     }
 
@@ -92,12 +103,22 @@ impl Discovery {
     pub fn look(&mut self, pid: u32, now: Instant, order: &mut dyn FnMut(Order)) -> io::Result<Look> {
         let folder = self.proc.join(pid.to_string());
         let mut maps = Vec::new();
-        File::open(folder.join("maps"))?.take(MAX_MAPS_BYTES).read_to_end(&mut maps)?;
+        let read = File::open(folder.join("maps"))?.take(MAX_MAPS_BYTES).read_to_end(&mut maps)?;
+        let (mapped, more) = executable_files(&maps);
+        self.passed.mappings += u64::from(more || read as u64 == MAX_MAPS_BYTES);
         let mut used = Vec::new();
         let mut look = Look { announces: false, links: false };
-        for mapped in executable_files(&maps) {
-            // It may have been unmapped since, or the process has ended.
-            let Ok(key) = self.know(&folder, &mapped, now, order) else { continue };
+        for mapped in mapped {
+            let key = match self.know(&folder, &mapped, now, order) {
+                Ok(key) => key,
+                Err(error) => {
+                    // It may have been unmapped since, or the process has ended; that there is no room is counted elsewhere.
+                    let expected =
+                        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StorageFull);
+                    self.passed.unreadable += u64::from(!expected);
+                    continue;
+                }
+            };
             let Some(known) = self.files.get_mut(&key) else { continue };
             if known.has_linker() {
                 look.links = true;
@@ -203,6 +224,11 @@ impl Discovery {
     /// Files that found no room.
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// How often files were passed over.
+    pub fn passed_over(&self) -> PassedOver {
+        self.passed
     }
 
     /// What there is to say, by path.

@@ -20,12 +20,15 @@ pub(super) struct Mapped {
     pub path: PathBuf,
 }
 
-/// Files mapped with the right to execute, each once. Lines that are not as they should be are passed over.
-pub(super) fn executable_files(maps: &[u8]) -> Vec<Mapped> {
+/// Files mapped with the right to execute, each once, and whether there are more. Lines that are not as they should be are
+/// passed over.
+pub(super) fn executable_files(maps: &[u8]) -> (Vec<Mapped>, bool) {
     let mut known = FxHashSet::default();
     let lines = maps.split(|byte| *byte == b'\n').filter_map(mapping);
     let new = lines.filter(|(device, mapped)| known.insert((*device, mapped.inode)));
-    new.map(|(_, mapped)| mapped).take(MAX_FILES).collect()
+    let mut new = new.map(|(_, mapped)| mapped);
+    let files = new.by_ref().take(MAX_FILES).collect();
+    (files, new.next().is_some())
 }
 
 /// `start-end perms offset device inode   path`.
@@ -63,11 +66,23 @@ mod tests {
 
     #[test]
     fn only_files_that_are_executed_count_and_each_once() {
-        let found = executable_files(MAPS);
+        let (found, more) = executable_files(MAPS);
+        assert!(!more);
         let paths: Vec<_> = found.iter().map(|mapped| mapped.path.display().to_string()).collect();
         assert_eq!(paths, ["/usr/bin/node", "/usr/bin/cat", "/srv/a name/libssl.so.3 (deleted)"]);
         let ranges: Vec<_> = found.iter().take(2).map(|mapped| mapped.range.as_str()).collect();
         assert_eq!(ranges, ["b6f000-b71000", "55f472005000-55f47200a000"]);
+    }
+
+    #[test]
+    fn that_there_are_more_files_than_are_looked_at_is_told() {
+        let line =
+            |number| format!("{number:x}000-{number:x}fff r-xp 00000000 fe:00 {number} /usr/lib/{number}\n");
+        for (count, more) in [(MAX_FILES, false), (MAX_FILES + 1, true)] {
+            let maps: String = (1..=count).map(line).collect();
+            let found = executable_files(maps.as_bytes());
+            assert_eq!((found.0.len(), found.1), (MAX_FILES, more));
+        }
     }
 
     #[test]

@@ -11,5 +11,5 @@ mod reach;
 #[cfg(test)]
 mod tests;
 
-pub use files::{Discovery, Look, Order};
+pub use files::{Discovery, Look, Order, PassedOver};
 pub use known::{FileKey, ProbeOutcome};

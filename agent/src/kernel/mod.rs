@@ -91,6 +91,10 @@ pub struct Losses {
     pub unreadable_certificates: u64,
     /// Events of libraries that found the ring buffer half full: the rest is the wire's.
     pub refused_library_events: u64,
+    /// Chains of which certificates beyond a bound were not read.
+    pub long_chains: u64,
+    /// Calls of libraries that no table had room for.
+    pub forgotten_calls: u64,
     /// Records that did not decode.
     pub malformed: u64,
     /// Payload bytes that the kernel shipped.
@@ -255,6 +259,8 @@ impl KernelSource {
             unreadable: total(counter::UNREADABLE),
             unreadable_certificates: total(counter::UNREADABLE_CERTIFICATES),
             refused_library_events: total(counter::LIBRARY_REFUSED),
+            long_chains: total(counter::LONG_CHAINS),
+            forgotten_calls: total(counter::CALLS_FORGOTTEN),
             malformed: self.ring.malformed(),
             bytes_shipped: total(counter::BYTES_SHIPPED),
             ring_bytes: self.ring_bytes,

@@ -44,6 +44,7 @@ pub struct Elf {
     segments: Vec<Segment>,
     /// Empty where the file has no section headers.
     sections: Vec<Section>,
+    unread: Option<&'static str>,
 }
 
 impl Elf {
@@ -57,7 +58,17 @@ impl Elf {
         Ok(Self {
             segments: segments.iter().filter_map(segment).collect(),
             sections: sections(reader, &headers, usize::from(header.e_shstrndx.get(LITTLE)))?,
+            unread: match (header.e_phnum.get(LITTLE), header.e_shnum.get(LITTLE)) {
+                (segments, _) if segments > MAX_SEGMENTS => Some("segments"),
+                (_, sections) if sections > MAX_SECTIONS => Some("sections"),
+                _ => None,
+            },
         })
+    }
+
+    /// What there was too much of.
+    pub fn unread(&self) -> Option<&'static str> {
+        self.unread
     }
 
     /// The first section of this name.

@@ -77,6 +77,9 @@ pub enum Reason {
     /// A bound of this room.
     #[error("its tables are larger than what is read")]
     TooLarge,
+    /// It has more of something than the bound on it: what the others are is not known.
+    #[error("it has more {0} than are read")]
+    MoreThanRead(&'static str),
     /// Its constants are those of a TLS library, and no symbol tells where its functions are.
     #[error(
         "it holds the labels of TLS, but no symbol of a library that is known here: stripped, or another library"
@@ -123,6 +126,9 @@ fn look(source: &dyn Source, examination: &mut Examination) -> Result<(), Reason
         }
         _ => {}
     }
+    let unread = elf.unread().into_iter().chain(symbols.unread.iter().copied()).chain(traces.unread());
+    let refusal = |what| Refusal { library: None, reason: Reason::MoreThanRead(what) };
+    examination.refused.extend(unread.map(refusal));
     if symbols.java {
         examination.refused.push(Refusal { library: None, reason: Reason::CompiledWhileRunning });
     }

@@ -3,6 +3,7 @@
 //! The strings are searched for the few names that are wanted, and the symbols then for the offsets of these: tables of any
 //! size are read once, window by window.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use memchr::memmem;
@@ -37,6 +38,8 @@ pub struct Symbols {
     pub imports: bool,
     /// It is a Java virtual machine.
     pub java: bool,
+    /// What there was too much of.
+    pub unread: BTreeSet<&'static str>,
 }
 
 impl Symbols {
@@ -44,13 +47,12 @@ impl Symbols {
     pub fn read(reader: &mut Reader<'_>, elf: &Elf) -> Result<Self, Reason> {
         let mut symbols = Symbols::default();
         for (table, strings) in elf.symbol_tables() {
-            let wanted = wanted(reader, strings)?;
+            let wanted = wanted(reader, strings, &mut symbols.unread)?;
             if !wanted.is_empty() {
                 symbols.add(reader, elf, table, &wanted)?;
             }
         }
         symbols.points.sort_unstable();
-        symbols.points.dedup();
         Ok(symbols)
     }
 
@@ -79,9 +81,15 @@ impl Symbols {
         match name {
             Name::Java => self.java |= defined,
             Name::Hook(hook) if !defined => self.imports |= hook.library().is_some(),
-            Name::Hook(hook) if entry.st_info & 0xf == elf::STT_FUNC && self.has_room(hook) => {
+            Name::Hook(hook) if entry.st_info & 0xf == elf::STT_FUNC => {
                 let offset = elf.code_offset(entry.st_value.get(LITTLE));
-                self.points.extend(offset.map(|offset| Point { hook, offset }));
+                // The same function stands in both tables.
+                let point = offset.map(|offset| Point { hook, offset });
+                match point.filter(|point| !self.points.contains(point)) {
+                    Some(point) if self.has_room(hook) => self.points.push(point),
+                    Some(_) => _ = self.unread.insert("functions of TLS libraries"),
+                    None => {}
+                }
             }
             Name::Hook(_) => {}
         }
@@ -97,7 +105,11 @@ impl Symbols {
 }
 
 /// The wanted names among the strings, by their offsets.
-fn wanted(reader: &mut Reader<'_>, strings: &Section) -> Result<FxHashMap<u32, Name>, Reason> {
+fn wanted(
+    reader: &mut Reader<'_>,
+    strings: &Section,
+    unread: &mut BTreeSet<&'static str>,
+) -> Result<FxHashMap<u32, Name>, Reason> {
     let mut wanted = FxHashMap::default();
     let mut demangled = 0;
     let first = strings.range.start;
@@ -115,12 +127,16 @@ fn wanted(reader: &mut Reader<'_>, strings: &Section) -> Result<FxHashMap<u32, N
             .filter_map(|hit| around(bytes, hit));
         for (start, name) in exact.chain(mangled) {
             if wanted.len() == MAX_NAMES {
+                unread.insert("names of functions of TLS libraries");
                 return ControlFlow::Break(());
             }
             wanted.extend(u32::try_from(at - first + start as u64).map(|offset| (offset, name)));
         }
         ControlFlow::Continue(())
     })?;
+    if demangled > MAX_DEMANGLED {
+        unread.insert("mangled names");
+    }
     Ok(wanted)
 }
 

@@ -35,6 +35,8 @@ const OVERLAP: usize = 64;
 pub struct Traces {
     /// There are labels of the TLS protocol.
     pub tls: bool,
+    /// There are constants that were not searched.
+    cut: bool,
     /// The libraries that name themselves, with their versions.
     named: Vec<(Library, Option<String>)>,
 }
@@ -46,6 +48,7 @@ impl Traces {
         let mut left = MAX_CONSTANTS;
         for range in elf.constants() {
             let length = (range.end - range.start).min(left);
+            traces.cut |= length < range.end - range.start;
             left -= length;
             reader.windows(range.start..range.start + length, OVERLAP, |_, bytes| {
                 traces.add(bytes);
@@ -53,6 +56,11 @@ impl Traces {
             })?;
         }
         Ok(traces)
+    }
+
+    /// What there was too much of: it matters where no labels were found in the rest.
+    pub fn unread(&self) -> Option<&'static str> {
+        (self.cut && !self.tls).then_some("constants")
     }
 
     /// The library that names itself, where only one does.

@@ -136,7 +136,10 @@ pub(super) fn schema(record: &Record) -> &'static str {
 }
 
 /// Why an event of a library was not taken.
-pub(super) const LIBRARY_LOSSES: [&str; 2] = ["unreadable", "ring_half_full"];
+pub(super) const LIBRARY_LOSSES: [&str; 4] = ["unreadable", "ring_half_full", "long_chain", "not_remembered"];
+
+/// Why a file was passed over.
+pub(super) const PASSED_OVER: [&str; 2] = ["too_many_mappings", "unreadable"];
 
 /// What a pass over open files may not be shown.
 pub(super) const OPEN_FILES: [&str; 3] = ["processes", "namespaces", "sockets"];

@@ -31,6 +31,7 @@ pub use page::{OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE};
 pub use process::ProcessSample;
 
 use crate::connection::{LibraryCounts, LibraryOutcome};
+use crate::discovery::PassedOver;
 use crate::event::{Event, Library, LossCause};
 use crate::record::{
     ConnectionRecord, EvidenceName, LibraryFileRecord, ProbeState, Record, Severity, SideName,
@@ -59,6 +60,7 @@ struct Families {
     library_files: Family<2, Gauge>,
     library_events_lost: Family<1, Counter>,
     open_files_unseen: Family<1, Gauge>,
+    library_files_passed_over: Family<1, Counter>,
     unknown: Family<2, Counter>,
     /// By [`EventKind`]: counted per event, so without a look-up.
     events: Vec<Counter>,
@@ -207,10 +209,10 @@ impl Metrics {
         self.inner.events_lost.of([cause.as_str()]).inc_by(count);
     }
 
-    /// Events of libraries that the kernel programs could not read, and those for which the ring had no room to spare, since
-    /// the start.
-    pub fn library_events_lost(&self, unreadable: u64, no_room: u64) {
-        for (cause, total) in labels::LIBRARY_LOSSES.into_iter().zip([unreadable, no_room]) {
+    /// What of libraries the kernel programs could not read, what the ring had no room to spare for, chains longer than what is
+    /// read, and calls that could not be remembered; all since the start.
+    pub fn library_events_lost(&self, totals: [u64; 4]) {
+        for (cause, total) in labels::LIBRARY_LOSSES.into_iter().zip(totals) {
             raise(&self.inner.library_events_lost.of([cause]), total);
         }
     }
@@ -219,6 +221,14 @@ impl Metrics {
     pub fn open_files_unseen(&self, processes: u64, namespaces: u64, sockets: u64) {
         for (what, count) in labels::OPEN_FILES.into_iter().zip([processes, namespaces, sockets]) {
             self.inner.open_files_unseen.of([what]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Files that were passed over when processes were looked at, for the reasons in [`PassedOver`]; totals since the start.
+    pub fn library_files_passed_over(&self, passed: PassedOver) {
+        let PassedOver { mappings, unreadable } = passed;
+        for (reason, total) in labels::PASSED_OVER.into_iter().zip([mappings, unreadable]) {
+            raise(&self.inner.library_files_passed_over.of([reason]), total);
         }
     }
 

@@ -47,7 +47,9 @@ descriptions! {
     LIBRARY_FILES = "countersign_library_files" ["library", "state"]
         "Files with TLS libraries that processes map now, by whether they are probed for certificates";
     LIBRARY_EVENTS_LOST = "countersign_library_events_lost_total" ["cause"]
-        "Events of TLS libraries that were not taken: the certificate could not be read, or the ring buffer was half full";
+        "Events of TLS libraries that were not taken, or not in full: the certificate could not be read, the ring buffer was half full, the chain was longer than what is read, or a call could not be remembered";
+    LIBRARY_FILES_PASSED_OVER = "countersign_library_files_passed_over_total" ["reason"]
+        "Times that files of a process were not looked at for TLS libraries: it maps more than are read, or they could not be opened";
     UNKNOWN = "countersign_unknown_total" ["about", "reason"]
         "Facts of connections that are not known (authentication, capture, process), by reason";
     EVENTS = "countersign_events_total" ["kind"]

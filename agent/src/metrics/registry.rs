@@ -82,6 +82,10 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
     for cause in labels::LIBRARY_LOSSES {
         library_events_lost.of([cause]);
     }
+    let library_files_passed_over: Family<1, Counter> = page.family(names::LIBRARY_FILES_PASSED_OVER);
+    for reason in labels::PASSED_OVER {
+        library_files_passed_over.of([reason]);
+    }
     let unknown = page.family(names::UNKNOWN);
     let events: Family<1, Counter> = page.family(names::EVENTS);
     let events = EventKind::ALL.iter().map(|kind| events.of([kind.as_str()])).collect();
@@ -147,6 +151,7 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
         library_files,
         library_events_lost,
         open_files_unseen,
+        library_files_passed_over,
         unknown,
         events,
         events_lost,

@@ -31,13 +31,25 @@ pub struct Accounted {
 /// Fewer runs have no average.
 const LEAST_RUNS: u64 = 1_000;
 
+/// What a program of the kernel has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spent {
+    /// Its type, one of `BPF_PROG_TYPE_*` (linux/bpf.h).
+    pub kind: u32,
+    /// How often it ran.
+    pub runs: u64,
+    /// For how long.
+    pub time: Duration,
+}
+
 /// The kernel's statistics, on as long as this lives.
-struct Statistics {
+pub struct Statistics {
     before: String,
 }
 
 impl Statistics {
-    fn on() -> Result<Self> {
+    /// Turns them on.
+    pub fn on() -> Result<Self> {
         let before = fs::read_to_string(SWITCH)?.trim().to_owned();
         fs::write(SWITCH, "1").context("cannot turn the kernel's program statistics on")?;
         Ok(Self { before })
@@ -60,17 +72,11 @@ pub fn account(load: &Load, length: Duration, folder: &Path) -> Result<Accounted
     let run = load.run(length, Some(agent.pid()))?;
     let after = programs(agent.pid())?;
     agent.stop()?;
-    let (mut runs, mut spent, mut floor) = (0, Duration::ZERO, f64::INFINITY);
-    for (program, (count, time)) in after {
-        let (earlier, earlier_time) = before.get(&program).copied().unwrap_or_default();
-        let (count, time) = (count - earlier, time - earlier_time);
-        runs += count;
-        spent += time;
-        if count >= LEAST_RUNS {
-            floor = floor.min(time.as_nanos() as f64 / count as f64);
-        }
-    }
-    let floor = if floor.is_finite() { floor } else { 0.0 };
+    let books = since(&before, after);
+    let (runs, spent) = books
+        .iter()
+        .fold((0, Duration::ZERO), |(runs, spent), program| (runs + program.runs, spent + program.time));
+    let floor = floor(&books);
     let share = |part: Duration| part.as_secs_f64() / run.spent.as_secs_f64();
     let own = spent.saturating_sub(Duration::from_nanos((floor * runs as f64) as u64));
     Ok(Accounted {
@@ -83,20 +89,37 @@ pub fn account(load: &Load, length: Duration, folder: &Path) -> Result<Accounted
     })
 }
 
-/// How often each program that the process holds has run, and for how long (bpf(2), `BPF_ENABLE_STATS`).
-fn programs(pid: u32) -> Result<BTreeMap<String, (u64, Duration)>> {
+/// What each program that the process holds has done, by its id (bpf(2), `BPF_ENABLE_STATS`).
+pub fn programs(pid: u32) -> Result<BTreeMap<String, Spent>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         // A descriptor may be closed between the two reads.
         let info = fs::read_to_string(entry?.path()).unwrap_or_default();
         let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        if let (Some(id), Some(count), Some(time)) =
-            (field("prog_id:"), field("run_cnt:"), field("run_time_ns:"))
+        if let (Some(id), Some(kind), Some(runs), Some(time)) =
+            (field("prog_id:"), field("prog_type:"), field("run_cnt:"), field("run_time_ns:"))
         {
-            found.insert(id.to_owned(), (count.parse()?, Duration::from_nanos(time.parse()?)));
+            let time = Duration::from_nanos(time.parse()?);
+            found.insert(id.to_owned(), Spent { kind: kind.parse()?, runs: runs.parse()?, time });
         }
     }
     Ok(found)
+}
+
+/// What each has done between two looks.
+pub fn since(before: &BTreeMap<String, Spent>, after: BTreeMap<String, Spent>) -> Vec<Spent> {
+    let difference = |(id, spent): (String, Spent)| {
+        let earlier = before.get(&id).copied().unwrap_or_default();
+        Spent { runs: spent.runs - earlier.runs, time: spent.time - earlier.time, ..spent }
+    };
+    after.into_iter().map(difference).collect()
+}
+
+/// Nanoseconds that the statistics charge a run which does nothing: the shortest average; 0 if nothing ran often.
+pub fn floor(programs: &[Spent]) -> f64 {
+    let often = programs.iter().filter(|program| program.runs >= LEAST_RUNS);
+    let average = |program: &Spent| program.time.as_nanos() as f64 / program.runs as f64;
+    often.map(average).reduce(f64::min).unwrap_or_default()
 }
 
 impl fmt::Display for Accounted {

@@ -87,6 +87,16 @@ impl Agent {
         self.get("/metrics").map(Page)
     }
 
+    /// What the agent with its files in `folder` says of TLS libraries: `check --libraries --json`.
+    pub fn check_libraries(folder: &Path) -> Result<Vec<serde_json::Value>> {
+        let mut command = Command::new(workspace::agent_binary());
+        command.args(["check", "--libraries", "--json", "--socket"]).arg(folder.join("socket"));
+        // Without any file its exit status says so, and there are no lines.
+        let output = command.stdin(Stdio::null()).output()?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        lines.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
     /// Resident memory now.
     pub fn resident(&self) -> Result<Resident> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

@@ -4,7 +4,7 @@
 //! agent runs where the scheduler puts it, and takes its time from one of the two.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,17 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use super::agent::free_port;
-use crate::process;
+use crate::{process, workspace};
 
 const SERVER_PROCESSOR: &str = "0";
-const CLIENT_PROCESSOR: &str = "1";
+/// Where clients run.
+pub const CLIENT_PROCESSOR: &str = "1";
 /// Enough to keep a single server process busy without a gap.
 const CONNECTIONS: &str = "--connections=16";
+/// New mutual connections that are in their handshake at a time.
+const AT_ONCE: &str = "4";
+/// New mutual connections for each second that a run is to last: about what two processors do.
+const CONNECTIONS_PER_SECOND: u64 = 500;
 
 /// One run.
 #[derive(Clone, Copy)]
@@ -34,6 +39,20 @@ pub struct Run {
     pub agent: Duration,
 }
 
+impl Run {
+    /// How much work was done.
+    pub fn operations(&self) -> f64 {
+        self.efficiency * self.spent.as_secs_f64()
+    }
+}
+
+/// What a client reports.
+struct Work {
+    done: f64,
+    /// Per second.
+    rate: f64,
+}
+
 /// A server and what its client does.
 pub struct Load {
     server: Child,
@@ -43,8 +62,8 @@ pub struct Load {
 enum Client {
     /// wrk with these arguments; requests per second.
     Requests(Vec<String>),
-    /// openssl s_time with this identity to this port; connections per second.
-    Connections { port: u16, certificate: String, key: String },
+    /// The tests' client on OpenSSL, with these arguments before and behind the number of its connections.
+    Connections { program: PathBuf, before: Vec<String>, behind: Vec<String> },
     /// iperf3 to this port; bits per second.
     Bulk(u16),
 }
@@ -77,12 +96,16 @@ impl Load {
     pub fn mutual(folder: &Path) -> Result<Self> {
         let (certificate, key) = self_signed(folder)?;
         let port = free_port()?;
-        // Any certificate will do: the client's is nobody's.
-        let settings = tls_settings(port, &certificate, &key) + " ssl_verify_client optional_no_ca;";
-        Ok(Self {
-            server: nginx(folder, &settings, port)?,
-            client: Client::Connections { port, certificate, key },
-        })
+        // One identity for both, which is its own authority.
+        let verify = format!(" ssl_verify_client on; ssl_client_certificate {certificate};");
+        let settings = tls_settings(port, &certificate, &key) + &verify;
+        let before = ["client", "127.0.0.1", &port.to_string(), "1.3", &certificate].map(str::to_owned);
+        let client = Client::Connections {
+            program: openssl_client(folder)?,
+            before: before.to_vec(),
+            behind: vec![AT_ONCE.to_owned(), certificate, key],
+        };
+        Ok(Self { server: nginx(folder, &settings, port)?, client })
     }
 
     /// Small requests over TLS connections that stay open.
@@ -95,12 +118,12 @@ impl Load {
         })
     }
 
-    /// Responses of 16 MiB over TLS connections that stay open.
+    /// Responses of 4 MiB over TLS connections that stay open.
     pub fn bulk_tls(folder: &Path) -> Result<Self> {
         let (certificate, key) = self_signed(folder)?;
         let files = folder.join("files");
         fs::create_dir_all(&files)?;
-        fs::File::create(files.join("bulk"))?.set_len(16 << 20)?;
+        fs::File::create(files.join("bulk"))?.set_len(4 << 20)?;
         let port = free_port()?;
         let place = format!(" location /bulk {{ root {}; }}", files.display());
         Ok(Self {
@@ -128,13 +151,13 @@ impl Load {
         let of_agent = || agent.map_or(Ok(Duration::ZERO), processor_time);
         let of_load = || -> Result<Duration> { Ok(processor_time(self.server.id())? + client_time()?) };
         let before = (of_load()?, of_agent()?);
-        let rate = self.rate(length)?;
+        let Work { done, rate } = self.work(length)?;
         let agent = of_agent()?.saturating_sub(before.1);
         let spent = of_load()?.saturating_sub(before.0) + agent;
-        Ok(Run { rate, efficiency: rate * length.as_secs_f64() / spent.as_secs_f64(), spent, agent })
+        Ok(Run { rate, efficiency: done / spent.as_secs_f64(), spent, agent })
     }
 
-    fn rate(&self, length: Duration) -> Result<f64> {
+    fn work(&self, length: Duration) -> Result<Work> {
         let seconds = length.as_secs();
         match &self.client {
             Client::Requests(arguments) => {
@@ -143,16 +166,18 @@ impl Load {
                         .args(["--threads=1", CONNECTIONS, &format!("--duration={seconds}s")])
                         .args(arguments),
                 )?;
-                requests_per_second(&output)
+                requests_in(&output)
             }
-            Client::Connections { port, certificate, key } => {
+            Client::Connections { program, before, behind } => {
                 let started = Instant::now();
-                let output = process::output_of(
-                    bound_to(CLIENT_PROCESSOR, "openssl")
-                        .args(["s_time", "-new", "-tls1_3", "-connect", &format!("127.0.0.1:{port}")])
-                        .args(["-time", &seconds.to_string(), "-cert", certificate, "-key", key]),
-                )?;
-                Ok(connections_in(&output)? / started.elapsed().as_secs_f64())
+                let count = seconds * CONNECTIONS_PER_SECOND;
+                let mut command = bound_to(CLIENT_PROCESSOR, &program.to_string_lossy());
+                let report = process::output_of(command.args(before).arg(count.to_string()).args(behind))?;
+                if !report.contains("\"answered\":true") {
+                    bail!("not all connections were answered");
+                }
+                let done = count as f64;
+                Ok(Work { done, rate: done / started.elapsed().as_secs_f64() })
             }
             Client::Bulk(port) => transfer(*port, seconds),
         }
@@ -161,7 +186,7 @@ impl Load {
 
 /// One bulk transfer. The server reports the end of the one before a moment later than its client,
 /// and until then refuses another.
-fn transfer(port: u16, seconds: u64) -> Result<f64> {
+fn transfer(port: u16, seconds: u64) -> Result<Work> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let output = bound_to(CLIENT_PROCESSOR, "iperf3")
@@ -171,7 +196,7 @@ fn transfer(port: u16, seconds: u64) -> Result<f64> {
             .output()?;
         let report = String::from_utf8_lossy(&output.stdout);
         if !report.contains("the server is busy") || Instant::now() > deadline {
-            return bits_per_second(&report);
+            return bits_in(&report);
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -204,7 +229,8 @@ impl Drop for Load {
     }
 }
 
-fn bound_to(processor: &str, program: &str) -> Command {
+/// A command that runs on one processor.
+pub fn bound_to(processor: &str, program: &str) -> Command {
     let mut command = Command::new("taskset");
     command.args(["--cpu-list", processor, program]);
     command
@@ -255,6 +281,16 @@ fn nginx(folder: &Path, settings: &str, port: u16) -> Result<Child> {
     Ok(server)
 }
 
+/// The tests' client of many connections on the system's OpenSSL, compiled.
+fn openssl_client(folder: &Path) -> Result<PathBuf> {
+    let source = workspace::root().join("tests/peers/openssl_peer.c");
+    let program = folder.join("openssl-client");
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-O2", "-pthread", "-o"]).arg(&program).arg(source).args(["-lssl", "-lcrypto"]);
+    process::output_of(&mut compiler)?;
+    Ok(program)
+}
+
 /// An ECDSA certificate and its key, as files.
 pub fn self_signed(folder: &Path) -> Result<(String, String)> {
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
@@ -262,7 +298,7 @@ pub fn self_signed(folder: &Path) -> Result<(String, String)> {
     process::output_of(
         Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
-            .args(["-nodes", "-subj", "/CN=bench.test", "-days", "2"])
+            .args(["-nodes", "-subj", "/CN=server.test", "-days", "2"])
             .args(["-keyout", &key, "-out", &certificate]),
     )?;
     Ok((certificate, key))
@@ -283,7 +319,7 @@ pub fn await_listener(port: u16) -> Result<()> {
 }
 
 /// From wrk's report; a report of failed requests is an error, for then the rate means nothing.
-fn requests_per_second(report: &str) -> Result<f64> {
+fn requests_in(report: &str) -> Result<Work> {
     let field = |name: &str| report.lines().find_map(|line| line.trim().strip_prefix(name));
     if let Some(count) = field("Non-2xx or 3xx responses:") {
         bail!("{} requests failed", count.trim());
@@ -292,26 +328,18 @@ fn requests_per_second(report: &str) -> Result<f64> {
     if rate == 0.0 {
         bail!("no request succeeded: {report}");
     }
-    Ok(rate)
+    let done = report.lines().find_map(|line| line.trim().split_once(" requests in "));
+    let (done, _) = done.context("wrk reported no number of requests")?;
+    Ok(Work { done: done.parse()?, rate })
 }
 
-/// From the report of s_time: `1234 connections in 1.02s; …`.
-fn connections_in(report: &str) -> Result<f64> {
-    let line =
-        report.lines().find(|line| line.contains(" connections in ")).context("s_time reported nothing")?;
-    let count: f64 = line.split_whitespace().next().unwrap_or_default().parse()?;
-    if count == 0.0 {
-        bail!("no connection succeeded: {report}");
-    }
-    Ok(count)
-}
-
-fn bits_per_second(report: &str) -> Result<f64> {
+fn bits_in(report: &str) -> Result<Work> {
     let report: serde_json::Value = serde_json::from_str(report)?;
-    report
-        .pointer("/end/sum_received/bits_per_second")
-        .and_then(serde_json::Value::as_f64)
-        .with_context(|| format!("iperf3 reported no rate: {report}"))
+    let number = |name: &str| {
+        let number = report.pointer(&format!("/end/sum_received/{name}")).and_then(serde_json::Value::as_f64);
+        number.with_context(|| format!("iperf3 reported no {name}: {report}"))
+    };
+    Ok(Work { done: number("bytes")? * 8.0, rate: number("bits_per_second")? })
 }
 
 #[cfg(test)]
@@ -320,9 +348,10 @@ mod tests {
 
     #[test]
     fn failed_requests_are_no_rate() {
-        assert_eq!(requests_per_second("Requests/sec:  12.5\n").ok(), Some(12.5));
-        assert!(requests_per_second("  Non-2xx or 3xx responses: 3\nRequests/sec: 12.5\n").is_err());
-        assert!(requests_per_second("Requests/sec:      0.00\n").is_err());
-        assert!(requests_per_second("").is_err());
+        let report = "  25 requests in 2.00s, 3.02KB read\nRequests/sec:  12.5\n";
+        assert_eq!(requests_in(report).ok().map(|work| (work.done, work.rate)), Some((25.0, 12.5)));
+        assert!(requests_in(&format!("  Non-2xx or 3xx responses: 3\n{report}")).is_err());
+        assert!(requests_in("Requests/sec:      0.00\n").is_err());
+        assert!(requests_in("").is_err());
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Shown {
     pub certificates: Vec<Bytes>,
     /// The TLS 1.3 message that it takes.
     pub message: MessageSize,
+    /// There are more certificates: beyond the bound, or in what was not copied.
+    pub truncated: bool,
 }
 
 /// The bytes are not what they were said to be.
@@ -32,25 +34,29 @@ pub(super) fn read(whole: &Whole, modern: bool) -> Result<Shown, Malformed> {
     let total = whole.total;
     match whole.form {
         LibraryForm::List => {
-            let certificates = list(&whole.bytes, whole.is_truncated(), modern)?;
-            Ok(Shown { certificates, message: MessageSize { bytes: AROUND_LIST + total, exact: true } })
+            let mut certificates = list(&whole.bytes, whole.is_truncated(), modern)?;
+            let truncated = whole.is_truncated() || certificates.len() > MAX_CHAIN;
+            certificates.truncate(MAX_CHAIN);
+            let message = MessageSize { bytes: AROUND_LIST + total, exact: true };
+            Ok(Shown { certificates, message, truncated })
         }
         LibraryForm::Leaf | LibraryForm::Following => {
             let bytes = AROUND_LIST + AROUND_CERTIFICATE + total;
             let message = MessageSize { bytes, exact: false };
             if whole.is_truncated() {
-                return Ok(Shown { certificates: Vec::new(), message });
+                return Ok(Shown { certificates: Vec::new(), message, truncated: true });
             }
             if !is_certificate(&whole.bytes) {
                 return Err(Malformed);
             }
-            Ok(Shown { certificates: vec![Bytes::copy_from_slice(&whole.bytes)], message })
+            let certificates = vec![Bytes::copy_from_slice(&whole.bytes)];
+            Ok(Shown { certificates, message, truncated: false })
         }
     }
 }
 
 /// A certificate_list: RFC 8446 section 4.4.2, or without extensions RFC 5246 section 7.4.2. Of a truncated one, what is
-/// whole of it.
+/// whole of it. One certificate more than the bound says that there are more.
 fn list(mut rest: &[u8], truncated: bool, extensions: bool) -> Result<Vec<Bytes>, Malformed> {
     let mut certificates = Vec::new();
     while !rest.is_empty() {
@@ -60,7 +66,7 @@ fn list(mut rest: &[u8], truncated: bool, extensions: bool) -> Result<Vec<Bytes>
         if !is_certificate(certificate) {
             return Err(Malformed);
         }
-        if certificates.len() < MAX_CHAIN {
+        if certificates.len() <= MAX_CHAIN {
             // A copy of its own: who keeps a certificate should not keep the whole list.
             certificates.push(Bytes::copy_from_slice(certificate));
         }
@@ -146,6 +152,10 @@ mod tests {
         let bytes = list_of(&chain, true);
         let shown = read(&whole(LibraryForm::List, &bytes), true).unwrap();
         assert_eq!(shown.certificates, chain[..MAX_CHAIN]);
+        assert!(shown.truncated);
+        let bytes = list_of(&chain[..MAX_CHAIN], true);
+        assert!(!read(&whole(LibraryForm::List, &bytes), true).unwrap().truncated);
+        let bytes = list_of(&chain, true);
         assert!(read(&whole(LibraryForm::List, &bytes[..bytes.len() - 1]), true).is_err());
     }
 

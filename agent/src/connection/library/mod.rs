@@ -181,7 +181,7 @@ impl Connections {
         }
         // A list before the ServerHello does not come here: the version matters to nothing else.
         let modern = version.is_none_or(Version::is_modern);
-        let Shown { certificates, message } =
+        let Shown { certificates, message, truncated } =
             list::read(whole, modern).map_err(|_| LibraryOutcome::Malformed)?;
         let claim = Claim {
             presented: presented_by(whole.presenter, observer),
@@ -190,7 +190,7 @@ impl Connections {
             joined,
             chain: certificates.iter().map(|der| fingerprints.of(der)).collect(),
             message,
-            truncated: whole.is_truncated(),
+            truncated,
             counted: false,
             contradicts: false,
             disputed: false,
@@ -230,7 +230,7 @@ impl Connections {
         let Some((key, observer)) = group.joined else { return Ok(()) };
         let position = group.next;
         group.next += 1;
-        if whole.is_truncated() {
+        if whole.is_truncated() || position >= list::MAX_CHAIN {
             group.joined = None;
             return Err(LibraryOutcome::Truncated);
         }

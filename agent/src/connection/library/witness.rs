@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::super::{Conclusion, Fingerprint, Settled};
-use super::list::MAX_CHAIN;
 use super::{LibraryCounts, LibraryOutcome};
 use crate::event::{Library, LibraryVerdict, Role, SocketBy};
 use crate::record::{ConfidenceName, DisagreementName, VerificationName};
@@ -167,7 +166,7 @@ impl Witness {
         if let Some(known) = claim.chain.get(position) {
             return *known == fingerprint;
         }
-        let goes_on = claim.chain.len() == position && !claim.message.exact && position < MAX_CHAIN;
+        let goes_on = claim.chain.len() == position && !claim.message.exact;
         if goes_on {
             claim.chain.push(fingerprint);
             claim.message.bytes = claim.message.bytes.saturating_add(bytes);

@@ -337,6 +337,26 @@ fn a_failed_verification_has_its_code_though_the_program_goes_on() {
 }
 
 #[test]
+fn a_list_that_is_too_long_is_counted() {
+    let Some(mut source) = source(&roomy()) else { return };
+    let folder = Folder::new();
+    let server = party(&folder, "server", Presented::WithoutRoot);
+    let presented = fs::read_to_string(&server.presented).unwrap();
+    let (_, intermediate) = presented.split_at(presented.rfind("-----BEGIN").unwrap());
+    for (count, long) in [(15, false), (16, true)] {
+        folder.write("server.chain.pem", &intermediate.repeat(count));
+        let before = source.losses().long_chains;
+        let _probed = probe(&mut source, &linked("/usr/bin/openssl", "libcrypto"), &OPENSSL[..1]);
+        let (serving, port) = serve(&server.options);
+        let client = connect(port, &[]);
+        end(serving);
+        let events = all(&mut source);
+        assert_eq!(runs_of(&events, client).is_empty(), long, "{count}");
+        assert_eq!(source.losses().long_chains > before, long, "{count}");
+    }
+}
+
+#[test]
 fn certificates_that_come_from_files_are_not_read() {
     let Some(mut source) = source(&roomy()) else { return };
     let _probed = probe_openssl(&mut source);

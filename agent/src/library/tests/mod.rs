@@ -70,6 +70,17 @@ fn every_library_is_told_from_the_others() {
 }
 
 #[test]
+fn what_there_is_more_of_than_is_read_is_told() {
+    let file = with_symbols(&["d2i_X509"; 3].map(|name| Symbol(name, true, STT_FUNC)), b"");
+    assert_eq!(found(&file), [(Library::OpenSsl, vec![(Hook::OpenSslPeer, 16), (Hook::OpenSslPeer, 32)])]);
+    assert_eq!(reasons(&file), [(None, Reason::MoreThanRead("functions of TLS libraries"))]);
+    let names: Vec<_> = (0..5000).map(|_| Symbol("18verify_server_cert", true, STT_FUNC)).collect();
+    let file = with_symbols(&names, b"");
+    assert_eq!(reasons(&file), [(None, Reason::MoreThanRead("mangled names"))]);
+    assert_eq!(reasons(&with_symbols(&names[..100], b"")), []);
+}
+
+#[test]
 fn rustls_is_found_in_both_manglings() {
     let names = [
         "_ZN95_$LT$rustls..msgs..handshake..CertificatePayloadTls13$u20$as$u20$rustls..msgs..codec..Codec$GT$4read17ha97820212f35fc57E",

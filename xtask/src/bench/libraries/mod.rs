@@ -1,7 +1,11 @@
 //! `cargo xtask bench libraries`: what reading certificates at TLS libraries costs beyond the wire alone.
 //!
 //! Three kinds of runs take turns: without an agent, with one that looks at the wire alone, and with one that probes
-//! libraries too. What has a limit is the third against the second.
+//! libraries too. What the third adds to the second has a limit, by the books: see `books`. Their ratio is printed
+//! beside it, with the noise of the machine.
+
+mod books;
+mod prices;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,10 +14,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::Verdict;
+use super::accounted::{Statistics, programs, since};
 use super::agent::{Agent, Probing};
 use super::load::{Load, processor_time};
 use super::pairs::Pairs;
 use crate::process;
+use books::Books;
+use prices::Prices;
 
 /// What may get slower, and by how much at most.
 struct Subject {
@@ -31,20 +38,31 @@ const SUBJECTS: [Subject; 3] = [
 const PROCESSES: usize = 500;
 /// Processor time that attaching may take there.
 const ATTACHING: Duration = Duration::from_secs(2);
+/// Runs of each load with the kernel's statistics on.
+const ACCOUNTED: usize = 5;
+/// An agent that takes less than a fiftieth of this much time has nothing to do.
+const QUIET: Duration = Duration::from_millis(500);
 /// Longest wait for the probes of a few libraries.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// All measurements.
 pub fn measure(folder: &Path, rounds: usize, length: Duration) -> Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
+    let prices = process::timed("hits of probes", || Prices::measure(folder))?;
     for subject in &SUBJECTS {
-        verdicts.extend(process::timed(subject.title, || compare(subject, folder, rounds, length))?);
+        verdicts.extend(process::timed(subject.title, || compare(subject, prices, folder, rounds, length))?);
     }
     verdicts.push(process::timed("attaching to a busy host", || attach(folder))?);
     Ok(verdicts)
 }
 
-fn compare(subject: &Subject, folder: &Path, rounds: usize, length: Duration) -> Result<Vec<Verdict>> {
+fn compare(
+    subject: &Subject,
+    prices: Prices,
+    folder: &Path,
+    rounds: usize,
+    length: Duration,
+) -> Result<Vec<Verdict>> {
     let load = (subject.load)(folder)?;
     let title = subject.title;
     let run = |kind: usize| {
@@ -57,7 +75,7 @@ fn compare(subject: &Subject, folder: &Path, rounds: usize, length: Duration) ->
         Ok(run)
     };
     run(0)?;
-    let (mut wire, mut libraries) = (Pairs::default(), Pairs::default());
+    let (mut wire, mut libraries, mut books) = (Pairs::default(), Pairs::default(), Books::default());
     for round in 0..rounds {
         let mut runs = [None; 3];
         for turn in 0..3 {
@@ -65,16 +83,31 @@ fn compare(subject: &Subject, folder: &Path, rounds: usize, length: Duration) ->
             runs[kind] = Some(run(kind)?);
         }
         let [Some(off), Some(on), Some(with)] = runs else { bail!("a run is missing") };
+        books.add([off, on, with]);
         wire.add(off, on);
         println!("{}", libraries.add(on, with));
     }
+    for _ in 0..ACCOUNTED {
+        account(&mut books, &load, folder, length)?;
+    }
     Ok(vec![
-        libraries.verdict(&format!("{title}, libraries against the wire alone"), subject.limit),
+        books.verdict(title, subject.limit, prices),
+        libraries.said(&format!("{title}, libraries against the wire alone")),
         wire.said(&format!("{title}, the wire alone against no agent")),
     ])
 }
 
-/// An agent whose probes, if it has any, are in place.
+/// One more run with libraries, with the kernel's statistics of their programs.
+fn account(books: &mut Books, load: &Load, folder: &Path, length: Duration) -> Result<()> {
+    let _statistics = Statistics::on()?;
+    let agent = start(folder, Probing::On)?;
+    let before = programs(agent.pid())?;
+    let run = load.run(length, Some(agent.pid()))?;
+    books.count(run, &since(&before, programs(agent.pid())?));
+    agent.stop()
+}
+
+/// An agent whose probes, if it has any, are in place: it has nothing to do any more.
 fn start(folder: &Path, probing: Probing) -> Result<Agent> {
     let agent = Agent::start(folder, probing)?;
     let deadline = Instant::now() + PATIENCE;
@@ -84,7 +117,15 @@ fn start(folder: &Path, probing: Probing) -> Result<Agent> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(agent)
+    let mut before = processor_time(agent.pid())?;
+    loop {
+        std::thread::sleep(QUIET);
+        let now = processor_time(agent.pid())?;
+        if now - before < QUIET / 50 || Instant::now() > deadline {
+            return Ok(agent);
+        }
+        before = now;
+    }
 }
 
 /// What an agent spends in its first seconds on a host with many processes.
@@ -92,8 +133,6 @@ fn attach(folder: &Path) -> Result<Verdict> {
     let crowd = Crowd::of(PROCESSES)?;
     let spent = |probing| -> Result<Duration> {
         let agent = start(folder, probing)?;
-        // The first sweep goes on after the first probe.
-        std::thread::sleep(Duration::from_secs(2));
         let spent = processor_time(agent.pid())?;
         agent.stop()?;
         Ok(spent)
