@@ -135,6 +135,8 @@ static void many(int count, int at_once)
 static void churn(int per_second)
 {
 	unsigned long count = 0;
+	struct timespec due;
+	clock_gettime(CLOCK_MONOTONIC, &due);
 	fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
 	char byte;
 	while (read(STDIN_FILENO, &byte, 1) != 0) {
@@ -143,7 +145,11 @@ static void churn(int per_second)
 			run(path, "nothing");
 		waitpid(child, NULL, 0);
 		count++;
-		usleep(1000000 / per_second);
+		/* Whoever is late does not wait. */
+		due.tv_nsec += 1000000000 / per_second;
+		due.tv_sec += due.tv_nsec / 1000000000;
+		due.tv_nsec %= 1000000000;
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
 	}
 	printf("churned %lu\n", count);
 }
