@@ -7,8 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    Agent, AgentOptions, Identity, Mode, PATIENCE, Process, ServerKind, ServerOptions, Testbed, Version,
-    agent_binary, at, output_of, ready, request_to_self, text,
+    Agent, AgentOptions, Identity, Mode, PATIENCE, Process, ServerKind, ServerOptions, Signal, Testbed,
+    Version, agent_binary, at, output_of, ready, request_to_self, text, until,
 };
 use serde_json::Value;
 
@@ -172,6 +172,51 @@ fn rules_can_be_tried_on_what_was_seen_before_they_are_in_force() -> Result<()> 
 }
 
 #[test]
+fn owners_are_named_once_their_file_is_read_also_for_who_is_silent() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let agent = Agent::start(AgentOptions::default())?;
+    request_to_self(None, [127, 0, 0, 1].into())?;
+    agent.fence()?;
+    let without = countersign(&["workloads", "--without-owner", "--json"], &agent)?;
+    ensure!(without.status.code() == Some(0), "{without:?}");
+    let owners = agent.folder.join("owners.toml");
+    std::fs::write(
+        &owners,
+        "[[owner]]\nworkload = \"any\"\nowner = \"the team\"\nenvironment = \"tests\"\n",
+    )?;
+    let configuration = format!("[ownership]\nfile = {:?}\n", owners.to_string_lossy());
+    std::fs::write(agent.folder.join("countersign.toml"), configuration)?;
+    agent.signal(Signal::SIGHUP)?;
+    agent.wait_for_log("configuration reloaded")?;
+    // Nobody has connected since, save these commands.
+    until("the owner to be named", PATIENCE, || {
+        let output = countersign(&["workloads", "--owner", "the team"], &agent)?;
+        let table = String::from_utf8(output.stdout)?;
+        Ok((output.status.code() == Some(0) && table.contains("the team (tests)")).then_some(()))
+    })?;
+    let without = countersign(&["workloads", "--without-owner"], &agent)?;
+    ensure!(without.status.code() == Some(1), "{without:?}");
+    until("a connection to be counted for the owner", PATIENCE, || {
+        request_to_self(None, [127, 0, 0, 1].into())?;
+        let labels = "owner=\"the team\",environment=\"tests\"";
+        Ok((agent.metric("countersign_owner_connections_total", labels)? > 0.0).then_some(()))
+    })?;
+    let mut watch = Command::new(agent_binary());
+    watch.args(["watch", "--json", "--count", "1", "--owner", "the team", "--socket"]);
+    watch.arg(agent.folder.join("socket"));
+    let watch = Process::spawn("watch", None, watch)?;
+    until("the watch to print a connection", PATIENCE, || {
+        request_to_self(None, [127, 0, 0, 1].into())?;
+        Ok(watch.output().contains("countersign.connection/1").then_some(()))
+    })?;
+    let finished = watch.finish(PATIENCE)?;
+    ensure!(finished.output.contains("the team"), "{}", finished.output);
+    Ok(())
+}
+
+#[test]
 fn a_filter_that_nothing_matches_says_so_and_no_daemon_says_what_to_do() -> Result<()> {
     if !ready() {
         return Ok(());
@@ -255,7 +300,7 @@ fn what_workloads_take_and_whose_connections_are_is_on_the_metrics_page() -> Res
     for table in ["workloads", "workload_certificates"] {
         ensure!(agent.metric("countersign_table_bound", &format!("\"{table}\""))? >= 4096.0, "{table}");
     }
-    countersign_tests::until("the workloads to be measured", PATIENCE, || {
+    until("the workloads to be measured", PATIENCE, || {
         let count = agent.metric("countersign_table_entries", "\"workloads\"")?;
         Ok((count >= 1.0).then_some(()))
     })

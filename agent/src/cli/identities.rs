@@ -14,8 +14,8 @@ use crate::api::WorkloadList;
 use crate::config::Config;
 use crate::display::display_safe;
 use crate::record::{
-    CertificateRecord, IDENTITY_SCHEMA, IdentityFitName, IdentityFitRecord, IdentityRecord,
-    IdentityUseRecord, KnownWorkloadRecord, PresentedRecord, WallTime,
+    IDENTITY_SCHEMA, IdentityFitName, IdentityFitRecord, IdentityRecord, IdentityUseRecord,
+    KnownWorkloadRecord, PresentedRecord, WallTime,
 };
 use crate::verdict::{self, FitRule};
 
@@ -57,24 +57,9 @@ pub(super) fn list(arguments: &IdentitiesArguments) -> Result<Exit, Failure> {
 pub(super) fn judge(list: &mut WorkloadList, rules: &[Arc<FitRule>]) {
     for known in &mut list.workloads {
         for presented in &mut known.certificates {
-            let answer = verdict::fit(Some(&known.workload), &leaf(presented), rules);
+            let answer = verdict::fit(Some(&known.workload), &presented.leaf(), rules);
             presented.identity_fit = Some(answer.into());
         }
-    }
-}
-
-/// The certificate, as far as the daemon remembers it.
-fn leaf(presented: &PresentedRecord) -> CertificateRecord {
-    let is_cut = presented.names_left_out > 0 || presented.spki_sha256.is_none();
-    let cut = is_cut.then(|| "the daemon does not remember all that it names".to_owned());
-    CertificateRecord {
-        sha256: presented.sha256.clone(),
-        spki_sha256: presented.spki_sha256.clone(),
-        subject: presented.subject.clone(),
-        san: presented.san.clone(),
-        spiffe_id: presented.spiffe_id.clone(),
-        parse_error: presented.parse_error.clone().or(cut),
-        ..CertificateRecord::default()
     }
 }
 

@@ -160,7 +160,9 @@ fn certificate(presented: &PresentedRecord, now: WallTime, colour: bool) -> Stri
         roles(presented).to_owned(),
         validity(presented, now, 0, colour),
     ];
-    parts.extend(presented.identity_fit.as_deref().map(|answer| fit(answer, colour)));
+    // Where there is no rule there is no news.
+    let answer = presented.identity_fit.as_deref().filter(|answer| answer.status != IdentityFitName::NoRule);
+    parts.extend(answer.map(|answer| fit(answer, colour)));
     parts.retain(|part| !part.is_empty());
     parts.join("  ")
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Authentication, IdentityFitRecord, LabelsRecord, Scope, SubjectAlternativeNames, Text, VerificationName,
-    WallTime, WorkloadRecord,
+    Authentication, CERTIFICATE_SCHEMA, CertificateRecord, IdentityFitRecord, LabelsRecord, Scope,
+    SubjectAlternativeNames, Text, VerificationName, WallTime, WorkloadRecord,
 };
 
 /// Value of [`KnownWorkloadRecord::schema`].
@@ -24,7 +24,7 @@ pub struct KnownWorkloadRecord {
     pub host: Option<String>,
     /// As the last connection named it.
     pub workload: Arc<WorkloadRecord>,
-    /// Whose it is, as the last connection said.
+    /// Whose it is, by the file of owners that is in force.
     pub labels: Option<Arc<LabelsRecord>>,
     /// The process that owned an end of it last.
     pub process: Option<LastProcessRecord>,
@@ -119,12 +119,33 @@ pub struct PresentedRecord {
     pub verification: BTreeMap<VerificationName, u64>,
     /// What could not be read of it.
     pub parse_error: Option<String>,
-    /// Whether the workload may present it.
+    /// Whether the workload may present it, by the rules that are in force.
     pub identity_fit: Option<Arc<IdentityFitRecord>>,
     /// First connection with it.
     pub first_seen: WallTime,
     /// Last one.
     pub last_seen: WallTime,
+}
+
+impl PresentedRecord {
+    /// The certificate, as far as it is remembered: what it may name beyond that is said to be unread.
+    pub fn leaf(&self) -> CertificateRecord {
+        let is_cut = self.names_left_out > 0 || self.spki_sha256.is_none();
+        let cut = is_cut.then(|| "not all that it names is remembered".to_owned());
+        CertificateRecord {
+            schema: CERTIFICATE_SCHEMA.to_owned(),
+            sha256: self.sha256.clone(),
+            spki_sha256: self.spki_sha256.clone(),
+            subject: self.subject.clone(),
+            issuer: self.issuer.clone(),
+            not_before: self.not_before,
+            not_after: self.not_after,
+            san: self.san.clone(),
+            spiffe_id: self.spiffe_id.clone(),
+            parse_error: self.parse_error.clone().or(cut),
+            ..CertificateRecord::default()
+        }
+    }
 }
 
 /// What was given up for want of room.

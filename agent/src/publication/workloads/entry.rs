@@ -35,7 +35,6 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Entry {
     workload: Arc<WorkloadRecord>,
-    labels: Option<Arc<LabelsRecord>>,
     process: Option<Arc<ProcessRecord>>,
     executables: Vec<String>,
     users: Vec<String>,
@@ -62,7 +61,6 @@ impl Entry {
     pub(super) fn new(workload: Arc<WorkloadRecord>, now: WallTime) -> Self {
         Entry {
             workload,
-            labels: None,
             process: None,
             executables: Vec::new(),
             users: Vec::new(),
@@ -104,7 +102,6 @@ impl Entry {
     pub(super) fn name(&mut self, workload: &Arc<WorkloadRecord>, end: &EndpointRecord, now: WallTime) {
         self.last_seen = self.last_seen.max(now);
         self.workload.clone_from(workload);
-        self.labels.clone_from(&end.labels);
         let Some(process) = &end.process else { return };
         self.process = Some(Arc::clone(process));
         if let Some(path) = &process.executable {
@@ -173,6 +170,7 @@ impl Entry {
         self.presented.give_back(room);
     }
 
+    /// What is known of it, without what rules say.
     pub(super) fn record(&self, key: &str, host: Option<&String>) -> KnownWorkloadRecord {
         let [client, server] = self.roles.each_ref().map(Role::record);
         let named = |process: &Arc<ProcessRecord>| LastProcessRecord {
@@ -186,7 +184,7 @@ impl Entry {
             key: key.to_owned(),
             host: host.cloned(),
             workload: Arc::clone(&self.workload),
-            labels: self.labels.clone(),
+            labels: None,
             process: self.process.as_ref().map(named),
             executables: self.executables.clone(),
             users: self.users.clone(),

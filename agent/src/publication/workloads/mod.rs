@@ -16,10 +16,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
 
+use crate::ownership::Owners;
 use crate::record::{
     CertificateRecord, ConnectionRecord, EndpointRecord, KnownWorkloadRecord, SideName, WallTime,
     WorkloadRecord,
 };
+use crate::verdict::{self, FitRule};
 use entry::{Answer, End, Entry};
 use presented::Room;
 
@@ -74,8 +76,16 @@ struct Book {
     left_out: u64,
     /// For the leaves of all entries.
     room: Room,
+    rules: Arc<Rules>,
     /// The key at hand.
     key: String,
+}
+
+/// What is said of workloads when they are told: by what is in force then.
+#[derive(Debug, Default)]
+struct Rules {
+    owners: Arc<Owners>,
+    identities: Vec<Arc<FitRule>>,
 }
 
 /// What decides which entry is forgotten stands beside it, so that looking for that one touches no entry.
@@ -101,6 +111,7 @@ impl Workloads {
             next_id: 0,
             left_out: 0,
             room: Room::new(presented),
+            rules: Arc::default(),
             key: String::new(),
         };
         Workloads { book: Arc::new(Mutex::new(book)) }
@@ -143,7 +154,20 @@ impl Workloads {
         let book = self.lock();
         let begin = key.map_or(Bound::Unbounded, Bound::Excluded);
         let (key, id) = book.ids.range::<str, _>((begin, Bound::Unbounded)).next()?;
-        Some(book.entries.get(id)?.entry.record(key, book.host.as_ref()))
+        let mut known = book.entries.get(id)?.entry.record(key, book.host.as_ref());
+        let rules = Arc::clone(&book.rules);
+        drop(book);
+        known.labels = rules.owners.of_workload(&known.workload).cloned();
+        for presented in &mut known.certificates {
+            let answer = verdict::fit(Some(&known.workload), &presented.leaf(), &rules.identities);
+            presented.identity_fit = Some(answer.into());
+        }
+        Some(known)
+    }
+
+    /// Names these owners, and judges identities by these rules, from now on.
+    pub fn set_rules(&self, owners: Arc<Owners>, identities: Vec<Arc<FitRule>>) {
+        self.lock().rules = Arc::new(Rules { owners, identities });
     }
 
     /// How full it is.

@@ -62,9 +62,6 @@ impl Presented {
         if let Some(verification) = end.peer.verification {
             *record.verification.entry(verification).or_default() += 1;
         }
-        if record.identity_fit != end.own.identity_fit {
-            record.identity_fit.clone_from(&end.own.identity_fit);
-        }
         record.last_seen = record.last_seen.max(now);
         Some(*id)
     }

@@ -1,7 +1,9 @@
 //! What is counted, what is taken back, and what is forgotten.
 
 use super::*;
+use crate::ownership::{Owned, OwnerRule};
 use crate::record::*;
+use crate::verdict::Selector;
 
 const NOW: WallTime = WallTime(1_000);
 
@@ -126,9 +128,6 @@ fn a_leaf_is_told_with_its_names_and_what_peers_did_about_it() {
     let secret = leaf("a.test");
     let mut connection = presenting(outgoing("a.service", Authentication::Mutual), &secret);
     connection.server.verification = Some(VerificationName::Verified);
-    let fits =
-        IdentityFitRecord { status: IdentityFitName::Fits, rule: None, expected: vec![], reason: None };
-    connection.client.identity_fit = Some(fits.into());
     // Its record is forgotten at first.
     let mut noted = note(&book, &presenting(connection.clone(), &leaf("a.test")), NOW);
     connection.server.verification = Some(VerificationName::FailedOverridden);
@@ -138,10 +137,36 @@ fn a_leaf_is_told_with_its_names_and_what_peers_did_about_it() {
     assert_eq!((presented.client, presented.server), (1, 0));
     assert_eq!(presented.verification, BTreeMap::from([(VerificationName::FailedOverridden, 1)]));
     assert_eq!(presented.identity.as_deref(), Some("a.test"));
-    assert_eq!(presented.identity_fit.as_ref().map(|fit| fit.status), Some(IdentityFitName::Fits));
+    assert_eq!(presented.identity_fit.as_ref().map(|fit| fit.status), Some(IdentityFitName::NoRule));
     // The leaf at hand is the one that was presented, or none.
     present(&book, &connection, &leaf("another"), NOW);
     assert_eq!(named(&book, "a.service").certificates.len(), 1);
+}
+
+#[test]
+fn owners_and_rules_are_those_in_force_when_a_workload_is_told() {
+    let book = Workloads::new(None);
+    let secret = leaf("a.test");
+    let mut connection = presenting(outgoing("a.service", Authentication::Mutual), &secret);
+    let unit = WorkloadRecord { unit: Some("a.service".into()), ..(*workload("a.service")).clone() };
+    connection.client.workload = Some(unit.into());
+    present(&book, &connection, &secret, NOW);
+    let answer = |book: &Workloads| {
+        let known = named(book, "a.service");
+        let fit = known.certificates[0].identity_fit.as_ref().map(|fit| fit.status);
+        (known.labels.and_then(|labels| labels.owner.clone()), fit)
+    };
+    assert_eq!(answer(&book), (None, Some(IdentityFitName::NoRule)));
+    for (owner, may_present, fit) in
+        [("one", "b.test", IdentityFitName::DoesNotFit), ("two", "{unit}.test", IdentityFitName::Fits)]
+    {
+        let selector: Selector = "unit:*.service".parse().unwrap();
+        let labels = LabelsRecord { owner: Some(owner.to_owned()), ..LabelsRecord::default() };
+        let rule = OwnerRule { owned: Owned::Workload(selector.clone()), labels: labels.into() };
+        let identities = vec![Arc::new(FitRule::new(selector, vec![may_present.parse().unwrap()]))];
+        book.set_rules(Arc::new(Owners::new(vec![rule])), identities);
+        assert_eq!(answer(&book), (Some(owner.to_owned()), Some(fit)));
+    }
 }
 
 #[test]
