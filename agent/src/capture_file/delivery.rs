@@ -1,15 +1,35 @@
 //! What of a flow's payload is handed out: up to a budget in each direction, and what was left out is said.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::flow::{Flow, Half};
 use crate::event::{Event, Segment, SegmentOwner, SocketCookie, Timestamp, Travel, Withheld};
 
+/// Bytes of payload that share one allocation, as long as events hold any of them.
+const SHARED: usize = 64 * 1024;
+
+/// Where payload is copied to that events take along: the same memory again once they are done with it.
+#[derive(Default)]
+pub struct Payload(BytesMut);
+
+impl Payload {
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if self.0.capacity() < bytes.len() {
+            self.0.reserve(bytes.len().max(SHARED));
+        }
+        self.0.extend_from_slice(bytes);
+        self.0.split().freeze()
+    }
+}
+
 /// Where events go.
 pub type Each<'a> = &'a mut dyn FnMut(Event);
 
-/// Where a run of payload belongs.
-pub struct Place {
+/// A run of payload and where it belongs.
+pub struct Run<'a> {
+    pub payload: &'a [u8],
+    /// Bytes behind it that the capture does not hold.
+    pub missing: u32,
     pub at: Timestamp,
     pub socket: SocketCookie,
     pub half: Half,
@@ -18,19 +38,19 @@ pub struct Place {
 }
 
 /// Hands out what is wanted of a packet's payload, and says what was left out.
-pub fn deliver(flow: &mut Flow, place: Place, payload: &[u8], missing: u32, each: Each<'_>) {
+pub fn deliver(flow: &mut Flow, run: Run<'_>, copies: &mut Payload, each: Each<'_>) {
     let client = flow.client();
-    let sent = flow.sent_mut(place.half);
-    let Some(offset) = sent.offset(place.sequence) else { return };
+    let sent = flow.sent_mut(run.half);
+    let Some(offset) = sent.offset(run.sequence) else { return };
     // What lies before the first byte is a keep-alive probe, or was missed.
     let before = usize::try_from(-offset.min(0)).unwrap_or(usize::MAX);
-    let Some(payload) = payload.get(before..) else { return };
+    let Some(payload) = run.payload.get(before..) else { return };
     let offset = u64::try_from(offset).unwrap_or(0);
     let length = (payload.len() as u64)
         .min(u64::from(sent.budget).saturating_sub(offset))
         // Repetitions are handed out too, but not without end.
         .min((2 * u64::from(sent.budget)).saturating_sub(sent.shipped)) as usize;
-    let withheld = (payload.len() - length) as u64 + u64::from(missing);
+    let withheld = (payload.len() - length) as u64 + u64::from(run.missing);
     if length == 0 && (withheld == 0 || sent.told) {
         return;
     }
@@ -38,14 +58,14 @@ pub fn deliver(flow: &mut Flow, place: Place, payload: &[u8], missing: u32, each
     sent.told |= offset + payload.len() as u64 > u64::from(sent.budget);
     sent.shipped += length as u64;
     each(Event::Segment(Segment {
-        at: place.at,
-        owner: SegmentOwner::Socket(place.socket),
-        travel: if place.half == client { Travel::Sent } else { Travel::Received },
-        sequence: place.sequence.wrapping_add(before as u32),
-        acknowledged: place.acknowledged,
+        at: run.at,
+        owner: SegmentOwner::Socket(run.socket),
+        travel: if run.half == client { Travel::Sent } else { Travel::Received },
+        sequence: run.sequence.wrapping_add(before as u32),
+        acknowledged: run.acknowledged,
         withheld: u32::try_from(withheld).unwrap_or(u32::MAX),
         withheld_for: if length < payload.len() { Withheld::Budget } else { Withheld::Cut },
         interface: 0,
-        bytes: Bytes::copy_from_slice(payload.get(..length).unwrap_or_default()),
+        bytes: copies.copy(payload.get(..length).unwrap_or_default()),
     }));
 }

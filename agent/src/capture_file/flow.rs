@@ -40,6 +40,7 @@ impl Half {
 
 impl Key {
     /// The key of a packet's connection, and which end sent it; `None` if it was sent to itself.
+    #[inline]
     pub fn of(packet: &TcpPacket<'_>) -> Option<(Key, Half)> {
         let (source, destination) = (packet.source, packet.destination);
         match source.cmp(&destination) {
@@ -105,6 +106,7 @@ impl Sent {
     }
 
     /// Offset of a sequence number from the first payload byte, taken to be within 2^31 of where the end is.
+    #[inline]
     pub fn offset(&self, sequence: u32) -> Option<i64> {
         let expected = self.first?.wrapping_add(self.reached as u32);
         let distance = sequence.wrapping_sub(expected).cast_signed();
@@ -118,11 +120,13 @@ impl Sent {
     }
 
     /// Whether a byte at this offset is one that TCP could be about to send.
+    #[inline]
     pub fn is_plausible(&self, offset: i64) -> bool {
         offset - self.reached.cast_signed() <= WINDOW_MAX
     }
 
     /// Notes that everything before this offset was sent.
+    #[inline]
     pub fn reach(&mut self, offset: i64) {
         let limit = self.total.unwrap_or(u64::MAX);
         if let Ok(offset) = u64::try_from(offset)
@@ -201,6 +205,7 @@ impl Flow {
         }
     }
 
+    #[inline]
     pub fn sent(&self, half: Half) -> &Sent {
         match half {
             Half::Low => &self.low,
@@ -208,6 +213,7 @@ impl Flow {
         }
     }
 
+    #[inline]
     pub fn sent_mut(&mut self, half: Half) -> &mut Sent {
         match half {
             Half::Low => &mut self.low,

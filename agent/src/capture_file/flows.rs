@@ -2,7 +2,7 @@
 //!
 //! There is one observer, and it takes the client's part: `Sent` is from client to server.
 
-use super::delivery::{Each, Place, deliver};
+use super::delivery::{Each, Payload, Run, deliver};
 use super::flow::{EARLY_DATA_MAX, EarlyData, Flow, Half, Key};
 use super::packet::TcpPacket;
 use super::succession::{OPENING_AGE, fit, is_in_network, is_superseded};
@@ -23,6 +23,7 @@ pub const SAME_ADDRESSES_MAX: usize = 16;
 #[derive(Default)]
 pub struct Flows {
     table: Table,
+    copies: Payload,
 }
 
 impl Flows {
@@ -60,7 +61,7 @@ impl Flows {
     }
 
     /// The flow that a packet is of, as far as addresses, network and numbers tell.
-    fn find(&self, key: &Key, packet: &TcpPacket<'_>, sender: Half) -> Option<Slot> {
+    fn find(&mut self, key: &Key, packet: &TcpPacket<'_>, sender: Half) -> Option<Slot> {
         let newest = self.table.find(key)?;
         let older = self.table.same(newest);
         if older.is_none() && is_in_network(self.table.flow(newest), packet.network, sender) {
@@ -78,6 +79,7 @@ impl Flows {
     }
 
     /// Ends what silence ends. To be called with every packet, whatever it is.
+    #[inline]
     pub fn sweep(&mut self, at: Timestamp, summary: &mut Summary, each: Each<'_>) {
         while let Some(slot) = self.table.oldest(Stage::Finishing)
             && at.0.abs_diff(self.table.flow(slot).heard.0) > FINISHING_AGE
@@ -257,9 +259,16 @@ impl Flows {
             beginning,
         }));
         if let Some(early) = flow.early.take() {
-            let place =
-                Place { at, socket, half: client, sequence: first_sent, acknowledged: first_received };
-            deliver(flow, place, &early.bytes, early.missing, each);
+            let run = Run {
+                payload: &early.bytes,
+                missing: early.missing,
+                at,
+                socket,
+                half: client,
+                sequence: first_sent,
+                acknowledged: first_received,
+            };
+            deliver(flow, run, &mut self.copies, each);
         }
         self.table.enter(slot, Stage::Open, at);
     }
@@ -303,8 +312,9 @@ impl Flows {
             if !flow.stopped {
                 let first = flow.sent(sender.other()).first.unwrap_or_default();
                 let acknowledged = if packet.flags.ack { packet.acknowledged } else { first };
-                let place = Place { at, socket, half: sender, sequence, acknowledged };
-                deliver(flow, place, packet.payload, packet.missing, each);
+                let (payload, missing) = (packet.payload, packet.missing);
+                let run = Run { payload, missing, at, socket, half: sender, sequence, acknowledged };
+                deliver(flow, run, &mut self.copies, each);
             }
         }
         if packet.flags.fin && flow.sent(sender).total.is_none() {

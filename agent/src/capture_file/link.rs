@@ -50,6 +50,7 @@ impl Carried<'_> {
 }
 
 /// Finds the IP packet in a frame of a link type (LINKTYPE_ registry of tcpdump.org).
+#[inline]
 pub fn carried(link: u32, frame: &[u8]) -> Carried<'_> {
     match link {
         0 | 108 => loopback(frame),
@@ -74,6 +75,7 @@ pub fn ethernet(frame: &[u8]) -> Carried<'_> {
 }
 
 /// What a tunnel carries by an EtherType.
+#[inline]
 pub fn of_type(mut kind: u16, mut payload: &[u8]) -> Carried<'_> {
     let mut network = VirtualNetwork::default();
     for _ in 0..TAGS_MAX {

@@ -23,6 +23,7 @@ mod network;
 mod packet;
 mod pcap;
 mod pcapng;
+mod plain;
 mod reader;
 mod stop;
 mod succession;
@@ -190,7 +191,7 @@ impl CaptureSource {
             &mut self.summary,
             &mut |packet, summary| match packet {
                 Transport::Tcp(packet) => {
-                    flows.take(&packet, (now, input), summary, each);
+                    flows.take(packet, (now, input), summary, each);
                     summary.tcp_packets += 1;
                 }
                 Transport::Udp(packet) => datagrams.take(&packet, summary),

@@ -5,6 +5,7 @@ use etherparse::{IpNumber, LaxIpSlice, TcpHeaderSlice, UdpHeaderSlice, ip_number
 use super::fragments::{Fragment, Fragments, Whole};
 use super::link::{self, Carried};
 use super::packet::{Endpoint, Flags, TcpPacket, Transport, UdpPacket, VirtualNetwork, mapped};
+use super::plain;
 use super::summary::Summary;
 use super::tunnel;
 
@@ -64,6 +65,20 @@ impl Network {
         self.fragments.clear();
     }
 
+    /// Takes an IP packet apart without the short way for plain ones, to hold that against it.
+    #[cfg(test)]
+    pub fn by_library(
+        &mut self,
+        packet: &[u8],
+        context: Context,
+        summary: &mut Summary,
+        each: &mut dyn FnMut(Transport<'_>, &mut Summary),
+    ) {
+        let Context { at, cut } = context;
+        let context = Inner { at, cut, network: VirtualNetwork::default(), depth: 0 };
+        self.ip_of_any_kind(packet, context, summary, each);
+    }
+
     fn carried(
         &mut self,
         carried: Carried<'_>,
@@ -82,6 +97,19 @@ impl Network {
     }
 
     fn ip(
+        &mut self,
+        packet: &[u8],
+        context: Inner,
+        summary: &mut Summary,
+        each: &mut dyn FnMut(Transport<'_>, &mut Summary),
+    ) {
+        match plain::tcp(packet, context.network) {
+            Some(packet) => each(Transport::Tcp(&packet), summary),
+            None => self.ip_of_any_kind(packet, context, summary, each),
+        }
+    }
+
+    fn ip_of_any_kind(
         &mut self,
         packet: &[u8],
         context: Inner,
@@ -142,7 +170,7 @@ impl Network {
                     let bytes = payload.get(header.slice().len()..).unwrap_or_default();
                     summary.cut_by_snap_length += u64::from(context.cut > 0);
                     each(
-                        Transport::Tcp(TcpPacket {
+                        Transport::Tcp(&TcpPacket {
                             network: context.network,
                             source: Endpoint { address: source, port: header.source_port() },
                             destination: Endpoint { address: destination, port: header.destination_port() },

@@ -75,8 +75,16 @@ pub struct Flags {
     pub reset: bool,
 }
 
+impl Flags {
+    /// From the byte that holds them (RFC 9293 section 3.1).
+    pub fn of(byte: u8) -> Self {
+        let has = |bit: u8| byte & bit != 0;
+        Flags { syn: has(0x02), ack: has(0x10), fin: has(0x01), reset: has(0x04) }
+    }
+}
+
 /// A TCP packet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpPacket<'a> {
     pub network: VirtualNetwork,
     pub source: Endpoint,
@@ -101,6 +109,6 @@ pub struct UdpPacket<'a> {
 /// A packet that a flow can be made of.
 #[derive(Debug, Clone, Copy)]
 pub enum Transport<'a> {
-    Tcp(TcpPacket<'a>),
+    Tcp(&'a TcpPacket<'a>),
     Udp(UdpPacket<'a>),
 }

@@ -1,9 +1,6 @@
 //! The classic format: a header, then packets (draft-ietf-opsawg-pcap).
 
-use pcap_parser::{
-    LegacyPcapBlock, PcapError, PcapHeader, nom::IResult, parse_pcap_frame, parse_pcap_frame_be,
-    parse_pcap_frame_modified, parse_pcap_header,
-};
+use pcap_parser::{PcapHeader, parse_pcap_header};
 
 use super::error::ProblemKind;
 use super::reader::{Head, Next};
@@ -13,12 +10,8 @@ const FILE_HEADER: usize = 24;
 const PACKET_HEADER: usize = 16;
 /// With the interface index and protocol that a patched libpcap of the 1990s added.
 const PACKET_HEADER_MODIFIED: usize = 24;
-/// Where the number of captured bytes stands in a packet's header.
-const CAPTURED_AT: usize = 8;
 /// The upper bits of the link type say how long the frame check sequence is.
 const LINK_TYPE_MASK: i32 = 0xffff;
-
-type Parse = fn(&[u8]) -> IResult<&[u8], LegacyPcapBlock<'_>, PcapError<&[u8]>>;
 
 /// How to read on.
 pub struct Pcap {
@@ -27,7 +20,6 @@ pub struct Pcap {
 
 #[derive(Clone, Copy)]
 struct Layout {
-    parse: Parse,
     packet_header: usize,
     big_endian: bool,
     link: u32,
@@ -47,11 +39,12 @@ impl Pcap {
     pub fn is_whole(&self, bytes: &[u8]) -> bool {
         self.header.is_some_and(|layout| {
             bytes.len() >= layout.packet_header
-                && bytes.len() - layout.packet_header >= layout.captured(bytes)
+                && bytes.len() - layout.packet_header >= layout.fields(bytes).captured
         })
     }
 
     /// The next packet.
+    #[inline]
     pub fn next(&mut self, window: &mut Window) -> Next {
         let layout = match self.header {
             Some(layout) => layout,
@@ -63,34 +56,48 @@ impl Pcap {
         if !window.need(layout.packet_header) {
             return if window.data().is_empty() { Next::End } else { Next::Problem(ProblemKind::Truncated) };
         }
-        let captured = layout.captured(window.data());
+        let Fields { seconds, fraction, captured, original } = layout.fields(window.data());
         if captured > PIECE_MAX - layout.packet_header {
             return Next::Problem(ProblemKind::Damaged("a packet of an impossible length"));
         }
         if !window.need(layout.packet_header + captured) {
             return Next::Problem(ProblemKind::Truncated);
         }
-        match (layout.parse)(window.data()) {
-            Ok((_, packet)) => Next::Packet(Head {
-                at: u64::from(packet.ts_sec)
-                    .saturating_mul(1_000_000_000)
-                    .saturating_add(u64::from(packet.ts_usec).saturating_mul(layout.unit)),
-                link: layout.link,
-                begin: layout.packet_header,
-                captured,
-                original: (packet.origlen as usize).max(captured),
-                consumed: layout.packet_header + captured,
-            }),
-            Err(_) => Next::Problem(ProblemKind::Damaged("a packet's header")),
-        }
+        Next::Packet(Head {
+            at: seconds.saturating_mul(1_000_000_000).saturating_add(fraction.saturating_mul(layout.unit)),
+            link: layout.link,
+            begin: layout.packet_header,
+            captured,
+            original: original.max(captured),
+            consumed: layout.packet_header + captured,
+        })
     }
 }
 
+/// What all packet headers begin with.
+#[derive(Default)]
+struct Fields {
+    seconds: u64,
+    /// In the unit of the file.
+    fraction: u64,
+    captured: usize,
+    original: usize,
+}
+
 impl Layout {
-    fn captured(&self, packet: &[u8]) -> usize {
-        let field = packet.get(CAPTURED_AT..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-        let captured = if self.big_endian { u32::from_be_bytes(field) } else { u32::from_le_bytes(field) };
-        captured as usize
+    /// Reads a packet's header; nothing but zeros of one that is cut.
+    #[inline]
+    fn fields(&self, packet: &[u8]) -> Fields {
+        let Some((words, _)) = packet.split_first_chunk::<PACKET_HEADER>() else { return Fields::default() };
+        let &[s0, s1, s2, s3, f0, f1, f2, f3, c0, c1, c2, c3, o0, o1, o2, o3] = words;
+        let word =
+            |bytes| if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+        Fields {
+            seconds: word([s0, s1, s2, s3]).into(),
+            fraction: word([f0, f1, f2, f3]).into(),
+            captured: word([c0, c1, c2, c3]) as usize,
+            original: word([o0, o1, o2, o3]) as usize,
+        }
     }
 }
 
@@ -107,13 +114,8 @@ fn read_header(window: &mut Window) -> Result<Layout, ProblemKind> {
 }
 
 fn layout(header: &PcapHeader) -> Layout {
-    let (parse, packet_header): (Parse, usize) = match (header.is_modified_format(), header.is_bigendian()) {
-        (true, _) => (parse_pcap_frame_modified, PACKET_HEADER_MODIFIED),
-        (false, true) => (parse_pcap_frame_be, PACKET_HEADER),
-        (false, false) => (parse_pcap_frame, PACKET_HEADER),
-    };
+    let packet_header = if header.is_modified_format() { PACKET_HEADER_MODIFIED } else { PACKET_HEADER };
     Layout {
-        parse,
         packet_header,
         big_endian: header.is_bigendian(),
         link: (header.network.0 & LINK_TYPE_MASK).cast_unsigned(),

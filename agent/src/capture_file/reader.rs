@@ -87,6 +87,7 @@ impl Reader {
     }
 
     /// The packet at hand and its bytes.
+    #[inline]
     pub fn packet(&self) -> Option<(Head, &[u8])> {
         let head = self.head?;
         Some((head, self.window.data().get(head.begin..head.begin + head.captured)?))
@@ -94,6 +95,7 @@ impl Reader {
 
     /// Goes on to the next packet and says when it was captured; `None` at the end. Problems go to `report`, with the
     /// number of packets before and the offset.
+    #[inline]
     pub fn advance(&mut self, report: &mut dyn FnMut(u64, u64, ProblemKind)) -> Option<u64> {
         if let Some(head) = self.head.take() {
             self.window.consume(head.consumed);

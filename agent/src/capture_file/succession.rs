@@ -34,6 +34,7 @@ pub struct Fit {
 }
 
 /// Whether an end was seen in this network; before it was seen at all, whether the other one was.
+#[inline]
 pub fn is_in_network(flow: &Flow, network: VirtualNetwork, sender: Half) -> bool {
     let seen = flow.sent(sender).network.or(flow.sent(sender.other()).network);
     seen == Some(network)
@@ -57,6 +58,7 @@ fn fits_by_numbers(flow: &Flow, packet: &TcpPacket<'_>, sender: Half) -> bool {
 }
 
 /// Whether a packet shows that another connection uses the addresses of this flow now.
+#[inline]
 pub fn is_superseded(flow: &Flow, stage: Stage, packet: &TcpPacket<'_>, sender: Half, at: Timestamp) -> bool {
     let opens = packet.flags.syn && !packet.flags.reset;
     let known = flow.sent(sender).first;

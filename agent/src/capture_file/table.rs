@@ -16,6 +16,9 @@ pub const FLOWS_MAX: usize = 32_768;
 /// A flow is moved to the end of its list at most once in this time (nanoseconds): moving costs more than a look-up.
 const HEARD_RESOLUTION: u64 = 1_000_000_000;
 const NOBODY: u32 = u32::MAX;
+/// Places for flows that were found lately: some of those that are active at a time on a busy link, in as little memory as a
+/// processor's nearest cache has to spare.
+const RECENT: usize = 2048;
 
 /// Where a flow is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub struct Table {
     /// Slots by the keys of their flows. The keys stand with the flows alone, which are looked at next anyway: that way the
     /// index fits into a processor's cache.
     index: HashTable<u32>,
+    /// By hash, the flow that was found there last: the newest with its addresses, or one that is not in the table any more.
+    recent: Vec<u32>,
     /// With a random key: the addresses of a capture are an adversary's to choose, who cannot watch this run.
     hasher: RandomState,
     entries: Vec<Entry>,
@@ -66,6 +71,7 @@ impl Default for Table {
     fn default() -> Self {
         Table {
             index: HashTable::new(),
+            recent: vec![NOBODY; RECENT],
             hasher: RandomState::default(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -77,9 +83,20 @@ impl Default for Table {
 
 impl Table {
     /// The newest flow with these addresses.
-    pub fn find(&self, key: &Key) -> Option<Slot> {
+    #[inline]
+    pub fn find(&mut self, key: &Key) -> Option<Slot> {
+        let hash = self.hasher.hash_one(key);
+        let recent = &mut self.recent[hash as usize % RECENT];
+        if let Some(entry) = self.entries.get(*recent as usize)
+            && entry.flow.key == *key
+            && entry.flow.serial != 0
+        {
+            return Some(Slot(*recent));
+        }
         let is_it = |slot: &u32| self.entries[*slot as usize].flow.key == *key;
-        self.index.find(self.hasher.hash_one(key), is_it).copied().map(Slot)
+        let slot = *self.index.find(hash, is_it)?;
+        *recent = slot;
+        Some(Slot(slot))
     }
 
     /// The next older flow with the same addresses.
@@ -100,14 +117,17 @@ impl Table {
         SocketCookie(self.flow(slot).serial * FLOWS_MAX as u64 + u64::from(slot.0))
     }
 
+    #[inline]
     pub fn flow(&self, slot: Slot) -> &Flow {
         &self.entries[slot.0 as usize].flow
     }
 
+    #[inline]
     pub fn flow_mut(&mut self, slot: Slot) -> &mut Flow {
         &mut self.entries[slot.0 as usize].flow
     }
 
+    #[inline]
     pub fn stage(&self, slot: Slot) -> Stage {
         self.entries[slot.0 as usize].stage
     }
@@ -117,6 +137,7 @@ impl Table {
     }
 
     /// The flow of a stage that was not heard of for the longest time.
+    #[inline]
     pub fn oldest(&self, stage: Stage) -> Option<Slot> {
         let oldest = self.lists[stage as usize].oldest;
         (oldest != NOBODY).then_some(Slot(oldest))
@@ -138,10 +159,12 @@ impl Table {
                 self.entries.len() as u32 - 1
             }
         };
-        let Table { index, hasher, entries, .. } = self;
+        let Table { index, recent, hasher, entries, .. } = self;
         let hash_of = |slot: &u32| hasher.hash_one(entries[*slot as usize].flow.key);
         let is_it = |slot: &u32| entries[*slot as usize].flow.key == key;
-        match index.entry(hasher.hash_one(key), is_it, hash_of) {
+        let hash = hasher.hash_one(key);
+        recent[hash as usize % RECENT] = slot;
+        match index.entry(hash, is_it, hash_of) {
             hash_table::Entry::Occupied(mut newest) => {
                 let same = std::mem::replace(newest.get_mut(), slot);
                 entries[slot as usize].same = same;
@@ -191,6 +214,7 @@ impl Table {
     }
 
     /// Notes a packet of a flow.
+    #[inline]
     pub fn heard(&mut self, slot: Slot, at: Timestamp) {
         let entry = &mut self.entries[slot.0 as usize];
         if entry.stage != Stage::Closed && at.0.abs_diff(entry.flow.heard.0) >= HEARD_RESOLUTION {

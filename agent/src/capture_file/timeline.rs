@@ -54,6 +54,7 @@ impl Timeline {
     }
 
     /// Goes on to the next packet and says of which input it is.
+    #[inline]
     pub fn advance(&mut self, summary: &mut Summary) -> Option<usize> {
         let next = self.current.take().and_then(|current| self.next_head(current, summary));
         let earliest = self.heads.peek().copied();
@@ -71,6 +72,7 @@ impl Timeline {
     }
 
     /// The packet at hand.
+    #[inline]
     pub fn packet(&self, input: usize) -> Option<(Head, &[u8])> {
         self.readers.get(input)?.as_ref()?.packet()
     }
@@ -87,6 +89,7 @@ impl Timeline {
     }
 
     /// Goes on to the next packet of an input: when it was captured.
+    #[inline]
     fn next_head(&mut self, index: usize, summary: &mut Summary) -> Option<(u64, usize)> {
         let (reader, name) = (self.readers.get_mut(index)?.as_mut()?, self.names.get(index)?);
         let mut report = |packet: u64, offset: u64, kind: ProblemKind| {

@@ -29,6 +29,7 @@ impl Window {
     }
 
     /// What is at hand.
+    #[inline]
     pub fn data(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
@@ -44,7 +45,12 @@ impl Window {
     }
 
     /// Reads until `count` bytes, at most [`PIECE_MAX`], are at hand; `false` if the input ends before.
+    #[inline]
     pub fn need(&mut self, count: usize) -> bool {
+        self.end - self.start >= count || self.read(count)
+    }
+
+    fn read(&mut self, count: usize) -> bool {
         while self.end - self.start < count {
             if self.ended || count > PIECE_MAX {
                 return false;
@@ -62,6 +68,7 @@ impl Window {
     }
 
     /// Passes over bytes at hand.
+    #[inline]
     pub fn consume(&mut self, count: usize) {
         let count = count.min(self.end - self.start);
         self.start += count;

@@ -97,7 +97,7 @@ impl Reading {
         loop {
             if let Some(chunk) = self.stream_mut(direction).read() {
                 self.push(direction, &chunk.bytes, chunk.acknowledged);
-                self.stream_mut(direction).remember(chunk);
+                self.stream_mut(direction).remember(&chunk.bytes);
                 continue;
             }
             let skippable = match self.is_wrapped(direction) {

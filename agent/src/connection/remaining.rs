@@ -48,16 +48,19 @@ impl Connections {
 
 /// A serial number that the same connection has in every capture of it: of its addresses and initial sequence numbers.
 pub(super) fn serial(pair: AddressPair, sequences: Option<(u32, u32)>) -> u64 {
-    let mut hash = Sha256::new();
-    for end in [pair.local, pair.remote] {
-        match end.ip() {
-            IpAddr::V4(four) => hash.update(four.to_ipv6_mapped().octets()),
-            IpAddr::V6(six) => hash.update(six.octets()),
-        }
-        hash.update(end.port().to_be_bytes());
+    let mut name = [0; 44];
+    let (ends, numbers) = name.split_at_mut(36);
+    for (place, end) in ends.chunks_exact_mut(18).zip([pair.local, pair.remote]) {
+        let address = match end.ip() {
+            IpAddr::V4(four) => four.to_ipv6_mapped(),
+            IpAddr::V6(six) => six,
+        };
+        place[..16].copy_from_slice(&address.octets());
+        place[16..].copy_from_slice(&end.port().to_be_bytes());
     }
     let (client, server) = sequences.unwrap_or_default();
-    hash.update(client.to_be_bytes());
-    hash.update(server.to_be_bytes());
-    hash.finalize().iter().take(8).fold(0, |serial, byte| serial << 8 | u64::from(*byte))
+    numbers[..4].copy_from_slice(&client.to_be_bytes());
+    numbers[4..].copy_from_slice(&server.to_be_bytes());
+    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = Sha256::digest(name).into();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

@@ -27,7 +27,9 @@ struct Json<'a>(&'a mut Vec<u8>);
 /// Writes the members of an array or object.
 struct Members<'a> {
     line: &'a mut Vec<u8>,
-    is_first: bool,
+    /// Where the first member's comma stands, in place of which `begin` belongs.
+    first: usize,
+    begin: u8,
     end: &'static [u8],
 }
 
@@ -46,8 +48,11 @@ fn text(line: &mut Vec<u8>, text: &str) {
 fn is_plain(text: &[u8]) -> bool {
     let plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
     let all_plain = |bytes: &[u8]| bytes.iter().fold(true, |all, &byte| all & plain(byte));
-    let (words, rest) = text.as_chunks::<8>();
-    words.iter().all(|word| all_plain(word)) && all_plain(rest)
+    match text.last_chunk::<8>() {
+        // The last word overlaps the one before.
+        Some(last) => text.as_chunks::<8>().0.iter().chain([last]).all(|word| all_plain(word)),
+        None => all_plain(text),
+    }
 }
 
 fn escape(line: &mut Vec<u8>, character: char) {
@@ -72,9 +77,8 @@ fn escape(line: &mut Vec<u8>, character: char) {
 }
 
 impl<'a> Json<'a> {
-    fn members(self, begin: &[u8], end: &'static [u8]) -> Members<'a> {
-        self.0.extend_from_slice(begin);
-        Members { line: self.0, is_first: true, end }
+    fn members(self, begin: u8, end: &'static [u8]) -> Members<'a> {
+        Members { first: self.0.len(), line: self.0, begin, end }
     }
 
     /// `{"VARIANT":` as `serde_json` has it.
@@ -185,15 +189,15 @@ impl<'a> ser::Serializer for Json<'a> {
     }
 
     fn serialize_seq(self, _length: Option<usize>) -> Result<Members<'a>, Error> {
-        Ok(self.members(b"[", b"]"))
+        Ok(self.members(b'[', b"]"))
     }
 
     fn serialize_tuple(self, _length: usize) -> Result<Members<'a>, Error> {
-        Ok(self.members(b"[", b"]"))
+        Ok(self.members(b'[', b"]"))
     }
 
     fn serialize_tuple_struct(self, _name: &'static str, _length: usize) -> Result<Members<'a>, Error> {
-        Ok(self.members(b"[", b"]"))
+        Ok(self.members(b'[', b"]"))
     }
 
     fn serialize_tuple_variant(
@@ -203,15 +207,15 @@ impl<'a> ser::Serializer for Json<'a> {
         variant: &'static str,
         _length: usize,
     ) -> Result<Members<'a>, Error> {
-        Ok(self.variant(variant).members(b"[", b"]}"))
+        Ok(self.variant(variant).members(b'[', b"]}"))
     }
 
     fn serialize_map(self, _length: Option<usize>) -> Result<Members<'a>, Error> {
-        Ok(self.members(b"{", b"}"))
+        Ok(self.members(b'{', b"}"))
     }
 
     fn serialize_struct(self, _name: &'static str, _length: usize) -> Result<Members<'a>, Error> {
-        Ok(self.members(b"{", b"}"))
+        Ok(self.members(b'{', b"}"))
     }
 
     fn serialize_struct_variant(
@@ -221,20 +225,13 @@ impl<'a> ser::Serializer for Json<'a> {
         variant: &'static str,
         _length: usize,
     ) -> Result<Members<'a>, Error> {
-        Ok(self.variant(variant).members(b"{", b"}}"))
+        Ok(self.variant(variant).members(b'{', b"}}"))
     }
 }
 
 impl Members<'_> {
-    #[inline(always)]
-    fn separate(&mut self) {
-        if !std::mem::take(&mut self.is_first) {
-            self.line.push(b',');
-        }
-    }
-
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.separate();
+        self.line.push(b',');
         value.serialize(Json(self.line))
     }
 
@@ -242,14 +239,17 @@ impl Members<'_> {
     /// constants, so that they are copied without a call.
     #[inline(always)]
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
-        self.separate();
-        self.line.push(b'"');
+        self.line.extend_from_slice(b",\"");
         self.line.extend_from_slice(name.as_bytes());
         self.line.extend_from_slice(b"\":");
         value.serialize(Json(self.line))
     }
 
     fn finish(self) -> Result<(), Error> {
+        match self.line.get_mut(self.first) {
+            Some(comma) => *comma = self.begin,
+            None => self.line.push(self.begin),
+        }
         self.line.extend_from_slice(self.end);
         Ok(())
     }
@@ -304,7 +304,7 @@ impl ser::SerializeMap for Members<'_> {
     type Error = Error;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
-        self.separate();
+        self.line.push(b',');
         let begin = self.line.len();
         key.serialize(Json(self.line))?;
         match self.line.get(begin) {

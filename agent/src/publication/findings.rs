@@ -115,13 +115,24 @@ fn subject_id(finding: &Finding, edge: &str) -> [u8; 16] {
     id
 }
 
+/// Both digits of every byte.
+const fn pairs() -> [[u8; 2]; 256] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+}
+
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS[usize::from(nibble)];
+    const PAIRS: [[u8; 2]; 256] = pairs();
     let mut digits = vec![b'0'; 2 * bytes.len()];
     for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
-        *pair = [digit(byte >> 4), digit(byte & 15)];
+        *pair = PAIRS[usize::from(*byte)];
     }
     // Digits are ASCII.
     String::from_utf8(digits).unwrap_or_default()

@@ -26,6 +26,9 @@ pub const MAX_HELD_RUNS: usize = 512;
 /// Most bytes remembered after they were read, per direction, to compare repetitions with: a handshake with long chains.
 pub const MAX_REMEMBERED_BYTES: usize = 32 * 1024;
 
+/// Room that is made for them at first: most handshakes need no more.
+const REMEMBERED_FIRST: usize = 4 * 1024;
+
 /// One direction of a TCP connection.
 #[derive(Debug, Default)]
 pub struct Stream {
@@ -40,9 +43,7 @@ pub struct Stream {
     held_bytes: usize,
     /// The nearest range that its source withheld, and why its first byte.
     withheld: Option<(u64, u64, Withheld)>,
-    /// What was read, by offset, as far as it is remembered.
-    remembered: Vec<(u64, Bytes)>,
-    remembered_bytes: usize,
+    remembered: Remembered,
     conflicting: bool,
     refused: u64,
 }
@@ -144,10 +145,9 @@ impl Stream {
 
     /// Whether bytes at an offset differ from another copy that is at hand.
     fn differs(&self, offset: i64, bytes: &[u8]) -> bool {
-        let ready = self.ready.iter().map(|chunk| (self.next, &chunk.bytes));
-        let held = self.held.iter().map(|(offset, chunk)| (*offset, &chunk.bytes));
-        let remembered = self.remembered.iter().map(|(offset, bytes)| (*offset, bytes));
-        remembered.chain(ready).chain(held).any(|(at, other)| {
+        let ready = self.ready.iter().map(|chunk| (self.next, &chunk.bytes[..]));
+        let held = self.held.iter().map(|(offset, chunk)| (*offset, &chunk.bytes[..]));
+        self.remembered.runs().chain(ready).chain(held).any(|(at, other)| {
             let at = at as i64;
             let begin = offset.max(at);
             let end = (offset + bytes.len() as i64).min(at + other.len() as i64);
@@ -157,14 +157,10 @@ impl Stream {
         })
     }
 
-    /// Takes the chunk that was read last back, to compare repetitions with it. A stream that is not given its chunks
-    /// compares only what has not been read.
-    pub fn remember(&mut self, chunk: Chunk) {
-        let length = chunk.bytes.len();
-        if self.remembered_bytes + length <= MAX_REMEMBERED_BYTES {
-            self.remembered_bytes += length;
-            self.remembered.push((self.next - length as u64, chunk.bytes));
-        }
+    /// Remembers the chunk that was read last, to compare repetitions with it. A stream that is not told its chunks compares
+    /// only what has not been read.
+    pub fn remember(&mut self, chunk: &[u8]) {
+        self.remembered.add(self.next - chunk.len() as u64, chunk);
     }
 
     fn hold(&mut self, offset: u64, chunk: Chunk) -> Inserted {
@@ -183,7 +179,8 @@ impl Stream {
                 joined.extend_from_slice(&chunk.bytes[first.bytes.len()..]);
                 Chunk { bytes: joined.into(), acknowledged: first.acknowledged }
             }
-            None => chunk,
+            // A copy of its own: it may wait for long, and its bytes be a part of many.
+            None => Chunk { bytes: Bytes::copy_from_slice(&chunk.bytes), ..chunk },
         };
         self.held_bytes += chunk.bytes.len();
         self.held.insert(offset, chunk);
@@ -252,8 +249,7 @@ impl Stream {
 
     /// Lets go of what was read: repetitions of it are no longer compared. For a stream that is followed long.
     pub fn forget_read(&mut self) {
-        self.remembered = Vec::new();
-        self.remembered_bytes = 0;
+        self.remembered = Remembered::default();
     }
 
     /// Passes over bytes without seeing them.
@@ -266,6 +262,39 @@ impl Stream {
             chunk.bytes.advance(count as usize);
             self.ready = Some(chunk);
         }
+    }
+}
+
+/// What was read of a direction, as far as it is remembered: at most [`MAX_REMEMBERED_BYTES`].
+#[derive(Debug, Default)]
+struct Remembered {
+    bytes: Vec<u8>,
+    /// Where bytes were passed over: how many are remembered of those before, and the offset of the next one in the stream.
+    jumps: Vec<(usize, u64)>,
+    /// Offset in the stream behind the last of them.
+    end: u64,
+}
+
+impl Remembered {
+    fn add(&mut self, offset: u64, chunk: &[u8]) {
+        if self.bytes.len() + chunk.len() > MAX_REMEMBERED_BYTES {
+            return;
+        }
+        if self.bytes.is_empty() {
+            self.bytes.reserve(REMEMBERED_FIRST.max(chunk.len()));
+        }
+        if offset != self.end {
+            self.jumps.push((self.bytes.len(), offset));
+        }
+        self.bytes.extend_from_slice(chunk);
+        self.end = offset + chunk.len() as u64;
+    }
+
+    /// What follows each other without a gap, with its offset in the stream.
+    fn runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let begins = std::iter::once((0, 0)).chain(self.jumps.iter().copied());
+        let ends = self.jumps.iter().map(|(begin, _)| *begin).chain([self.bytes.len()]);
+        begins.zip(ends).map(|((begin, offset), end)| (offset, &self.bytes[begin..end]))
     }
 }
 

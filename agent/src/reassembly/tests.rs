@@ -7,7 +7,7 @@ fn text(stream: &mut Stream) -> Vec<u8> {
     let mut all = Vec::new();
     while let Some(chunk) = stream.read() {
         all.extend_from_slice(&chunk.bytes);
-        stream.remember(chunk);
+        stream.remember(&chunk.bytes);
     }
     all
 }

@@ -95,10 +95,14 @@ impl Conversation {
             handshake.push(direction, bytes, acknowledged);
             return;
         }
-        let opening = self.opening_mut(direction);
-        if opening.broken.is_some() || bytes.is_empty() {
+        if self.opening_mut(direction).broken.is_some() || bytes.is_empty() {
             return;
         }
+        if self.begins_with_hello(bytes) {
+            self.begin_handshake().push(direction, bytes, acknowledged);
+            return;
+        }
+        let opening = self.opening_mut(direction);
         // The bytes need not fit into the prefix if they show at once that this is TLS.
         let kept = opening.append(bytes, acknowledged);
         self.determine();
@@ -221,21 +225,35 @@ impl Conversation {
         };
         self.not_tls = !tls;
         if tls {
-            let mut handshake = Box::<Handshake>::default();
-            for (direction, opening) in [
-                (Direction::Client, std::mem::take(&mut self.client)),
-                (Direction::Server, std::mem::take(&mut self.server)),
-            ] {
-                handshake.push(direction, &opening.prefix, opening.acknowledged);
-                if opening.overflowed {
-                    handshake.set_broken(direction, IncompleteReason::Truncated);
-                }
-                if let Some(reason) = opening.broken {
-                    handshake.set_broken(direction, reason);
-                }
-            }
-            self.handshake = Some(handshake);
+            self.begin_handshake();
         }
+    }
+
+    /// Whether these are the very first bytes and show at once that it is TLS, as most do: then nothing of them need be kept.
+    fn begins_with_hello(&self, bytes: &[u8]) -> bool {
+        let untouched = |opening: &Opening| opening.prefix.is_empty() && opening.broken.is_none();
+        let prefix = bytes.get(..PEEK).unwrap_or(bytes);
+        untouched(&self.client) && untouched(&self.server) && shape(prefix) == Shape::Hello
+    }
+
+    /// It is TLS: goes on from what was kept of it.
+    fn begin_handshake(&mut self) -> &mut Handshake {
+        let mut handshake = Box::<Handshake>::default();
+        for (direction, opening) in [
+            (Direction::Client, std::mem::take(&mut self.client)),
+            (Direction::Server, std::mem::take(&mut self.server)),
+        ] {
+            if !opening.prefix.is_empty() {
+                handshake.push(direction, &opening.prefix, opening.acknowledged);
+            }
+            if opening.overflowed {
+                handshake.set_broken(direction, IncompleteReason::Truncated);
+            }
+            if let Some(reason) = opening.broken {
+                handshake.set_broken(direction, reason);
+            }
+        }
+        self.handshake.insert(handshake)
     }
 }
 

@@ -1,7 +1,5 @@
 //! ClientHello and ServerHello (RFC 8446 section 4.1, RFC 5246 section 7.4.1).
 
-use tls_parser::{parse_tls_handshake_client_hello, parse_tls_handshake_server_hello};
-
 use super::ja4::{Ja4, Ja4Source};
 use super::message::Cursor;
 use super::{
@@ -84,23 +82,43 @@ pub(super) struct ServerHello {
     pub server_certificate_type: Option<CertificateType>,
 }
 
+/// What both hellos begin with.
+struct Opening {
+    /// legacy_version.
+    version: u16,
+    random: [u8; 32],
+    session_id: Option<SessionHandle>,
+}
+
+impl Opening {
+    /// `None` if it is cut, or the session ID longer than it may be.
+    fn read(cursor: &mut Cursor<'_>) -> Option<Self> {
+        const SESSION_ID_MAX: usize = 32;
+        let (version, random) = (cursor.u16()?, *cursor.take(32)?.first_chunk()?);
+        let session_id = cursor.vector8().filter(|id| id.len() <= SESSION_ID_MAX)?;
+        let session_id = (!session_id.is_empty()).then(|| SessionHandle::of(session_id));
+        Some(Opening { version, random, session_id })
+    }
+}
+
 pub(super) fn client_hello(body: &[u8]) -> Result<ClientHello, IncompleteReason> {
-    let (_, contents) =
-        parse_tls_handshake_client_hello(body).map_err(|_error| IncompleteReason::Malformed)?;
-    let mut hello = ClientHello {
-        random: contents.random.try_into().map_err(|_error| IncompleteReason::Malformed)?,
-        session_id: contents.session_id.map(SessionHandle::of),
-        version: highest_legacy(contents.version.0),
-        ..ClientHello::default()
-    };
+    let mut cursor = Cursor(body);
+    let mut read = || Some((Opening::read(&mut cursor)?, cursor.vector16()?, cursor.vector8()?));
+    let (Opening { version, random, session_id }, suites, _compression_methods) =
+        read().ok_or(IncompleteReason::Malformed)?;
+    if !suites.len().is_multiple_of(2) {
+        return Err(IncompleteReason::Malformed);
+    }
+    let mut hello =
+        ClientHello { random, session_id, version: highest_legacy(version), ..ClientHello::default() };
     let mut source = Ja4Source {
-        legacy_version: contents.version.0,
-        cipher_suites: contents.ciphers.iter().map(|suite| suite.0).collect(),
+        legacy_version: version,
+        cipher_suites: suites.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect(),
         // Browsers send about 18.
         extensions: Vec::with_capacity(24),
         ..Ja4Source::default()
     };
-    for_each_extension(contents.ext, |kind, data| {
+    for_each_extension(cursor.vector16(), |kind, data| {
         source.extensions.push(kind);
         let mut cursor = Cursor(data);
         match kind {
@@ -163,18 +181,23 @@ pub(super) fn server_hello(body: &[u8]) -> Result<ServerHello, IncompleteReason>
     if let Some(version) = version.filter(|version| version.is_modern()) {
         return server_hello_of_draft(version, body);
     }
-    let (_, contents) =
-        parse_tls_handshake_server_hello(body).map_err(|_error| IncompleteReason::Malformed)?;
-    let random: [u8; 32] = contents.random.try_into().map_err(|_error| IncompleteReason::Malformed)?;
+    let mut cursor = Cursor(body);
+    let mut read = || Some((Opening::read(&mut cursor)?, cursor.u16()?, cursor.u8()?));
+    let (Opening { version, random, session_id }, cipher_suite, _compression_method) =
+        read().ok_or(IncompleteReason::Malformed)?;
+    if !(0x0300..=0x0303).contains(&version) {
+        return Err(IncompleteReason::Malformed);
+    }
     let mut hello = ServerHello {
         retry: random == HELLO_RETRY_REQUEST_RANDOM,
         random,
-        session_id: contents.session_id.map(SessionHandle::of),
-        version: Version::from_wire(contents.version.0),
-        cipher_suite: contents.cipher.0,
+        session_id,
+        version: Version::from_wire(version),
+        cipher_suite,
         ..ServerHello::default()
     };
-    hello.read_extensions(contents.ext)?;
+    // SSLv3 has none (RFC 6101 section 5.6.1.3).
+    hello.read_extensions(if version == 0x0300 { None } else { cursor.vector16() })?;
     if hello.version.is_none() { Err(IncompleteReason::Malformed) } else { Ok(hello) }
 }
 

@@ -52,7 +52,7 @@ impl Outline {
         }
         if self.entries.is_empty() {
             // Most handshakes have fewer.
-            self.entries.reserve(8);
+            self.entries.reserve(12);
         }
         self.pushed += 1;
         self.finished += u64::from(matches!(entry.what, What::Encrypted { content: HANDSHAKE, .. }));

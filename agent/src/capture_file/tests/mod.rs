@@ -1,6 +1,6 @@
 //! Captures made byte by byte, and what is read of them.
 
-mod build;
+pub(super) mod build;
 mod corrupt;
 mod files;
 mod links;
