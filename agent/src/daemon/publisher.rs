@@ -179,7 +179,8 @@ impl Publisher {
             networks: &self.parts.networks,
         };
         let mut record = compose(connection, holders, chains, &around);
-        self.belonging.fill(&mut record, connection, chains);
+        let leaf = |role| connection.chain(role).first().copied();
+        self.belonging.fill(&mut record, [leaf(Role::Client), leaf(Role::Server)], chains);
         record
     }
 

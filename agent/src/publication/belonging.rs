@@ -5,8 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::Chains;
-use crate::connection::{Connection, Fingerprint};
-use crate::event::Role;
+use crate::connection::Fingerprint;
 use crate::ownership::Owners;
 use crate::record::{
     CertificateRecord, ConnectionRecord, EndpointRecord, IdentityFitRecord, LabelsRecord, SideName,
@@ -34,9 +33,10 @@ impl Belonging {
         Belonging { owners, rules, ..Belonging::default() }
     }
 
-    /// Fills `labels` and `identity_fit` of both ends. `known` are the certificates that they showed.
-    pub fn fill(&mut self, record: &mut ConnectionRecord, connection: &Connection, known: &Chains) {
-        for (side, role) in [(SideName::Client, Role::Client), (SideName::Server, Role::Server)] {
+    /// Fills `labels` and `identity_fit` of both ends. `leaves` name the certificates that client and server showed, `known` are
+    /// those that are remembered.
+    pub fn fill(&mut self, record: &mut ConnectionRecord, leaves: [Option<Fingerprint>; 2], known: &Chains) {
+        for (side, leaf) in [SideName::Client, SideName::Server].into_iter().zip(leaves) {
             let counts = presence(record, side).is_some();
             let is_local = record.observed_from.contains(&side);
             let (end, chain) = match side {
@@ -49,10 +49,8 @@ impl Belonging {
                 (false, _, Some(identity)) if counts => self.of_identity(identity),
                 _ => None,
             };
-            if is_local
-                && let (Some(leaf), Some(fingerprint)) = (chain.first(), connection.chain(role).first())
-            {
-                end.identity_fit = self.fit(end, leaf, *fingerprint);
+            if is_local && let (Some(certificate), Some(fingerprint)) = (chain.first(), leaf) {
+                end.identity_fit = self.fit(end, certificate, fingerprint);
             }
         }
     }
@@ -105,3 +103,6 @@ fn remember<K: Eq + Hash, V: Clone>(answers: &mut HashMap<K, V>, key: K, answer:
     answers.insert(key, answer.clone());
     answer
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,8 @@ impl<'a> Publisher<'a> {
             server: self.certificates.chain(connection.chain(Role::Server)),
         };
         let mut record = compose(connection, &Holders::default(), &chains, &around);
-        self.belonging.fill(&mut record, connection, &chains);
+        let leaf = |role| connection.chain(role).first().copied();
+        self.belonging.fill(&mut record, [leaf(Role::Client), leaf(Role::Server)], &chains);
         record.r#final = true;
         let subject = Subject {
             connection: &record,
