@@ -4,12 +4,14 @@
 //! and without the agent take turns, the order within a pair takes turns too, and what counts is the
 //! median of the pairs. Everything is on loopback: both ends of every connection pay.
 //!
-//! The replay of captures has nothing to be compared with, so its numbers are absolute: see `replay`.
+//! The replay of captures and the price of knowing who is who have nothing to be compared with, so their numbers are absolute:
+//! see `replay` and `identity`.
 
 mod accounted;
 mod agent;
 mod handshake;
 mod holder;
+mod identity;
 mod libraries;
 mod load;
 mod memory;
@@ -58,7 +60,7 @@ pub struct Options {
     /// How many connections `memory` holds open
     #[arg(long, default_value_t = 50_000, value_name = "COUNT")]
     connections: usize,
-    /// How many runs of `replay`
+    /// How many runs of `replay` and `identity`
     #[arg(long, default_value_t = LEAST_RUNS, value_parser = at_least_five)]
     runs: usize,
     /// How many handshakes the capture of `replay` holds
@@ -84,6 +86,8 @@ enum Subject {
     Libraries,
     /// `countersign replay` of a long capture; needs no root
     Replay,
+    /// Knowing processes and workloads, by connection; needs no root
+    Identity,
     /// All of them
     All,
 }
@@ -103,6 +107,12 @@ pub fn bench(options: &Options) -> Result<bool> {
             run::build_agent()?;
         }
         return Ok(told(&replay::measure(options.handshakes, options.runs)?));
+    }
+    if options.subject == Subject::Identity {
+        if !options.no_build {
+            setup::prepare(Purpose::Run)?;
+        }
+        return Ok(told(&identity::measure(options.runs, !options.no_build)?));
     }
     if !process::is_root() {
         bail!("the agent loads kernel programs: run `cargo xtask bench` as root");
@@ -134,6 +144,7 @@ pub fn bench(options: &Options) -> Result<bool> {
     if options.subject == Subject::All {
         let measure = || replay::measure(options.handshakes, options.runs);
         verdicts.extend(process::timed("replay of a long capture", measure)?);
+        verdicts.extend(identity::measure(options.runs, !options.no_build)?);
     }
     Ok(told(&verdicts))
 }
