@@ -15,7 +15,7 @@ use crate::identity::{KnownProcess, WallClock};
 use crate::record::*;
 use crate::scope::Networks;
 use crate::tls::{
-    self, ClientAuthentication, ClientOutcome, HandshakeState, IncompleteReason, Resumption, TlsFacts,
+    self, ClientAuthentication, ClientOutcome, HandshakeState, IncompleteReason, Ja4, Resumption, TlsFacts,
 };
 
 /// What is needed beside the facts.
@@ -306,7 +306,7 @@ fn tls_record(facts: &TlsFacts) -> TlsRecord {
         server_name: facts.server_name.clone(),
         alpn_offered: facts.alpn_offered.clone(),
         alpn: facts.alpn.clone(),
-        ja4: facts.ja4.map(|fingerprint| fingerprint.as_str().to_owned()),
+        ja4: facts.ja4.as_ref().map(Ja4::text),
         resumed: match facts.resumption {
             Resumption::No => "no",
             Resumption::SessionId => "session_id",

@@ -255,7 +255,9 @@ fn read_client(
             // The second ClientHello drops early_data, which the first may have announced (RFC 8446 section 4.1.2).
             facts.early_data_offered |= hello.early_data;
             facts.encrypted_client_hello = hello.encrypted_client_hello;
-            facts.ja4 = facts.ja4.or(hello.ja4);
+            if facts.ja4.is_none() {
+                facts.ja4 = hello.ja4;
+            }
             facts.delegated_credential_offered = hello.delegated_credential;
             facts.certificate_compression_offered = hello.certificate_compression;
             facts.raw_public_key_offered = hello.raw_public_key;

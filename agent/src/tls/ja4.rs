@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::message::Cursor;
 
-/// Characters of a fingerprint: 10, `_`, 12, `_`, 12.
-const LENGTH: usize = 36;
+/// Characters before the first hash.
+const START: usize = 10;
 /// Characters of each hash that are kept.
 const HASH: usize = 12;
 /// Counts have two digits; more is said as 99.
@@ -22,20 +22,41 @@ const MAX_COUNT: usize = 99;
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
 
+/// Most values of which the hashing waits until somebody wants it: what clients offer is mostly the same and shared, and then
+/// hashed once. Browsers have about 50; longer lists would take more room than their hashes.
+const MAX_VALUES: usize = 128;
+
 /// A fingerprint, such as `t13d1516h2_8daaf6152771_e5627efa2ab1`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ja4([u8; LENGTH]);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Ja4 {
+    start: [u8; START],
+    lists: Lists,
+}
+
+/// What of a fingerprint is hashed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Lists {
+    /// Cipher suites and extensions, each in order, and signature algorithms as they were sent; up to [`MAX_VALUES`].
+    Kept { values: Box<[u16]>, suites: usize, extensions: usize },
+    /// The hashes of longer ones.
+    Hashed([[u8; HASH]; 2]),
+}
 
 impl Ja4 {
     /// As it is printed: ASCII.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+    pub fn text(&self) -> String {
+        let [suites, extensions] = match &self.lists {
+            Lists::Hashed(hashes) => *hashes,
+            Lists::Kept { values, suites, extensions } => hashes(values, *suites, *extensions),
+        };
+        let parts = [&self.start[..], &suites, &extensions].map(|part| String::from_utf8_lossy(part));
+        parts.join("_")
     }
 }
 
 impl fmt::Debug for Ja4 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ja4({})", self.as_str())
+        write!(f, "Ja4({})", self.text())
     }
 }
 
@@ -69,33 +90,41 @@ impl Ja4Source<'_> {
         let suites = two_digits(self.cipher_suites.len());
         let extensions = two_digits(extension_count);
         let protocol = protocol(self.first_protocol);
-        let mut text = Vec::with_capacity(5 * self.cipher_suites.len().max(self.extensions.len() + 32));
-        list(&mut text, self.cipher_suites.iter().copied());
-        let suite_hash = hash(&text);
-        text.clear();
-        list(&mut text, self.extensions.iter().copied());
-        if !text.is_empty() {
-            let mut algorithms = words(Cursor(self.signature_algorithms).vector16().unwrap_or_default())
-                .filter(|&algorithm| !is_grease(algorithm))
-                .peekable();
-            if algorithms.peek().is_some() {
-                text.push(b'_');
-                list(&mut text, algorithms);
-            }
-        }
-        let extension_hash = hash(&text);
+        let mut start = [b't'; START];
+        start[1..3].copy_from_slice(&version);
+        start[3] = if has_name { b'd' } else { b'i' };
+        start[4..6].copy_from_slice(&suites);
+        start[6..8].copy_from_slice(&extensions);
+        start[8..].copy_from_slice(&protocol);
 
-        let mut fingerprint = [b'_'; LENGTH];
-        fingerprint[0] = b't';
-        fingerprint[1..3].copy_from_slice(&version);
-        fingerprint[3] = if has_name { b'd' } else { b'i' };
-        fingerprint[4..6].copy_from_slice(&suites);
-        fingerprint[6..8].copy_from_slice(&extensions);
-        fingerprint[8..10].copy_from_slice(&protocol);
-        fingerprint[11..23].copy_from_slice(&suite_hash);
-        fingerprint[24..].copy_from_slice(&extension_hash);
-        Ja4(fingerprint)
+        let algorithms = words(Cursor(self.signature_algorithms).vector16().unwrap_or_default());
+        let (suites, extensions) = (self.cipher_suites.len(), self.extensions.len());
+        let mut values = self.cipher_suites;
+        values.extend_from_slice(&self.extensions);
+        values.extend(algorithms.filter(|&algorithm| !is_grease(algorithm)));
+        let lists = if values.len() > MAX_VALUES {
+            Lists::Hashed(hashes(&values, suites, extensions))
+        } else {
+            Lists::Kept { values: values.into(), suites, extensions }
+        };
+        Ja4 { start, lists }
     }
+}
+
+/// The hash of the first `suites` values, and that of the `extensions` after them and of what remains.
+fn hashes(values: &[u16], suites: usize, extensions: usize) -> [[u8; HASH]; 2] {
+    let (suites, rest) = values.split_at(suites);
+    let (extensions, algorithms) = rest.split_at(extensions);
+    let mut text = Vec::with_capacity(5 * values.len() + 1);
+    list(&mut text, suites);
+    let suite_hash = hash(&text);
+    text.clear();
+    list(&mut text, extensions);
+    if !text.is_empty() && !algorithms.is_empty() {
+        text.push(b'_');
+        list(&mut text, algorithms);
+    }
+    [suite_hash, hash(&text)]
 }
 
 /// Values that mean nothing, to keep others from relying on the list (RFC 8701 section 2).
@@ -145,7 +174,7 @@ fn digit(nibble: u8) -> u8 {
 }
 
 /// Four hex digits each, with commas between them.
-fn list(text: &mut Vec<u8>, values: impl Iterator<Item = u16>) {
+fn list(text: &mut Vec<u8>, values: &[u16]) {
     let before = text.len();
     for value in values {
         let [high, low] = value.to_be_bytes();
@@ -196,9 +225,9 @@ mod tests {
 
     #[test]
     fn the_example_of_the_specification_has_its_fingerprint() {
-        assert_eq!(example().fingerprint().as_str(), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        assert_eq!(example().fingerprint().text(), "t13d1516h2_8daaf6152771_e5627efa2ab1");
         let unsigned = Ja4Source { signature_algorithms: &[], ..example() };
-        assert_eq!(unsigned.fingerprint().as_str(), "t13d1516h2_8daaf6152771_6d807ffa2a79");
+        assert_eq!(unsigned.fingerprint().text(), "t13d1516h2_8daaf6152771_6d807ffa2a79");
     }
 
     #[test]
@@ -217,16 +246,32 @@ mod tests {
     #[test]
     fn a_client_that_offers_nothing_has_zeros() {
         let empty = Ja4Source { legacy_version: 0x0300, ..Ja4Source::default() };
-        assert_eq!(empty.fingerprint().as_str(), "ts3i000000_000000000000_000000000000");
+        assert_eq!(empty.fingerprint().text(), "ts3i000000_000000000000_000000000000");
         // Only what is left out of the list.
         let named = Ja4Source { extensions: vec![16, 0], legacy_version: 0x0301, ..Ja4Source::default() };
-        assert_eq!(named.fingerprint().as_str(), "t10d000200_000000000000_000000000000");
+        assert_eq!(named.fingerprint().text(), "t10d000200_000000000000_000000000000");
     }
 
     #[test]
     fn counts_stop_at_99() {
         let many = Ja4Source { cipher_suites: (0..300).collect(), ..example() };
-        assert!(many.fingerprint().as_str().starts_with("t13d9916h2_"));
+        assert!(many.fingerprint().text().starts_with("t13d9916h2_"));
+    }
+
+    #[test]
+    fn a_long_list_is_hashed_at_once_and_to_the_same() {
+        for suites in [MAX_VALUES - 31, 20 * MAX_VALUES] {
+            let suites: Vec<u16> = (0x1000..0x1000 + suites as u16).collect();
+            let fingerprint = Ja4Source { cipher_suites: suites.clone(), ..example() }.fingerprint();
+            let mut text = Vec::new();
+            list(&mut text, &suites);
+            assert_eq!(fingerprint.text().as_bytes()[11..23], hash(&text));
+            assert_eq!(fingerprint.text()[23..], example().fingerprint().text()[23..]);
+            match fingerprint.lists {
+                Lists::Kept { values, .. } => assert!(values.len() <= MAX_VALUES),
+                Lists::Hashed(_) => assert!(suites.len() > MAX_VALUES),
+            }
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ fn every_recorded_client_has_a_fingerprint_of_what_it_sent() {
     for (name, _) in FIXTURES {
         let facts = facts(&load(name));
         let fingerprint = facts.ja4.unwrap();
-        let text = fingerprint.as_str();
+        let text = fingerprint.text();
         assert_eq!((text.len(), &text[10..11], &text[23..24]), (36, "_", "_"), "{name}: {text}");
         let version = if facts.version_offered == Some(Version::Tls13) { "t13" } else { "t12" };
         let named = if facts.server_name.is_some() { 'd' } else { 'i' };
@@ -35,9 +35,9 @@ fn the_fingerprint_is_that_of_the_first_hello() {
 #[test]
 fn a_fingerprint_takes_the_protocol_as_it_was_sent() {
     let facts = offered(&extension(16, &[0, 5, 4, b'a', 0xff, 0xfe, b'z']));
-    assert!(facts.ja4.unwrap().as_str().starts_with("t13i0102az_"), "{:?}", facts.ja4);
+    assert!(facts.ja4.as_ref().unwrap().text().starts_with("t13i0102az_"), "{:?}", facts.ja4);
     let facts = offered(&extension(16, &[0, 3, 2, 0xff, 0xfe]));
-    assert!(facts.ja4.unwrap().as_str().starts_with("t13i0102fe_"), "{:?}", facts.ja4);
+    assert!(facts.ja4.as_ref().unwrap().text().starts_with("t13i0102fe_"), "{:?}", facts.ja4);
 }
 
 #[test]
