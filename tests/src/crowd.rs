@@ -106,8 +106,14 @@ pub fn openssl_load(
 ///
 /// # Errors
 /// When it does not listen.
-pub fn openssl_server(program: Program, testbed: &Testbed, port: u16, threads: usize) -> Result<Process> {
-    let command = openssl_server_command(program, testbed, port, threads)?;
+pub fn openssl_server(
+    program: Program,
+    testbed: &Testbed,
+    port: u16,
+    identity: &Identity,
+    threads: usize,
+) -> Result<Process> {
+    let command = openssl_server_command(program, testbed, port, identity, threads)?;
     let mut server = Process::spawn("openssl server of many threads", Some(&testbed.server_side), command)?;
     server.wait_listening(port)?;
     Ok(server)
@@ -121,9 +127,9 @@ pub fn openssl_server_command(
     program: Program,
     testbed: &Testbed,
     port: u16,
+    identity: &Identity,
     threads: usize,
 ) -> Result<Command> {
-    let identity = &testbed.pki.server;
     let mut command = openssl_program(program, "server", testbed, port)?;
     command.arg(&identity.chain).arg(&identity.key).arg(threads.to_string());
     Ok(command)

@@ -178,13 +178,26 @@ impl Pki {
     /// # Errors
     /// When a file cannot be written.
     pub fn crowd(&self, count: usize) -> Result<Vec<Identity>> {
+        self.alike(count, &Leaf::client("crowd"))
+    }
+
+    /// Server certificates of equal length.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn servers(&self, count: usize) -> Result<Vec<Identity>> {
+        self.alike(count, &Leaf::server("server"))
+    }
+
+    fn alike(&self, count: usize, template: &Leaf<'_>) -> Result<Vec<Identity>> {
         let mut length = None;
         (0..count)
             .map(|number| {
-                let name = format!("crowd-{number:03}");
+                let file = format!("{}-{number:03}", template.file);
                 loop {
                     // Serial number and signature are integers, whose encodings differ in length by a byte or two.
-                    let leaf = Leaf { name: &format!("{name}.test"), ..Leaf::client(&name) };
+                    let usage = template.usage.clone();
+                    let leaf = Leaf { file: &file, usage, key: None, ..*template };
                     let identity = issue(&self.directory, leaf, &self.intermediate)?;
                     if identity.leaf_length == *length.get_or_insert(identity.leaf_length) {
                         return Ok(identity);

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use countersign_tests::{
-    CrowdClient, CrowdRun, Identity, Program, ServerKind, Testbed, at, openssl_load, openssl_server, ready,
+    CrowdClient, CrowdRun, Identity, Process, Program, ServerKind, ServerOptions, Testbed, at, openssl_load,
+    openssl_server, ready, text,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::attribution::{none_wrong, wrong};
 use crate::{agent, full, required, standing};
@@ -18,15 +19,32 @@ const CROWD: usize = 50;
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     right: usize,
-    /// Nothing is said of the client's certificate, or not by a library.
+    /// Something of it is not said of a certificate, not by a library, or not of its verification.
     unknown: usize,
-    /// Certificates of another connection.
+    /// Certificates of another connection, and verifications that were not so.
     wrong: usize,
 }
 
-/// Compares each record with what its client showed. A port that comes again is matched in order of time.
-fn count(records: &[Value], run: &CrowdRun, identities: &[Identity]) -> Result<Count> {
-    let server = &Testbed::shared().pki.server;
+/// Whose library shows a crowd's certificates: the other end is blind.
+#[derive(Debug, Clone, Copy)]
+enum Seer {
+    Client,
+    Server,
+}
+
+/// Compares each record with what its client and its server showed: the chains of both, and that the end with the library
+/// verified its peer. A port that comes again is matched in order of time.
+fn count(
+    records: &[Value],
+    run: &CrowdRun,
+    clients: &[Identity],
+    server: &Identity,
+    seer: Seer,
+) -> Result<Count> {
+    let (verified, blind) = match seer {
+        Seer::Client => ("/client/verification", "/server/verification"),
+        Seer::Server => ("/server/verification", "/client/verification"),
+    };
     let mut shown: HashMap<u64, Vec<usize>> = HashMap::new();
     for (port, number) in run.connections.iter().rev() {
         shown.entry(u64::from(*port)).or_default().push(*number);
@@ -35,10 +53,16 @@ fn count(records: &[Value], run: &CrowdRun, identities: &[Identity]) -> Result<C
     for record in records {
         let port = at(record, "/client/port").as_u64().context("no client port")?;
         let number = shown.get_mut(&port).and_then(Vec::pop).with_context(|| format!("whose is {record}"))?;
-        let client = &identities[number];
+        let client = &clients[number];
         count.wrong += wrong(record, client, server);
-        let right = at(record, "/client/certificates") == &serde_json::json!(client.fingerprints)
-            && at(record, "/evidence/client") == "library";
+        // All of them verified their peers, and no library tells what the blind end did.
+        let untrue = !matches!(text(record, verified), "verified" | "unknown" | "");
+        count.wrong += usize::from(untrue) + usize::from(!at(record, blind).is_null());
+        let right = at(record, "/client/certificates") == &json!(client.fingerprints)
+            && at(record, "/server/certificates") == &json!(server.fingerprints)
+            && at(record, "/evidence/client") == "library"
+            && at(record, "/evidence/server") == "library"
+            && at(record, verified) == "verified";
         if right {
             count.right += 1;
         } else {
@@ -50,33 +74,67 @@ fn count(records: &[Value], run: &CrowdRun, identities: &[Identity]) -> Result<C
     Ok(count)
 }
 
+/// A crowd of clients at a server of its own.
+struct Crowd<'a> {
+    name: String,
+    client: CrowdClient,
+    seer: Seer,
+    port: u16,
+    identity: &'a Identity,
+    _server: Process,
+}
+
+/// Lets all crowds loose at once, and holds what the agent says of them against what they did.
+fn told_apart(what: &str, crowds: &[Crowd<'_>]) -> Result<()> {
+    let testbed = Testbed::shared();
+    let clients = testbed.pki.crowd(CROWD)?;
+    let runs: Vec<Result<CrowdRun>> = std::thread::scope(|scope| {
+        let run = |crowd: &Crowd<'_>| {
+            let (client, port, clients) = (crowd.client, crowd.port, &clients);
+            scope.spawn(move || client.run(testbed, port, clients))
+        };
+        let running: Vec<_> = crowds.iter().map(run).collect();
+        let ended = |run: std::thread::ScopedJoinHandle<'_, Result<CrowdRun>>| {
+            run.join().unwrap_or_else(|_| Err(anyhow!("a client panicked")))
+        };
+        running.into_iter().map(ended).collect()
+    });
+    let mut all_wrong = 0;
+    let mut missed = Vec::new();
+    for (crowd, run) in crowds.iter().zip(runs) {
+        let run = run.with_context(|| crowd.name.clone())?;
+        let Some(agent) = agent() else { continue };
+        let records = agent.records.closed_to(crowd.port, CROWD)?;
+        let count = count(&records, &run, &clients, crowd.identity, crowd.seer)?;
+        println!("{:16} {count:?}", crowd.name);
+        all_wrong += count.wrong;
+        missed.extend((count.right < CROWD).then(|| format!("{}: {count:?}", crowd.name)));
+    }
+    none_wrong(what, all_wrong);
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    Ok(())
+}
+
 #[test]
 fn fifty_at_once_are_told_apart_by_each_server() -> Result<()> {
     if !ready() {
         return Ok(());
     }
     let testbed = Testbed::shared();
-    let identities = testbed.pki.crowd(CROWD)?;
-    let mut all_wrong = 0;
-    let mut missed = Vec::new();
-    for kind in [ServerKind::Asyncio, ServerKind::Nginx, ServerKind::Go, ServerKind::Node, ServerKind::Apache]
-    {
-        let agent = agent();
+    let kinds =
+        [ServerKind::Asyncio, ServerKind::Nginx, ServerKind::Go, ServerKind::Node, ServerKind::Apache];
+    let identities = testbed.pki.servers(kinds.len())?;
+    let mut crowds = Vec::new();
+    for (kind, identity) in kinds.into_iter().zip(&identities) {
         let port = testbed.port();
-        let server = kind.start(testbed, required(port))?;
-        if let Some(agent) = agent {
+        let server = kind.start(testbed, ServerOptions { identity, ..required(port) })?;
+        if let Some(agent) = agent() {
             agent.wait_probed(&server, if kind == ServerKind::Go { "go" } else { "openssl" })?;
         }
-        let run = CrowdClient::Blind.run(testbed, port, &identities).with_context(|| kind.to_string())?;
-        let Some(agent) = agent else { continue };
-        let count = count(&agent.records.closed_to(port, CROWD)?, &run, &identities)?;
-        println!("{kind:8} server: {count:?}");
-        all_wrong += count.wrong;
-        missed.extend((count.right < CROWD).then(|| format!("{kind}: {count:?}")));
+        let (client, seer) = (CrowdClient::Blind, Seer::Server);
+        crowds.push(Crowd { name: kind.to_string(), client, seer, port, identity, _server: server });
     }
-    none_wrong("fifty clients at once", all_wrong);
-    assert!(missed.is_empty(), "{}", missed.join("\n"));
-    Ok(())
+    told_apart("fifty clients at once at each of five servers", &crowds)
 }
 
 #[test]
@@ -85,29 +143,22 @@ fn fifty_at_once_are_told_apart_by_each_client() -> Result<()> {
         return Ok(());
     }
     let testbed = Testbed::shared();
-    let identities = testbed.pki.crowd(CROWD)?;
     let _standing = standing()?;
-    let mut all_wrong = 0;
-    let mut missed = Vec::new();
-    for client in [
+    let clients = [
         CrowdClient::Asyncio,
         CrowdClient::PythonThreads,
         CrowdClient::Node,
         CrowdClient::Go,
         CrowdClient::OpenSsl,
-    ] {
-        let port = testbed.port();
-        let _server = openssl_server(Program::OpenSslStatic, testbed, port, CROWD)?;
-        let run = client.run(testbed, port, &identities).with_context(|| client.to_string())?;
-        let Some(agent) = agent() else { continue };
-        let count = count(&agent.records.closed_to(port, CROWD)?, &run, &identities)?;
-        println!("{client:16} client: {count:?}");
-        all_wrong += count.wrong;
-        missed.extend((count.right < CROWD).then(|| format!("{client}: {count:?}")));
+    ];
+    let identities = testbed.pki.servers(clients.len())?;
+    let mut crowds = Vec::new();
+    for (client, identity) in clients.into_iter().zip(&identities) {
+        let (port, seer) = (testbed.port(), Seer::Client);
+        let server = openssl_server(Program::OpenSslStatic, testbed, port, identity, CROWD)?;
+        crowds.push(Crowd { name: client.to_string(), client, seer, port, identity, _server: server });
     }
-    none_wrong("fifty connections of one client at once", all_wrong);
-    assert!(missed.is_empty(), "{}", missed.join("\n"));
-    Ok(())
+    told_apart("fifty connections at once of each of five clients", &crowds)
 }
 
 /// Threads of the server.
@@ -126,7 +177,7 @@ fn a_server_of_many_threads_under_load_is_never_misread() -> Result<()> {
     let identities = testbed.pki.crowd(CLIENTS)?;
     let agent = agent();
     let port = testbed.port();
-    let server = openssl_server(Program::OpenSsl, testbed, port, THREADS)?;
+    let server = openssl_server(Program::OpenSsl, testbed, port, &testbed.pki.server, THREADS)?;
     if let Some(agent) = agent {
         agent.wait_probed(&server, "openssl")?;
     }
@@ -135,7 +186,8 @@ fn a_server_of_many_threads_under_load_is_never_misread() -> Result<()> {
         let run = openssl_load(Program::OpenSslStatic, testbed, port, &identities, (ROUND, THREADS))?;
         ensure!(run.connections.len() == ROUND);
         let Some(agent) = agent else { continue };
-        let count = count(&agent.records.take_closed_to(port, ROUND)?, &run, &identities)?;
+        let records = agent.records.take_closed_to(port, ROUND)?;
+        let count = count(&records, &run, &identities, &testbed.pki.server, Seer::Server)?;
         total = Count {
             right: total.right + count.right,
             unknown: total.unknown + count.unknown,

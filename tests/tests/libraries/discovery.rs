@@ -99,7 +99,13 @@ fn a_library_of_another_mount_namespace_is_probed() -> Result<()> {
     let testbed = Testbed::shared();
     let port = testbed.port();
     let agent = agent();
-    let (command, copy) = with_own_libraries(&openssl_server_command(Program::OpenSsl, testbed, port, 2)?)?;
+    let (command, copy) = with_own_libraries(&openssl_server_command(
+        Program::OpenSsl,
+        testbed,
+        port,
+        &testbed.pki.server,
+        2,
+    )?)?;
     let mut server = Process::spawn("server with its own libraries", Some(&testbed.server_side), command)?;
     server.wait_listening(port)?;
     let inode = std::fs::metadata(copy)?.ino();
@@ -118,7 +124,7 @@ fn what_cannot_be_probed_stays_inferred_and_says_why() -> Result<()> {
     }
     let testbed = Testbed::shared();
     let (port, agent) = (testbed.port(), agent());
-    let server = openssl_server(Program::OpenSslStatic, testbed, port, 2)?;
+    let server = openssl_server(Program::OpenSslStatic, testbed, port, &testbed.pki.server, 2)?;
     CrowdClient::Blind.run(testbed, port, std::slice::from_ref(&testbed.pki.client))?;
     let Some(agent) = agent else { return Ok(()) };
     let record = agent.records.one_closed_to(port)?;

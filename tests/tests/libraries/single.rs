@@ -170,7 +170,7 @@ fn each_client_shows_both_chains_by_itself() -> Result<()> {
     let mut problems = Vec::new();
     for (name, shows, client) in clients() {
         let port = testbed.port();
-        let _server = openssl_server(Program::OpenSslStatic, testbed, port, 2)?;
+        let _server = openssl_server(Program::OpenSslStatic, testbed, port, &testbed.pki.server, 2)?;
         run(&client, port).with_context(|| name.clone())?;
         let Some(agent) = agent() else { continue };
         let record = agent.records.one_closed_to(port)?;
