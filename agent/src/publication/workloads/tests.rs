@@ -251,12 +251,12 @@ fn the_longest_unseen_is_forgotten_first_and_none_with_an_open_connection() {
     let mut forgotten = open;
     let again = ConnectionRecord { r#final: true, ..outgoing("newer", Authentication::Mutual) };
     book.note(&again, Leaves::default(), WallTime(7), &mut forgotten);
-    let held = [note(&book, &outgoing("newer", Authentication::None), WallTime(8))];
-    let held = (held, note(&book, &outgoing("newest", Authentication::None), WallTime(8)));
+    for name in ["newer", "newest"] {
+        note(&book, &outgoing(name, Authentication::None), WallTime(8));
+    }
     closed("none", 9);
     assert_eq!((names(&book), book.sizes().workloads_left_out), (vec!["newer".into(), "newest".into()], 4));
     assert_eq!(named(&book, "newer").client.connections, 3);
-    drop(held);
 }
 
 #[test]
