@@ -231,3 +231,36 @@ fn other_owners_and_another_fit_are_a_new_revision() {
     }
     assert!((1..digests.len()).all(|index| !digests[..index].contains(&digests[index])), "{digests:?}");
 }
+
+#[test]
+fn a_verdict_that_is_withdrawn_while_nobody_reads_counts_anew() {
+    let (mut connections, mut publisher) = (connections(), publisher());
+    let own = ProcessKey { pid: std::process::id(), start_time: 0 };
+    let task = Task { process: own, ..task(own.pid) };
+    let connect = Connect { at: AT, socket: SOCKET, task, dialled: pair().remote, netns: NETNS };
+    let sent = |text: &'static str| {
+        Event::Segment(Segment {
+            at: AT,
+            owner: SegmentOwner::Socket(SOCKET),
+            travel: Travel::Sent,
+            sequence: 1,
+            acknowledged: 1,
+            withheld: 0,
+            withheld_for: Withheld::Budget,
+            interface: 1,
+            bytes: text.into(),
+        })
+    };
+    for event in [Event::Connect(connect), established(), sent("GET /one HTTP/1.1\r\nHost: x\r\n")] {
+        connections.handle(event, &mut publisher);
+    }
+    let known = own_workload(&publisher);
+    assert_eq!(known.client.authentication, [(Authentication::None, 1)].into());
+    // Another copy of the same bytes: which one the server took cannot be known.
+    for event in [sent("GET /two HTTP/1.1\r\nHost: x\r\n"), closed()] {
+        connections.handle(event, &mut publisher);
+    }
+    let known = own_workload(&publisher);
+    assert_eq!(known.client.authentication, [(Authentication::Unknown, 1)].into());
+    assert_eq!(known.client.unknown, [("conflicting".into(), 1)].into());
+}
