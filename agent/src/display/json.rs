@@ -43,15 +43,27 @@ fn text(line: &mut Vec<u8>, text: &str) {
     line.push(b'"');
 }
 
-/// Whether text stands for itself between quotes: printable ASCII without quote and backslash. Most text does: without an early
-/// end eight bytes are looked at in one go.
+/// Whether text stands for itself between quotes: printable ASCII without quote and backslash. Most text does, and eight bytes
+/// are looked at in one go.
 fn is_plain(text: &[u8]) -> bool {
-    let plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
-    let all_plain = |bytes: &[u8]| bytes.iter().fold(true, |all, &byte| all & plain(byte));
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGHEST: u64 = 0x80 * EACH;
+    // The highest bit of a byte is set if it is 0, and then perhaps in those above it.
+    let zero = |word: u64| word.wrapping_sub(EACH) & !word;
+    let is_plain = |bytes: &[u8; 8]| {
+        let word = u64::from_le_bytes(*bytes);
+        let control = word.wrapping_sub(0x20 * EACH) & !word;
+        let special = zero(word ^ (0x22 * EACH)) | zero(word ^ (0x5c * EACH)) | zero(word ^ (0x7f * EACH));
+        (word | control | special) & HIGHEST == 0
+    };
     match text.last_chunk::<8>() {
         // The last word overlaps the one before.
-        Some(last) => text.as_chunks::<8>().0.iter().chain([last]).all(|word| all_plain(word)),
-        None => all_plain(text),
+        Some(last) => text.as_chunks::<8>().0.iter().all(is_plain) && is_plain(last),
+        None => {
+            let mut word = [b' '; 8];
+            word[..text.len()].copy_from_slice(text);
+            is_plain(&word)
+        }
     }
 }
 
@@ -347,6 +359,14 @@ mod tests {
         for character in (0..=0x10_ffff).filter_map(char::from_u32) {
             let text = format!("a{character}b");
             assert_eq!(written(&text), expected(&text), "{character:?}");
+        }
+        for byte in 0..=0xff_u8 {
+            for place in 0..20 {
+                let mut text: Vec<char> = "0123456789 ~[]!#}{z@".chars().collect();
+                text[place] = char::from(byte);
+                let text: String = text.into_iter().collect();
+                assert_eq!(written(&text), expected(&text), "{byte:x} at {place}");
+            }
         }
         assert_eq!(written(&'"'), expected(&'"'));
     }
