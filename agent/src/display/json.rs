@@ -53,7 +53,7 @@ fn is_plain(text: &[u8]) -> bool {
     let is_plain = |bytes: &[u8; 8]| {
         let word = u64::from_le_bytes(*bytes);
         let control = word.wrapping_sub(0x20 * EACH) & !word;
-        let special = zero(word ^ 0x22 * EACH) | zero(word ^ 0x5c * EACH) | zero(word ^ 0x7f * EACH);
+        let special = zero(word ^ (0x22 * EACH)) | zero(word ^ (0x5c * EACH)) | zero(word ^ (0x7f * EACH));
         (word | control | special) & HIGHEST == 0
     };
     match text.last_chunk::<8>() {
