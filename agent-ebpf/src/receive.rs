@@ -1,7 +1,5 @@
-//! `tp_btf/tcp_rcv_space_adjust`: a thread has copied bytes out of a TCP socket. A TLS library parses certificates in the
+//! `tp_btf/sock_recv_length` (Linux 6.3): a thread has received from a socket. A TLS library parses certificates in the
 //! thread that has just received them, also where it reads from memory.
-//!
-//! Unlike `sock_recv_length` (Linux 6.3) it is in every kernel, and not called where there was nothing to receive.
 
 use aya_ebpf::{
     cty::c_void,
@@ -23,10 +21,14 @@ pub struct Received {
     pub at: u64,
 }
 
-/// `TP_PROTO(struct sock *sk)`
-#[btf_tracepoint(function = "tcp_rcv_space_adjust")]
-fn tcp_rcv_space_adjust(context: BtfTracePointContext) -> i32 {
+/// `TP_PROTO(struct sock *sk, int ret, int flags)`
+#[btf_tracepoint(function = "sock_recv_length")]
+fn sock_recv_length(context: BtfTracePointContext) -> i32 {
     let socket: *mut c_void = context.arg(0);
+    let received: i32 = context.arg(1);
+    if received <= 0 {
+        return 0;
+    }
     let thread = current_thread();
     match state::get(socket) {
         Some(state) if state.receives < RECEIVES_MAX => state.receives += 1,

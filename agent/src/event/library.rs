@@ -51,7 +51,7 @@ pub enum Presenter {
 /// How a call was joined to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SocketBy {
-    /// The thread that made the call received from this TCP socket last (tcp_rcv_space_adjust tracepoint).
+    /// The thread that made the call received from this TCP socket last (sock_recv_length tracepoint).
     LastReceive,
     /// The library's own structures name the file descriptor.
     Descriptor,

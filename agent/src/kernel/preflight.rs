@@ -234,7 +234,7 @@ fn trial(options: &KernelOptions, checks: &mut Vec<Check>) {
     checks.push(older_sockets(reason));
     checks.push(probes_of_libraries(&mut ebpf));
     let result = probes::load_receives(&mut ebpf).and_then(|()| probes::attach_receives(&mut ebpf).map(drop));
-    let remedy = "certificates read at TLS libraries are joined to connections by their sizes only; use a kernel with BTF";
+    let remedy = "certificates read at TLS libraries are joined to connections by their sizes only; use Linux 6.3 or newer";
     checks.push(tried(probes::RECEIVES, result, CheckStatus::Degraded, remedy));
 }
 

@@ -27,7 +27,7 @@ use super::{
 use crate::library::{Hook, Point};
 
 /// The tracepoint that tells from which socket a thread received last, and its program.
-pub(super) const RECEIVES: &str = "tcp_rcv_space_adjust";
+pub(super) const RECEIVES: &str = "sock_recv_length";
 
 /// The attached probes of one file. Dropping it detaches them. That takes no processor time, but the kernel waits about 0.1 s
 /// for each program, one after the other whoever asks: what must not stand still drops it on a thread of its own.
@@ -90,7 +90,7 @@ impl Prober {
         release_unused_memory();
     }
 
-    /// What this kernel refused for good. Without `tcp_rcv_space_adjust` events of libraries have no
+    /// What this kernel refused for good. Without `sock_recv_length` (Linux 6.3) events of libraries have no
     /// [`crate::event::SocketBy::LastReceive`].
     pub fn unavailable(&self) -> &[Unavailable] {
         &self.unavailable

@@ -532,7 +532,7 @@ fn the_preflight_agrees_with_the_start() {
         "older sockets",
         "sched_process_exec",
         "library probes",
-        "tcp_rcv_space_adjust",
+        "sock_recv_length",
     ] {
         assert!(checks.iter().any(|check| check.name == program && check.status == CheckStatus::Works));
     }
