@@ -129,6 +129,9 @@ impl Engine {
         }
         self.learn();
         self.pass();
+        if let Some(notices) = &self.notices {
+            notices.begin();
+        }
         let (mut ticked, mut learned) = (Instant::now(), Instant::now());
         let mut events = Vec::with_capacity(BATCH);
         loop {

@@ -32,6 +32,8 @@ const MAX_LATER: usize = 4096;
 /// What the engine tells.
 #[derive(Debug)]
 pub enum Notice {
+    /// The first pass over open files is done, for which no loading of programs shall stand in the way.
+    Begin,
     /// A process runs a new program.
     Executed(u32),
     /// The libraries of a process have changed.
@@ -61,6 +63,12 @@ impl Notices {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.dropped += 1;
         }
+    }
+
+    /// Tells that the looking can begin.
+    pub fn begin(&self) {
+        // If the thread is gone, the daemon ends.
+        drop(self.sender.send(Notice::Begin));
     }
 
     /// How many found no room.
@@ -133,6 +141,10 @@ struct Watcher {
 
 impl Watcher {
     fn run(&mut self, notices: &Receiver<Notice>) {
+        match notices.recv() {
+            Ok(Notice::Stop) | Err(_) => return,
+            Ok(_) => {}
+        }
         // Whoever comes first does not wait for the verifier.
         self.probes.prober.load();
         let mut swept = Instant::now();
@@ -162,6 +174,7 @@ impl Watcher {
                         changed.remove(&pid);
                         self.discovery.gone(pid, started);
                     }
+                    Notice::Begin => {}
                     Notice::Stop => return,
                 }
             }
@@ -279,10 +292,10 @@ impl Probes {
                 );
             }
         }
-        // All of it will be tried again.
         match outcome {
-            ProbeOutcome::Later(_) => self.detach(probed),
-            _ => drop(self.attached.insert(key, probed)),
+            ProbeOutcome::Whole | ProbeOutcome::Part(_) => drop(self.attached.insert(key, probed)),
+            // Nobody orders the release of what is not probed.
+            ProbeOutcome::None(_) | ProbeOutcome::Later(_) => self.detach(probed),
         }
         self.say_what_is_lacking();
         outcome

@@ -1,7 +1,7 @@
 //! Probes of TLS libraries: a file and its points → attached programs.
 //!
 //! A [`Prober`] works beside the source, on whatever thread looks for libraries: loading a program takes milliseconds, and
-//! no event waits for it. Programs are loaded once, and the tracepoint of receives is attached as long as a library is
+//! no event waits for it, only a pass over open files. Programs are loaded once, and the tracepoint of receives is attached as long as a library is
 //! probed: a host without one pays nothing for it. Each attached program is one file descriptor.
 
 use std::{
@@ -258,7 +258,8 @@ pub(super) fn load_receives(ebpf: &mut Ebpf) -> Result<(), KernelError> {
         program: RECEIVES,
         reason: error.to_string(),
         log: String::new(),
-        transient: false,
+        // The programs that run already needed them: what failed is the reading.
+        transient: true,
     })?;
     program.load(RECEIVES, &types).map_err(|error| KernelError::load(RECEIVES, &error))
 }

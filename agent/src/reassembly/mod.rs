@@ -26,7 +26,7 @@ pub const MAX_HELD_RUNS: usize = 512;
 /// Most bytes remembered after they were read, per direction, to compare repetitions with: a handshake with long chains.
 pub const MAX_REMEMBERED_BYTES: usize = 32 * 1024;
 
-/// Room that is made for them at first: most handshakes need no more.
+/// Room that is made for them with the second chunk: most handshakes need no more.
 const REMEMBERED_FIRST: usize = 4 * 1024;
 
 /// One direction of a TCP connection.
@@ -280,8 +280,14 @@ impl Remembered {
         if self.bytes.len() + chunk.len() > MAX_REMEMBERED_BYTES {
             return;
         }
-        if self.bytes.is_empty() {
-            self.bytes.reserve(REMEMBERED_FIRST.max(chunk.len()));
+        match self.bytes.len() {
+            // Whoever opens connections and says next to nothing gets no more memory than that.
+            0 => self.bytes.reserve_exact(chunk.len()),
+            _ if self.bytes.capacity() < REMEMBERED_FIRST => {
+                let room = REMEMBERED_FIRST.max(self.bytes.len() + chunk.len()) - self.bytes.len();
+                self.bytes.reserve_exact(room);
+            }
+            _ => {}
         }
         if offset != self.end {
             self.jumps.push((self.bytes.len(), offset));

@@ -207,7 +207,7 @@ fn evidence_disagrees(connection: &ConnectionRecord, add: &mut Add<'_>) {
     let sources = match connection.evidence.disagreement {
         None => return,
         Some(DisagreementName::WireLibrary) => "what crossed the network and what a TLS library showed",
-        Some(DisagreementName::Libraries) => "what the TLS libraries of both ends showed",
+        Some(DisagreementName::Libraries) => "the certificates that TLS libraries showed",
     };
     let summary = format!(
         "of {} and {}, {sources} are not the same",

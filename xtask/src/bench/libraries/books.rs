@@ -55,7 +55,7 @@ impl Books {
         let mut counted = Counted::default();
         for program in programs {
             let runs = program.runs as f64 / run.operations();
-            let time = program.time.as_nanos() as f64 / run.operations() - runs * floor;
+            let time = (program.time.as_nanos() as f64 / run.operations() - runs * floor).max(0.0);
             match program.kind {
                 KPROBE => {
                     counted.hits += runs;
@@ -75,7 +75,8 @@ impl Books {
         let (hits, receives) = (counted(|counted| counted.hits), counted(|counted| counted.receives));
         let (programs, wire_programs) = (counted(|counted| counted.uprobes), counted(|counted| counted.wire));
         let agent_on_wire = least(self.agent_on_wire.iter().copied());
-        let agent = least(self.agent_with_libraries.iter().copied()) - agent_on_wire;
+        // Noise below nothing pays for nothing else.
+        let agent = (least(self.agent_with_libraries.iter().copied()) - agent_on_wire).max(0.0);
         let operation = least(self.operation.iter().copied());
         let sum = hits * prices.hit + receives * prices.receive + programs + agent;
         let cost = sum / operation;
