@@ -5,7 +5,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::record::WallTime;
+use crate::record::{SubjectAlternativeNames, WallTime};
 
 fn uri(text: &str) -> SanType {
     SanType::URI(Ia5String::try_from(text).unwrap())
@@ -111,6 +111,36 @@ fn the_identity_is_the_spiffe_id_else_the_first_dns_name_else_the_subject() {
     let plain = made(|params| params.distinguished_name.push(DnType::CommonName, "plain"));
     assert_eq!(identity(&describe(&plain)).as_deref(), Some("CN=plain"));
     assert_eq!(identity(&describe(&made(|_params| {}))), None);
+}
+
+#[test]
+fn a_dns_name_that_is_written_like_another_kind_is_no_identity() {
+    for name in [
+        "spiffe://prod/ns/shop/sa/web",
+        "CN=admin",
+        "a@b.example",
+        "*",
+        "*.",
+        "a.*.b",
+        "a b",
+        "10.0.0.1/8",
+        "é",
+    ] {
+        let record = |names: &[&str]| CertificateRecord {
+            subject: Some("CN=web".to_owned()),
+            san: SubjectAlternativeNames {
+                dns: names.iter().map(|name| (*name).to_owned()).collect(),
+                ..SubjectAlternativeNames::default()
+            },
+            ..CertificateRecord::default()
+        };
+        assert_eq!(identity(&record(&[name])).as_deref(), Some("CN=web"), "{name}");
+        assert_eq!(
+            identity(&record(&[name, "*.web_1.example."])).as_deref(),
+            Some("*.web_1.example."),
+            "{name}"
+        );
+    }
 }
 
 #[test]
