@@ -152,6 +152,15 @@ fn an_authority_is_told_from_a_leaf() {
 }
 
 #[test]
+fn names_of_kinds_that_are_not_read_are_counted() {
+    let other = || SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3], "admin@example.org".into()));
+    let der = made(|params| params.subject_alt_names = vec![other(), dns("web.internal"), other()]);
+    let record = describe(&der);
+    assert_eq!(record.parse_error, None);
+    assert_eq!((record.san.dns.len(), record.san.unread), (1, 2));
+}
+
+#[test]
 fn lists_are_bounded_and_say_so() {
     let many = made(|params| {
         params.subject_alt_names =
