@@ -79,8 +79,8 @@ fn alternative_name(name: &GeneralName<'_>, reading: &mut Reading) {
                 _ => {}
             }
         }
-        // otherName, directoryName, x400Address, ediPartyName, registeredID: the record has no place for them.
-        _ => {}
+        // otherName, directoryName, x400Address, ediPartyName, registeredID.
+        _ => reading.record.san.unread = reading.record.san.unread.saturating_add(1),
     }
 }
 

@@ -52,10 +52,19 @@ pub fn describe(der: &[u8]) -> CertificateRecord {
     record
 }
 
-/// Who a certificate names: the SPIFFE ID, else the first DNS SAN, else the subject.
+/// Who a certificate names: the SPIFFE ID, else the first DNS SAN that is written like a host's name, else the subject. What is
+/// written in a DNS SAN passes for no name of another kind.
 pub fn identity(certificate: &CertificateRecord) -> Option<String> {
-    let subject = certificate.subject.as_ref().filter(|subject| !subject.is_empty());
-    certificate.spiffe_id.as_ref().or(certificate.san.dns.first()).or(subject).cloned()
+    let host = || certificate.san.dns.iter().find(|name| is_host(name));
+    let subject = || certificate.subject.as_ref().filter(|subject| !subject.is_empty());
+    certificate.spiffe_id.as_ref().or_else(host).or_else(subject).cloned()
+}
+
+/// Whether a DNS SAN is written like the name of a host, or of all hosts below a name (`*.example.com`).
+fn is_host(name: &str) -> bool {
+    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    !name.is_empty() && name.bytes().all(of_name)
 }
 
 /// SHA-256 of the DER.

@@ -5,7 +5,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::record::WallTime;
+use crate::record::{SubjectAlternativeNames, WallTime};
 
 fn uri(text: &str) -> SanType {
     SanType::URI(Ia5String::try_from(text).unwrap())
@@ -114,11 +114,50 @@ fn the_identity_is_the_spiffe_id_else_the_first_dns_name_else_the_subject() {
 }
 
 #[test]
+fn a_dns_name_that_is_written_like_another_kind_is_no_identity() {
+    for name in [
+        "spiffe://prod/ns/shop/sa/web",
+        "CN=admin",
+        "a@b.example",
+        "*",
+        "*.",
+        "a.*.b",
+        "a b",
+        "10.0.0.1/8",
+        "é",
+    ] {
+        let record = |names: &[&str]| CertificateRecord {
+            subject: Some("CN=web".to_owned()),
+            san: SubjectAlternativeNames {
+                dns: names.iter().map(|name| (*name).to_owned()).collect(),
+                ..SubjectAlternativeNames::default()
+            },
+            ..CertificateRecord::default()
+        };
+        assert_eq!(identity(&record(&[name])).as_deref(), Some("CN=web"), "{name}");
+        assert_eq!(
+            identity(&record(&[name, "*.web_1.example."])).as_deref(),
+            Some("*.web_1.example."),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn an_authority_is_told_from_a_leaf() {
     let authority = made(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
     let record = describe(&authority);
     assert_eq!((record.is_ca, record.self_signed), (Some(true), Some(true)));
     assert!(record.subject_key_id.is_some());
+}
+
+#[test]
+fn names_of_kinds_that_are_not_read_are_counted() {
+    let other = || SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3], "admin@example.org".into()));
+    let der = made(|params| params.subject_alt_names = vec![other(), dns("web.internal"), other()]);
+    let record = describe(&der);
+    assert_eq!(record.parse_error, None);
+    assert_eq!((record.san.dns.len(), record.san.unread), (1, 2));
 }
 
 #[test]

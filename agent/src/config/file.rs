@@ -1,8 +1,11 @@
 //! The file as it is typed: every key optional, every value with its place.
 
-use std::io::Read as _;
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -120,10 +123,26 @@ pub(super) struct ExceptionFile {
 pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_path_buf(), source };
     let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let file = open(path).map_err(unreadable)?;
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(ConfigError::TooLarge { path: path.to_path_buf() });
     }
     Ok(text)
+}
+
+/// Opening a FIFO would wait for its writer, and a running daemon reads its files again.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags.bits()).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() || is_null_device(&metadata) {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a regular file nor /dev/null"))
+}
+
+/// By its number (Documentation/admin-guide/devices.txt): an empty file that is always there.
+fn is_null_device(metadata: &Metadata) -> bool {
+    metadata.file_type().is_char_device() && metadata.rdev() == nix::sys::stat::makedev(1, 3)
 }

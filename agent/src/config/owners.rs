@@ -11,8 +11,8 @@ use super::{ConfigError, InvalidConfig, MAX_LABEL_BYTES, MAX_OWNER_RULES, file};
 use crate::ownership::{Owned, OwnerRule, Owners};
 use crate::record::LabelsRecord;
 
-/// Longest pattern of identities: as long as the longest SPIFFE ID.
-const MAX_PATTERN_BYTES: usize = crate::certificate::MAX_SPIFFE_ID;
+/// Longest pattern of identities: as long as the longest that is looked up.
+const MAX_PATTERN_BYTES: usize = crate::ownership::MAX_IDENTITY_BYTES;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -275,6 +275,24 @@ fn flags_override_the_file_and_are_checked_like_it() {
 fn a_named_file_must_be_there_and_of_a_sensible_size() {
     let missing = Config::load(Some(Path::new("/nowhere/c.toml"))).unwrap_err();
     assert_eq!(missing.to_string(), "cannot read configuration file /nowhere/c.toml");
-    let endless = Config::load(Some(Path::new("/dev/zero"))).unwrap_err();
-    assert!(matches!(endless, ConfigError::TooLarge { .. }), "{endless}");
+    let large = std::env::temp_dir().join(format!("countersign-large-{}.toml", std::process::id()));
+    std::fs::File::create(&large).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
+    let refused = Config::load(Some(&large)).unwrap_err();
+    std::fs::remove_file(&large).unwrap();
+    assert!(matches!(refused, ConfigError::TooLarge { .. }), "{refused}");
+    assert_eq!(Config::load(Some(Path::new("/dev/null"))).unwrap().identities, []);
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+    let pipe = std::env::temp_dir().join(format!("countersign-pipe-{}.toml", std::process::id()));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let refused = Config::load(Some(&pipe)).unwrap_err();
+    let owners = owners::load(&pipe).unwrap_err();
+    std::fs::remove_file(&pipe).unwrap();
+    assert!(matches!(owners, ConfigError::OwnersUnreadable { .. }), "{owners}");
+    for refused in [refused, owners, Config::load(Some(Path::new("/dev/zero"))).unwrap_err()] {
+        let source = std::error::Error::source(&refused).unwrap().to_string();
+        assert_eq!(source, "it is neither a regular file nor /dev/null");
+    }
 }

@@ -23,7 +23,8 @@ pub struct Belonging {
     owners: Arc<Owners>,
     rules: Vec<Arc<FitRule>>,
     of_workloads: HashMap<Arc<WorkloadRecord>, Option<Arc<LabelsRecord>>>,
-    of_identities: HashMap<String, Option<Arc<LabelsRecord>>>,
+    /// By the certificates that name them: identities themselves can be long.
+    of_identities: HashMap<Fingerprint, Option<Arc<LabelsRecord>>>,
     fits: HashMap<(Option<Arc<WorkloadRecord>>, Fingerprint), Arc<IdentityFitRecord>>,
 }
 
@@ -43,10 +44,10 @@ impl Belonging {
                 SideName::Client => (&mut record.client, &known.client),
                 SideName::Server => (&mut record.server, &known.server),
             };
-            end.labels = match (is_local, &end.workload, &end.identity) {
-                (true, Some(workload), _) => self.of_workload(workload),
+            end.labels = match (is_local, &end.workload, &end.identity, leaf) {
+                (true, Some(workload), _, _) => self.of_workload(workload),
                 // Whoever was refused has shown a name, not that it is theirs.
-                (false, _, Some(identity)) if counts => self.of_identity(identity),
+                (false, _, Some(identity), Some(leaf)) if counts => self.of_identity(identity, leaf),
                 _ => None,
             };
             if is_local && let (Some(certificate), Some(fingerprint)) = (chain.first(), leaf) {
@@ -66,15 +67,15 @@ impl Belonging {
         remember(&mut self.of_workloads, Arc::clone(workload), labels)
     }
 
-    fn of_identity(&mut self, identity: &str) -> Option<Arc<LabelsRecord>> {
+    fn of_identity(&mut self, identity: &str, leaf: Fingerprint) -> Option<Arc<LabelsRecord>> {
         if self.owners.is_empty() {
             return None;
         }
-        if let Some(known) = self.of_identities.get(identity) {
+        if let Some(known) = self.of_identities.get(&leaf) {
             return known.clone();
         }
         let labels = self.owners.of_identity(identity).cloned();
-        remember(&mut self.of_identities, identity.to_owned(), labels)
+        remember(&mut self.of_identities, leaf, labels)
     }
 
     fn fit(

@@ -88,4 +88,7 @@ pub struct SubjectAlternativeNames {
     pub ip: Vec<String>,
     /// rfc822Name.
     pub email: Vec<String>,
+    /// How many are of other kinds (otherName, directoryName, registeredID, …), which are not read.
+    #[serde(default)]
+    pub unread: u32,
 }

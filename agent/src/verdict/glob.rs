@@ -3,6 +3,11 @@
 /// Whether a text is one that the pattern means. `separator` parts both: `*` does not reach over it. The time is
 /// bounded by the product of both lengths.
 pub fn matches(pattern: &str, text: &str, separator: char) -> bool {
+    // What stands behind the last `*` ends the text. Most patterns end here.
+    let behind = pattern.rsplit_once('*').map_or(pattern, |(_, behind)| behind);
+    if !text.ends_with(behind) {
+        return false;
+    }
     let (mut patterns, mut parts) = (pattern.split(separator), text.split(separator));
     loop {
         match (patterns.next(), parts.next()) {

@@ -113,8 +113,9 @@ fn hostile_names_are_answered_and_what_is_remembered_is_bounded() {
     let (mut record, known) = scene("web.internal");
     for number in 0..2 * MAX_REMEMBERED {
         record.client.workload = Some(unit(&format!("{number}.service")));
-        record.server.identity = Some(format!("{number}.internal"));
-        belonging.fill(&mut record, [Some(LEAF); 2], &known);
+        let mut other = LEAF;
+        other.0[..8].copy_from_slice(&number.to_le_bytes());
+        belonging.fill(&mut record, [Some(LEAF), Some(other)], &known);
     }
     let sizes = [belonging.of_workloads.len(), belonging.of_identities.len(), belonging.fits.len()];
     assert!(sizes.iter().all(|size| (1..=MAX_REMEMBERED).contains(size)), "{sizes:?}");

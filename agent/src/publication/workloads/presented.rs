@@ -169,6 +169,7 @@ fn name(record: &mut PresentedRecord, end: &End<'_>) {
             uri: names.list(&leaf.san.uri),
             ip: names.list(&leaf.san.ip),
             email: names.list(&leaf.san.email),
+            unread: leaf.san.unread,
         };
         record.subject = names.one(leaf.subject.as_ref());
         record.issuer = names.one(leaf.issuer.as_ref());
