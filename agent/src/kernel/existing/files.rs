@@ -7,9 +7,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
     io,
-    os::unix::fs::MetadataExt,
+    os::{
+        fd::AsRawFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -17,10 +19,11 @@ use nix::{
     errno::Errno,
     sched::{CloneFlags, setns},
 };
+use rustix::fs::{Mode, OFlags};
 
 use super::{
     ExistingSockets, Held, Missed, arrange,
-    process::{Cgroups, Process, Target},
+    process::{self, Cgroups, Process, Target},
     sock_diag::{Diagnosis, Listed},
 };
 use crate::{
@@ -47,7 +50,12 @@ pub fn read(proc: &Path) -> Result<ExistingSockets, KernelError> {
     let files = OpenFiles::read(proc)?;
     let dumps = std::thread::scope(|scope| {
         // A thread of its own: it changes its network namespace and never comes back.
-        scope.spawn(|| Dumps::read(proc, &files.namespaces)).join().unwrap_or_else(|_| {
+        let thread = std::thread::Builder::new().name("namespaces".to_owned());
+        let work = || Dumps::read(proc, &files.namespaces);
+        let thread = thread.spawn_scoped(scope, work).map_err(|error| {
+            KernelError::existing(format!("no thread to list the sockets of namespaces: {error}"))
+        })?;
+        thread.join().unwrap_or_else(|_| {
             Err(KernelError::existing("the thread that lists the sockets of namespaces has panicked"))
         })
     })?;
@@ -197,7 +205,7 @@ impl Dumps {
         // The own one needs no way into it, and says whether this works at all.
         dumps.here().map_err(|error| KernelError::existing(format!("sock_diag: {error}")))?;
         for (number, path) in namespaces.iter().filter(|(number, _)| **number != own) {
-            match enter(*number, path).and_then(|()| dumps.here()) {
+            match enter(proc, *number, path).and_then(|()| dumps.here()) {
                 Ok(()) => {}
                 // Its last process has ended meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -231,11 +239,37 @@ impl Dumps {
     }
 }
 
-fn enter(number: u64, path: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
-    // The way to it may lead to another one by now, which has a way of its own.
-    if file.metadata()?.ino() != number {
+/// What a path leads to may have changed since it was met, to anything a user can open: it is looked at before it is
+/// opened, which waits for ever where it is a pipe.
+fn enter(proc: &Path, number: u64, path: &Path) -> io::Result<()> {
+    let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let own = proc.join("self/fd").join(place.as_raw_fd().to_string());
+    // The kernel's own name of it; no file system is asked. Another namespace has a way of its own.
+    if process::target(std::fs::read_link(&own)?.as_os_str().as_bytes())
+        != Some(Target::NetworkNamespace(number))
+    {
         return Err(io::ErrorKind::NotFound.into());
     }
-    Ok(setns(file, CloneFlags::CLONE_NEWNET)?)
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let namespace = rustix::fs::open(&own, flags, Mode::empty())?;
+    Ok(setns(namespace, CloneFlags::CLONE_NEWNET)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_place_of_a_namespace_is_not_waited_for() {
+        let path = std::env::temp_dir().join(format!("countersign-namespace-{}", std::process::id()));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (told, answer) = channel();
+        let pipe = path.clone();
+        std::thread::spawn(move || told.send(enter(Path::new("/proc"), 4711, &pipe).map_err(|e| e.kind())));
+        let answer = answer.recv_timeout(std::time::Duration::from_secs(10));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(answer, Ok(Err(io::ErrorKind::NotFound)));
+    }
 }

@@ -186,7 +186,7 @@ impl Cgroups {
 }
 
 /// `socket:[4711]` or `net:[4026531840]`.
-fn target(link: &[u8]) -> Option<Target> {
+pub fn target(link: &[u8]) -> Option<Target> {
     let (kind, number) = std::str::from_utf8(link).ok()?.split_once(":[")?;
     let number = number.strip_suffix(']')?;
     match kind {
