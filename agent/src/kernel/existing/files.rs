@@ -3,7 +3,8 @@
 //!
 //! Files come first: a socket that is opened meanwhile has no holder yet and was seen by the hooks; one that is closed
 //! is not in the dump. The number of a socket's file joins the two. It has 32 bits and may come again on a host that
-//! opened billions of sockets: where two of the TCP sockets have the same, neither gets a holder.
+//! opened billions of sockets: where two of the TCP sockets have the same, neither gets a holder. A dump may list one socket
+//! twice when the table changes meanwhile: cookies tell it from two.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -87,12 +88,11 @@ fn join(files: &OpenFiles, dumps: &Dumps, missed: Missed) -> Vec<Held> {
         owned[*index] = true;
         joined.push(held(*index, Some(*task)));
     }
-    if !missed.hides_holders() {
-        return joined;
-    }
-    // Else a socket without a holder is one of the kernel.
+    // A socket without a holder is one of the kernel where every holder was seen.
+    let hidden = missed.hides_holders();
     for (index, (listed, _)) in dumps.sockets.iter().enumerate() {
-        if !owned[index] && listed.inode != 0 && !listed.multipath {
+        let ambiguous = dumps.by_inode.get(&listed.inode) == Some(&None);
+        if !owned[index] && (hidden || ambiguous) && listed.inode != 0 && !listed.multipath {
             joined.push(held(index, None));
         }
     }
@@ -220,22 +220,29 @@ impl Dumps {
         let netns = diagnosis.network_namespace();
         let mut multipath = HashSet::new();
         diagnosis.sockets(&mut |listed| {
-            if self.sockets.len() >= MAX_SOCKETS {
-                self.missed.sockets += 1;
-                return;
-            }
             if listed.multipath {
                 multipath.insert(listed.inode);
             } else if listed.inode != 0 && multipath.contains(&listed.inode) {
                 // A subflow has the file of the whole.
                 return;
             }
-            if listed.inode != 0 {
-                let index = self.sockets.len();
-                self.by_inode.entry(listed.inode).and_modify(|known| *known = None).or_insert(Some(index));
-            }
-            self.sockets.push((listed, netns));
+            self.take(listed, netns);
         })
+    }
+
+    fn take(&mut self, listed: Listed, netns: NetworkNamespace) {
+        if self.sockets.len() >= MAX_SOCKETS {
+            self.missed.sockets += 1;
+            return;
+        }
+        if listed.inode != 0 {
+            match self.by_inode.get(&listed.inode).copied() {
+                Some(Some(index)) if self.sockets[index].0.socket == listed.socket => return,
+                Some(_) => self.by_inode.insert(listed.inode, None),
+                None => self.by_inode.insert(listed.inode, Some(self.sockets.len())),
+            };
+        }
+        self.sockets.push((listed, netns));
     }
 }
 
@@ -260,6 +267,26 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::event::{AddressPair, SocketCookie};
+
+    #[test]
+    fn a_socket_that_is_listed_twice_is_one_and_two_with_one_number_stay_without_a_holder() {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 443));
+        let pair = AddressPair { local: address, remote: address };
+        let listed =
+            |cookie, inode| Listed { socket: SocketCookie(cookie), pair, state: 1, inode, multipath: false };
+        let mut dumps = Dumps::default();
+        for (cookie, inode) in [(1, 71), (1, 71), (2, 72), (3, 72), (4, 73)] {
+            dumps.take(listed(cookie, inode), NetworkNamespace(1));
+        }
+        let process = crate::event::ProcessKey { pid: 7, start_time: 1 };
+        let task = Task { process, thread: 7, uid: 0, cgroup: 0, comm: [0; 16], kernel_thread: false };
+        let files =
+            OpenFiles { holders: vec![task], sockets: vec![(71, 0), (72, 0)], ..OpenFiles::default() };
+        let joined = join(&files, &dumps, Missed::default());
+        let held: Vec<_> = joined.iter().map(|one| (one.socket.0, one.owner.is_some())).collect();
+        assert_eq!(held, [(1, true), (2, false), (3, false)]);
+    }
 
     #[test]
     fn a_pipe_in_place_of_a_namespace_is_not_waited_for() {
