@@ -326,7 +326,8 @@ impl Engine {
     }
 
     fn say_what_was_not_shown(&mut self, missed: Missed) {
-        self.publisher.parts.metrics.open_files_unseen(missed.processes, missed.namespaces, missed.sockets);
+        let processes = missed.processes + missed.crowded;
+        self.publisher.parts.metrics.open_files_unseen(processes, missed.namespaces, missed.sockets);
         if missed.is_empty() || std::mem::replace(&mut self.unseen_said, true) {
             return;
         }

@@ -54,6 +54,8 @@ pub struct ExistingSockets {
 pub struct Missed {
     /// Processes whose open files were not shown: CAP_SYS_PTRACE is missing.
     pub processes: u64,
+    /// Processes of which not all descriptors were looked at: a pass looks at so many, and for so long.
+    pub crowded: u64,
     /// Network namespaces that could not be entered (CAP_SYS_ADMIN is missing) or listed, or that were too many.
     pub namespaces: u64,
     /// Sockets beyond the bounds.
@@ -67,7 +69,11 @@ pub struct Missed {
 impl Missed {
     /// A socket may have a holder that was not seen.
     fn hides_holders(self) -> bool {
-        self.processes > 0 || self.sockets > 0 || self.hidden_processes || self.foreign_pids
+        self.processes > 0
+            || self.crowded > 0
+            || self.sockets > 0
+            || self.hidden_processes
+            || self.foreign_pids
     }
 
     /// Nothing was missed.
@@ -91,6 +97,9 @@ impl Missed {
                 "{} processes do not show their files: CAP_SYS_PTRACE is missing",
                 self.processes
             ));
+        }
+        if self.crowded > 0 {
+            reasons.push(format!("{} processes have too many descriptors, or come after them", self.crowded));
         }
         if self.namespaces > 0 {
             let count = self.namespaces;

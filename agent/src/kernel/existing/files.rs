@@ -14,6 +14,7 @@ use std::{
         unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::{
@@ -24,7 +25,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::{
     ExistingSockets, Held, Missed, arrange,
-    process::{self, Cgroups, Process, Target},
+    process::{self, Budget, Cgroups, Process, Target},
     sock_diag::{Diagnosis, Listed},
 };
 use crate::{
@@ -34,6 +35,10 @@ use crate::{
 
 /// Descriptors of sockets that are remembered, of any family: ten times what a busy host holds; 16 MiB.
 const MAX_DESCRIPTORS: usize = 2_000_000;
+/// Descriptors of any kind that a pass looks at: twice as many as those of sockets; each takes about a microsecond.
+const MAX_VISITED: usize = 4_000_000;
+/// Longest time that a pass looks at descriptors; the engine waits for it.
+const MAX_TIME: Duration = Duration::from_secs(5);
 /// TCP sockets that are taken: as above; an entry has about a hundred bytes.
 const MAX_SOCKETS: usize = 1_000_000;
 /// Network namespaces that are looked into: more than the pods of the largest nodes.
@@ -121,10 +126,11 @@ impl OpenFiles {
         files.missed.hidden_processes = !proc.join("1").exists();
         files.mounted_namespaces(proc);
         let mut cgroups = Cgroups::new(cgroup::find().map(|hierarchy| hierarchy.path));
+        let mut budget = Budget::new(MAX_VISITED, MAX_TIME);
         for entry in std::fs::read_dir(proc).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-            match files.process(proc, pid, &mut cgroups) {
+            match files.process(proc, pid, &mut cgroups, &mut budget) {
                 // It has ended meanwhile.
                 Ok(()) | Err(Errno::ENOENT | Errno::ESRCH) => {}
                 Err(_) => files.missed.processes += 1,
@@ -133,24 +139,33 @@ impl OpenFiles {
         Ok(files)
     }
 
-    fn process(&mut self, proc: &Path, pid: u32, cgroups: &mut Cgroups) -> Result<(), Errno> {
+    fn process(
+        &mut self,
+        proc: &Path,
+        pid: u32,
+        cgroups: &mut Cgroups,
+        budget: &mut Budget,
+    ) -> Result<(), Errno> {
         let process = Process::open(proc, pid)?;
         if let Ok(Some(number)) = process.network_namespace() {
             self.namespace(number, || proc.join(pid.to_string()).join("ns/net"));
         }
         let holder = self.holders.len() as u32;
         let before = self.sockets.len();
-        let listed = process.descriptors(&mut |path, target| match target {
+        let listed = process.descriptors(budget, &mut |path, target| match target {
             Target::Socket(_) if self.sockets.len() >= MAX_DESCRIPTORS => self.missed.sockets += 1,
             Target::Socket(inode) => self.sockets.push((inode, holder)),
             Target::NetworkNamespace(number) => {
                 self.namespace(number, || proc.join(pid.to_string()).join(path));
             }
         });
+        if listed == Ok(false) {
+            self.missed.crowded += 1;
+        }
         if listed.is_ok() && self.sockets.len() == before {
             return Ok(());
         }
-        let task = listed.and_then(|()| match self.missed.foreign_pids {
+        let task = listed.and_then(|_| match self.missed.foreign_pids {
             // They would name wrong processes.
             true => Err(Errno::ESRCH),
             false => process.task(cgroups),
@@ -295,7 +310,7 @@ mod tests {
         let (told, answer) = channel();
         let pipe = path.clone();
         std::thread::spawn(move || told.send(enter(Path::new("/proc"), 4711, &pipe).map_err(|e| e.kind())));
-        let answer = answer.recv_timeout(std::time::Duration::from_secs(10));
+        let answer = answer.recv_timeout(Duration::from_secs(10));
         std::fs::remove_file(&path).unwrap();
         assert_eq!(answer, Ok(Err(io::ErrorKind::NotFound)));
     }
