@@ -45,6 +45,9 @@ pub struct ExistingSockets {
     pub listeners: Vec<Listener>,
     /// Every connected socket that is open, with a known holder or not.
     pub open: Vec<SocketCookie>,
+    /// Network namespaces in which a connected socket that is not in `open` is closed; `None` for all there are. One to which
+    /// only processes lead that do not show their files is not found.
+    pub covered: Option<HashSet<NetworkNamespace>>,
     /// What could not be looked at; nothing by the iterator.
     pub missed: Missed,
 }
@@ -176,6 +179,7 @@ fn arrange(held: impl Iterator<Item = Held>) -> ExistingSockets {
         open: connected.keys().copied().collect(),
         events: connected.into_values().map(existing).collect(),
         listeners: listeners.into_values().filter_map(listener).collect(),
+        covered: None,
         missed: Missed::default(),
     }
 }

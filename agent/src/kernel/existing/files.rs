@@ -70,6 +70,7 @@ pub fn read(proc: &Path) -> Result<ExistingSockets, KernelError> {
     missed.sockets += dumps.missed.sockets;
     let mut found = arrange(join(&files, &dumps, missed).into_iter());
     found.missed = missed;
+    found.covered = Some(dumps.covered());
     // What is between two holders, in a message that nobody has read yet, is open all the same.
     found.open = dumps.sockets.iter().map(|(listed, _)| listed.socket).collect();
     Ok(found)
@@ -209,6 +210,8 @@ struct Dumps {
     sockets: Vec<(Listed, NetworkNamespace)>,
     /// Index of the socket whose file has a number; `None` where two have the same.
     by_inode: HashMap<u32, Option<usize>>,
+    /// Namespaces whose dump is whole.
+    listed: HashSet<NetworkNamespace>,
     missed: Missed,
 }
 
@@ -242,7 +245,16 @@ impl Dumps {
                 return;
             }
             self.take(listed, netns);
-        })
+        })?;
+        self.listed.insert(netns);
+        Ok(())
+    }
+
+    /// Where the kernel does not tell namespaces apart (before 5.14), all of those that were met must have been listed.
+    fn covered(&self) -> HashSet<NetworkNamespace> {
+        let Missed { namespaces, sockets, .. } = self.missed;
+        let known = |netns: &NetworkNamespace| sockets == 0 && (netns.0 != 0 || namespaces == 0);
+        self.listed.iter().copied().filter(known).collect()
     }
 
     fn take(&mut self, listed: Listed, netns: NetworkNamespace) {
@@ -301,6 +313,18 @@ mod tests {
         let joined = join(&files, &dumps, Missed::default());
         let held: Vec<_> = joined.iter().map(|one| (one.socket.0, one.owner.is_some())).collect();
         assert_eq!(held, [(1, true), (2, false), (3, false)]);
+    }
+
+    #[test]
+    fn a_namespace_that_was_not_listed_whole_is_not_covered() {
+        let [untold, first, second] = [0, 1, 2].map(NetworkNamespace);
+        let mut dumps = Dumps { listed: HashSet::from([untold, first]), ..Dumps::default() };
+        let covered = |dumps: &Dumps| [untold, first, second].map(|netns| dumps.covered().contains(&netns));
+        assert_eq!(covered(&dumps), [true, true, false]);
+        dumps.missed.namespaces = 1;
+        assert_eq!(covered(&dumps), [false, true, false]);
+        dumps.missed.sockets = 1;
+        assert_eq!(covered(&dumps), [false; 3]);
     }
 
     #[test]
