@@ -1,15 +1,30 @@
 //! How connections begin, how their two ends meet, and how they end.
 
+use std::collections::HashSet;
+
 use rustc_hash::FxHashSet;
 
 use super::side::{End, HolderRole, OwnerSource, OwnerUnknown, Side};
 use super::{Conclusion, ConnectionKey, Connections, Protocol, Sink, Stage};
 use crate::event::{
-    AddressPair, Beginning, CloseReason, Closed, Decision, Established, Existing, Role, SocketCookie,
-    Timestamp,
+    AddressPair, Beginning, CloseReason, Closed, Decision, Established, Existing, NetworkNamespace, Role,
+    SocketCookie, Timestamp,
 };
 
 use crate::tls::{IncompleteReason, UnknownReason};
+
+/// What a pass over open files found.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass<'a> {
+    /// Open sockets that the pass before found.
+    pub before: &'a FxHashSet<SocketCookie>,
+    /// Those that this one found.
+    pub found: &'a FxHashSet<SocketCookie>,
+    /// Those that were missing for the first time in the pass before.
+    pub doubtful: &'a FxHashSet<SocketCookie>,
+    /// Network namespaces of which this one found every open socket; `None` for all.
+    pub covered: Option<&'a HashSet<NetworkNamespace>>,
+}
 
 /// A socket that no pass over open files ever found counts as ended after this time, if events were lost since.
 const NEVER_FOUND: u64 = 3600 * 1_000_000_000;
@@ -162,21 +177,26 @@ impl Connections {
 
     /// Ends connections of which the end was lost: sockets that an earlier pass over all open files found and two
     /// later ones did not. One proves nothing: a closed socket may wait for its peer. One that was never found (not
-    /// accepted yet, or of the kernel) gets [`NEVER_FOUND`]. Returns the sockets that are missing for the first time.
+    /// accepted yet, or of the kernel) gets [`NEVER_FOUND`]. Sockets in namespaces that the pass did not cover are left as they
+    /// are. Returns the sockets that are missing for the first time.
     pub fn reconcile(
         &mut self,
-        before: &FxHashSet<SocketCookie>,
-        found: &FxHashSet<SocketCookie>,
-        doubtful: &FxHashSet<SocketCookie>,
+        pass: &Pass<'_>,
         now: Timestamp,
         sink: &mut dyn Sink,
     ) -> FxHashSet<SocketCookie> {
-        let is_missing = |socket: &SocketCookie, key: &ConnectionKey| {
+        let Pass { before, found, doubtful, covered } = pass;
+        let is_covered = |key: &ConnectionKey, role: Role| {
+            let side = self.connections.get(key).and_then(|connection| connection.side(role));
+            let Some((side, covered)) = side.zip(*covered) else { return true };
+            covered.contains(&side.netns)
+        };
+        let is_missing = |socket: &SocketCookie, key: &ConnectionKey, role: Role| {
             let age = now.since(key.opened);
             let was_found = before.contains(socket) || doubtful.contains(socket);
-            !found.contains(socket) && (was_found || age > NEVER_FOUND)
+            !found.contains(socket) && (was_found || age > NEVER_FOUND) && is_covered(key, role)
         };
-        let missing = self.sockets.iter().filter(|(socket, (key, _))| is_missing(socket, key));
+        let missing = self.sockets.iter().filter(|(socket, (key, role))| is_missing(socket, key, *role));
         let missing: Vec<SocketCookie> = missing.map(|(socket, _)| *socket).collect();
         let mut still_doubtful = FxHashSet::default();
         for socket in missing {

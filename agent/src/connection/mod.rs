@@ -30,6 +30,7 @@ mod watched;
 mod wrapped;
 
 pub use conclusion::{Conclusion, Evidence, Protocol};
+pub use ends::Pass;
 #[cfg(any(test, fuzzing))]
 pub use library::fuzz;
 pub use library::{LibraryCounts, LibraryOutcome, LibrarySummary, MAX_WHOLE as MAX_LIBRARY_WHOLE};

@@ -547,9 +547,16 @@ fn an_end_that_was_lost_is_noticed_by_two_passes() {
     let (mut table, mut seen) = (table(), Seen::default());
     feed(&mut table, &mut seen, &[established(2, CLIENT, Role::Client, client_pair())]);
     let (none, found) = (Default::default(), [CLIENT].into_iter().collect());
-    let doubtful = table.reconcile(&found, &none, &none, Timestamp(60 * SECOND), &mut seen);
+    let nowhere = Default::default();
+    let pass = Pass { before: &found, found: &none, doubtful: &none, covered: None };
+    let unseen = Pass { doubtful: &found, covered: Some(&nowhere), ..pass };
+    assert!(table.reconcile(&unseen, Timestamp(50 * SECOND), &mut seen).is_empty());
+    let doubtful = table.reconcile(&pass, Timestamp(60 * SECOND), &mut seen);
+    assert_eq!(doubtful, found);
+    table.tick(Timestamp(63 * SECOND), &mut seen);
     assert!(seen.finals().is_empty());
-    table.reconcile(&none, &none, &doubtful, Timestamp(70 * SECOND), &mut seen);
+    let pass = Pass { before: &none, doubtful: &doubtful, ..pass };
+    table.reconcile(&pass, Timestamp(70 * SECOND), &mut seen);
     table.tick(Timestamp(73 * SECOND), &mut seen);
     assert_eq!(seen.finals().len(), 1);
     // Nothing is claimed of what went by unseen.

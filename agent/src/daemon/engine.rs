@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::heartbeat::Heartbeat;
 use super::libraries::{Notice, Notices};
 use super::publisher::{self, Publisher};
-use crate::connection::Connections;
+use crate::connection::{Connections, Pass};
 use crate::event::{Decision, Event, LossCause, SocketCookie, Timestamp};
 use crate::identity::WallClock;
 use crate::kernel::{self, KernelSource, Losses, Missed};
@@ -318,18 +318,23 @@ impl Engine {
                 self.take(event);
             }
         }
-        // A namespace that was not listed hides sockets that are open.
-        if existing.missed.namespaces == 0 && std::mem::take(&mut self.lost_since_pass) {
-            let now = kernel::clock().boot;
-            self.doubtful =
-                self.connections.reconcile(&self.found, &found, &self.doubtful, now, &mut self.publisher);
+        if std::mem::take(&mut self.lost_since_pass) {
+            // A namespace that was not listed hides sockets that are open.
+            let pass = Pass {
+                before: &self.found,
+                found: &found,
+                doubtful: &self.doubtful,
+                covered: existing.covered.as_ref(),
+            };
+            self.doubtful = self.connections.reconcile(&pass, kernel::clock().boot, &mut self.publisher);
             self.lost_since_pass = !self.doubtful.is_empty();
         }
         self.found = found;
     }
 
     fn say_what_was_not_shown(&mut self, missed: Missed) {
-        self.publisher.parts.metrics.open_files_unseen(missed.processes, missed.namespaces, missed.sockets);
+        let processes = missed.processes + missed.crowded;
+        self.publisher.parts.metrics.open_files_unseen(processes, missed.namespaces, missed.sockets);
         if missed.is_empty() || std::mem::replace(&mut self.unseen_said, true) {
             return;
         }

@@ -1,17 +1,18 @@
 //! Where processes are in the hierarchies of cgroups.
 
 use std::collections::VecDeque;
-use std::os::unix::fs::DirEntryExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustc_hash::FxHashMap;
 
 use crate::event::Timestamp;
 
-/// Bound on remembered cgroups: large Kubernetes nodes have about 2,000.
-const MAX_CACHED_PATHS: usize = 8192;
 /// Bound on folders visited in one walk of the tree: 16384 take about 0.2 s, which is what one look-up may cost.
 const MAX_FOLDERS_PER_WALK: usize = 16384;
+/// Bound on remembered cgroups: what one walk visits, so that none drops what it has just found. Large Kubernetes nodes have
+/// about 2,000.
+const MAX_CACHED_PATHS: usize = MAX_FOLDERS_PER_WALK;
 /// Nanoseconds between two walks (5 s): a burst of short processes in new cgroups must not become a burst of walks.
 const WALK_INTERVAL: u64 = 5 * 1_000_000_000;
 
@@ -117,23 +118,46 @@ impl Hierarchies {
 pub(super) struct CgroupTree {
     root: Option<PathBuf>,
     paths: FxHashMap<u64, String>,
+    /// Their ids, those remembered first in front.
+    order: VecDeque<u64>,
     walked: Option<Timestamp>,
+    evicted: u64,
 }
 
 impl CgroupTree {
     pub(super) fn new(root: Option<PathBuf>) -> CgroupTree {
-        CgroupTree { root, paths: FxHashMap::default(), walked: None }
+        CgroupTree { root, paths: FxHashMap::default(), order: VecDeque::new(), walked: None, evicted: 0 }
     }
 
-    /// Remembers where a cgroup is: most look-ups are answered by what living processes said.
+    /// Remembers where a cgroup is: most look-ups are answered by what living processes said. A process may have been moved
+    /// between the hook that told the id and the look that told the path: the folder itself must have the id.
     pub(super) fn learn(&mut self, id: u64, path: &str) {
         if id == 0 || self.paths.get(&id).is_some_and(|known| known == path) {
             return;
         }
-        if self.paths.len() >= MAX_CACHED_PATHS {
-            self.paths.clear();
+        let Some(root) = &self.root else { return };
+        let folder = root.join(path.trim_start_matches('/'));
+        if std::fs::symlink_metadata(folder).is_ok_and(|folder| folder.ino() == id) {
+            self.remember(id, path.to_owned());
         }
-        self.paths.insert(id, path.to_owned());
+    }
+
+    /// Paths dropped to make room, since the start.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    fn remember(&mut self, id: u64, path: String) {
+        if self.paths.insert(id, path).is_some() {
+            return;
+        }
+        self.order.push_back(id);
+        if self.paths.len() > MAX_CACHED_PATHS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.paths.remove(&oldest);
+            self.evicted += 1;
+        }
     }
 
     /// The path of the cgroup with this id (the inode number of its folder), if it still exists
@@ -163,7 +187,7 @@ impl CgroupTree {
                     return;
                 }
                 let path = entry.path();
-                self.learn(entry.ino(), &below(&root, &path));
+                self.remember(entry.ino(), below(&root, &path));
                 folders.push_back(path);
             }
         }
@@ -192,6 +216,18 @@ mod tests {
     #[test]
     fn a_file_of_many_lines_is_not_kept_whole() {
         assert_eq!(CgroupPaths::parse(&b"1:a:/\n".repeat(1000)).all().count(), MAX_HIERARCHIES);
+    }
+
+    #[test]
+    fn remembered_paths_stay_bounded_and_the_oldest_goes() {
+        let mut tree = CgroupTree::new(None);
+        for id in 1..=MAX_CACHED_PATHS as u64 + 2 {
+            tree.remember(id, format!("/{id}"));
+        }
+        assert_eq!((tree.paths.len(), tree.order.len()), (MAX_CACHED_PATHS, MAX_CACHED_PATHS));
+        assert_eq!(tree.evicted(), 2);
+        assert_eq!(tree.path(2, Timestamp(1)), None);
+        assert_eq!(tree.path(3, Timestamp(1)), Some("/3"));
     }
 
     #[test]

@@ -176,7 +176,8 @@ impl ProcessTable {
 
     /// How full the memory of cgroups and their workloads is.
     pub fn cgroup_sizes(&self) -> TableSize {
-        self.workloads.size()
+        let workloads = self.workloads.size();
+        TableSize { evicted: workloads.evicted + self.cgroups.evicted(), ..workloads }
     }
 
     /// Files, folders and links of `/proc` and of container runtimes that were read so far.

@@ -269,6 +269,22 @@ fn a_gone_process_is_placed_by_the_id_of_its_cgroup() {
 }
 
 #[test]
+fn a_process_that_was_moved_between_hook_and_look_does_not_name_its_former_cgroup() {
+    use std::os::unix::fs::MetadataExt;
+    let fixture = Fixture::new();
+    for unit in ["containerd.service", "web.service"] {
+        std::fs::create_dir_all(fixture.root.join("cgroup").join(unit)).unwrap();
+    }
+    let cgroup = std::fs::metadata(fixture.root.join("cgroup/containerd.service")).unwrap().ino();
+    let mut table = fixture.table(9);
+    fixture.process(70, 500, "runc", "/usr/bin/runc", "/web.service");
+    table.observe(&executed(Task { cgroup, ..task(key(70, 500), b"runc") }, "/usr/bin/runc"));
+    // It is gone before it is read: the id of its cgroup is all there is.
+    let known = table.resolve(&Task { cgroup, ..task(key(71, 500), b"ctr") }, NOW);
+    assert_eq!(known.workload.as_ref().unwrap().name, "containerd.service");
+}
+
+#[test]
 fn the_tree_of_cgroups_is_not_walked_for_every_unknown_id() {
     use std::os::unix::fs::MetadataExt;
     let fixture = Fixture::new();

@@ -45,6 +45,9 @@ pub struct ExistingSockets {
     pub listeners: Vec<Listener>,
     /// Every connected socket that is open, with a known holder or not.
     pub open: Vec<SocketCookie>,
+    /// Network namespaces in which a connected socket that is not in `open` is closed; `None` for all there are. One to which
+    /// only processes lead that do not show their files is not found.
+    pub covered: Option<HashSet<NetworkNamespace>>,
     /// What could not be looked at; nothing by the iterator.
     pub missed: Missed,
 }
@@ -54,6 +57,8 @@ pub struct ExistingSockets {
 pub struct Missed {
     /// Processes whose open files were not shown: CAP_SYS_PTRACE is missing.
     pub processes: u64,
+    /// Processes of which not all descriptors were looked at: a pass looks at so many, and for so long.
+    pub crowded: u64,
     /// Network namespaces that could not be entered (CAP_SYS_ADMIN is missing) or listed, or that were too many.
     pub namespaces: u64,
     /// Sockets beyond the bounds.
@@ -67,7 +72,11 @@ pub struct Missed {
 impl Missed {
     /// A socket may have a holder that was not seen.
     fn hides_holders(self) -> bool {
-        self.processes > 0 || self.sockets > 0 || self.hidden_processes || self.foreign_pids
+        self.processes > 0
+            || self.crowded > 0
+            || self.sockets > 0
+            || self.hidden_processes
+            || self.foreign_pids
     }
 
     /// Nothing was missed.
@@ -91,6 +100,9 @@ impl Missed {
                 "{} processes do not show their files: CAP_SYS_PTRACE is missing",
                 self.processes
             ));
+        }
+        if self.crowded > 0 {
+            reasons.push(format!("{} processes have too many descriptors, or come after them", self.crowded));
         }
         if self.namespaces > 0 {
             let count = self.namespaces;
@@ -167,6 +179,7 @@ fn arrange(held: impl Iterator<Item = Held>) -> ExistingSockets {
         open: connected.keys().copied().collect(),
         events: connected.into_values().map(existing).collect(),
         listeners: listeners.into_values().filter_map(listener).collect(),
+        covered: None,
         missed: Missed::default(),
     }
 }

@@ -17,6 +17,8 @@ use super::placement::{Claim, Form, Runtime, is_digest};
 
 /// Bound on a file that is read. Bundles of large pods have about 100 KiB; Podman's list has 1 KiB for each container.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// The same of a file that a user can write as he likes; states of containers have 10 KiB.
+const MAX_USER_FILE_BYTES: u64 = 64 * 1024;
 /// Bound on entries of a folder of logs: a node has some hundred pods, and some containers in each.
 const MAX_LOG_ENTRIES: usize = 8192;
 /// Folders of containerd's state: its own, k3s, k0s, MicroK8s.
@@ -91,15 +93,20 @@ impl States {
     /// Whether a runtime of user `uid` says that it has the container in this cgroup. Names are not asked for: they are in the
     /// user's home, and the user's word.
     pub(super) fn is_rootless(&mut self, claim: &Claim<'_>, uid: u32) -> Option<Runtime> {
+        // Any folder has a name, and each would cost a look.
+        let name = claim.path.rsplit('/').next().unwrap_or_default();
+        if claim.form == Form::Name && !name.starts_with("runc-") && !name.starts_with("crun-") {
+            return None;
+        }
         let folder = format!("run/user/{uid}");
         let id = claim.id;
-        if let Found::Yes(status) = self.json::<CrunStatus>(&folder, &format!("crun/{id}/status"))
+        if let Found::Yes(status) = self.user_json::<CrunStatus>(&folder, &format!("crun/{id}/status"))
             && status.is_in(claim.path)
         {
             return Some(Runtime::Crun);
         }
         ["runc", "docker/runtime-runc/moby"].into_iter().find_map(|root| {
-            let state = self.json::<RuncState>(&folder, &format!("{root}/{id}/state.json"));
+            let state = self.user_json::<RuncState>(&folder, &format!("{root}/{id}/state.json"));
             matches!(state, Found::Yes(state) if state.is_in(claim.path)).then_some(Runtime::Runc)
         })
     }
@@ -206,9 +213,17 @@ impl States {
     }
 
     fn json<T: DeserializeOwned>(&mut self, folder: &str, below: &str) -> Found<T> {
+        self.json_within(folder, below, MAX_FILE_BYTES)
+    }
+
+    fn user_json<T: DeserializeOwned>(&mut self, folder: &str, below: &str) -> Found<T> {
+        self.json_within(folder, below, MAX_USER_FILE_BYTES)
+    }
+
+    fn json_within<T: DeserializeOwned>(&mut self, folder: &str, below: &str, bytes: u64) -> Found<T> {
         self.reads += 1;
         match open(&self.root.join(folder), below) {
-            Ok(Some(file)) => match serde_json::from_reader(BufReader::new(file.take(MAX_FILE_BYTES))) {
+            Ok(Some(file)) => match serde_json::from_reader(BufReader::new(file.take(bytes))) {
                 Ok(value) => Found::Yes(value),
                 Err(_) => Found::Unreadable,
             },

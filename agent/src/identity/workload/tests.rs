@@ -380,6 +380,24 @@ fn a_users_own_container_is_told_as_his() {
 }
 
 #[test]
+fn little_is_read_of_what_a_user_wrote() {
+    let host = Host::new();
+    let own = nix::unistd::geteuid().as_raw();
+    let manager = format!("/user.slice/user-{own}.slice/user@{own}.service");
+    let path = format!("{manager}/libpod-{ID}.scope");
+    let status = format!("run/user/{own}/crun/ID/status");
+    for (padding, kind) in [(10_000, "container"), (100_000, "systemd")] {
+        host.state(&status, &json!({"a": "x".repeat(padding), "cgroup-path": path}));
+        assert_eq!(host.claimed(&path).unwrap().kind, kind, "{padding} bytes");
+    }
+    // Any folder may be called after a container of runc: nothing is looked for.
+    host.cgroup(&format!("{manager}/some/name"));
+    let mut workloads = host.workloads(false);
+    look(&mut workloads, &format!("0::{manager}/some/name\n"));
+    assert_eq!(workloads.reads(), 0);
+}
+
+#[test]
 fn a_unit_of_a_user_is_told_as_his() {
     let unit = "/user.slice/user-4000000.slice/user@4000000.service/app.slice/postgresql.service";
     let workload = Host::new().workload(unit);

@@ -12,6 +12,7 @@ use std::{
         unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -38,6 +39,27 @@ pub enum Target {
     NetworkNamespace(u64),
 }
 
+/// What a pass may still spend: a user can hold a million descriptors in each of many processes.
+#[derive(Debug)]
+pub struct Budget {
+    descriptors: usize,
+    until: Instant,
+}
+
+impl Budget {
+    /// So many descriptors, of any kind, and so much time from now on.
+    pub fn new(descriptors: usize, time: Duration) -> Self {
+        Budget { descriptors, until: Instant::now() + time }
+    }
+
+    /// One more descriptor; `false` if it is one too many.
+    fn spend(&mut self) -> bool {
+        let left = self.descriptors > 0 && Instant::now() < self.until;
+        self.descriptors = self.descriptors.saturating_sub(1);
+        left
+    }
+}
+
 /// A process whose folder is open.
 #[derive(Debug)]
 pub struct Process {
@@ -62,39 +84,48 @@ impl Process {
         })
     }
 
-    /// Hands the number of each descriptor that leads to a socket or a network namespace to `each`.
-    pub fn descriptors(&self, each: &mut dyn FnMut(&Path, Target)) -> Result<(), Errno> {
+    /// Hands the number of each descriptor that leads to a socket or a network namespace to `each`; `false` if the budget did
+    /// not last for all.
+    pub fn descriptors(
+        &self,
+        budget: &mut Budget,
+        each: &mut dyn FnMut(&Path, Target),
+    ) -> Result<bool, Errno> {
         let mut found = false;
-        self.descriptors_below("fd", &mut |path, target| {
+        let all = self.descriptors_below("fd", budget, &mut |path, target| {
             found = true;
             each(path, target);
         })?;
-        if found || self.leader_lives() {
-            return Ok(());
+        if found || !all || self.leader_lives() {
+            return Ok(all);
         }
         // A leader that has ended shows none; its threads hold them still.
         for thread in self.names("task")? {
             let folder = Path::new("task").join(thread).join("fd");
-            self.descriptors_below(&folder, &mut |path, target| {
+            let all = self.descriptors_below(&folder, budget, &mut |path, target| {
                 found = true;
                 each(path, target);
             })?;
-            if found {
-                break;
+            if found || !all {
+                return Ok(all);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn descriptors_below<P: AsRef<Path>>(
         &self,
         folder: P,
+        budget: &mut Budget,
         each: &mut dyn FnMut(&Path, Target),
-    ) -> Result<(), Errno> {
+    ) -> Result<bool, Errno> {
         let mut open = self.folder_of(folder.as_ref())?;
         let descriptor = open.as_fd().try_clone_to_owned().map_err(errno)?;
         for entry in open.iter() {
             let entry = entry?;
+            if !budget.spend() {
+                return Ok(false);
+            }
             let Ok(name) = entry.file_name().to_str() else { continue };
             match readlinkat(descriptor.as_fd(), name) {
                 Ok(link) => {
@@ -108,7 +139,7 @@ impl Process {
                 Err(_) => {}
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn names(&self, folder: &str) -> Result<Vec<String>, Errno> {
@@ -186,7 +217,7 @@ impl Cgroups {
 }
 
 /// `socket:[4711]` or `net:[4026531840]`.
-fn target(link: &[u8]) -> Option<Target> {
+pub fn target(link: &[u8]) -> Option<Target> {
     let (kind, number) = std::str::from_utf8(link).ok()?.split_once(":[")?;
     let number = number.strip_suffix(']')?;
     match kind {
@@ -234,6 +265,18 @@ fn real_uid(text: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_with_more_descriptors_than_the_budget_is_not_looked_at_whole() {
+        let _held = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let process = Process::open(Path::new("/proc"), std::process::id()).unwrap();
+        let look = |budget: &mut Budget| process.descriptors(budget, &mut |_, _| {});
+        let minute = Duration::from_secs(60);
+        assert_eq!(look(&mut Budget::new(100_000, minute)), Ok(true));
+        // `.` and `..` are counted, too.
+        assert_eq!(look(&mut Budget::new(3, minute)), Ok(false));
+        assert_eq!(look(&mut Budget::new(100_000, Duration::ZERO)), Ok(false));
+    }
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
