@@ -1,5 +1,7 @@
 //! What leaves the connection room becomes records, findings and numbers.
 
+mod presentation;
+
 use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +17,13 @@ use crate::metrics::Metrics;
 use crate::ownership::Owners;
 use crate::publication::{
     Belonging, Certificates, Chains, FindingBook, Holders, Host, Interfaces, Leaves, Noted, Source,
-    Surroundings, Uses, Workloads, compose,
+    Surroundings, Use, Uses, Workloads, compose,
 };
-use crate::record::{
-    Authentication, CertificateRecord, ConnectionRecord, GapRecord, Record, SideName, WorkloadRecord,
-};
+use crate::record::{Authentication, ConnectionRecord, GapRecord, Record, SideName};
 use crate::scope::Networks;
 use crate::tls::UnknownReason;
-use crate::verdict::{self, Code, Policy, Presence, Subject};
+use crate::verdict::{self, Code, Policy, Subject};
+use presentation::{doubt, guesses_presenter, is_guess, presentation};
 
 /// What is remembered of a connection between its revisions.
 #[derive(Debug)]
@@ -34,10 +35,14 @@ struct Published {
     noted: u32,
     /// What it has said of the workloads at its ends.
     workloads: Noted,
+    /// The keys that were presented at its ends.
+    uses: [Option<Use>; 2],
     /// What was concluded, and what libraries had contributed.
     answer: (Authentication, Option<UnknownReason>),
     library: LibrarySummary,
     credential: bool,
+    /// See [`guesses_presenter`].
+    guess: bool,
     /// Who held the client's socket, then who held the server's.
     holders: Box<[Arc<KnownProcess>]>,
     of_client: u8,
@@ -181,6 +186,9 @@ impl Publisher {
         let mut record = compose(connection, holders, chains, &around);
         let leaf = |role| connection.chain(role).first().copied();
         self.belonging.fill(&mut record, [leaf(Role::Client), leaf(Role::Server)], chains);
+        for end in [&mut record.client, &mut record.server].into_iter().filter(|end| is_guess(end)) {
+            doubt(&mut end.identity_fit);
+        }
         record
     }
 
@@ -191,13 +199,27 @@ impl Publisher {
         }
     }
 
-    fn judge(&mut self, chains: &Chains, record: &mut ConnectionRecord) -> Vec<verdict::Finding> {
+    /// Notes which keys a revision says were presented, in place of what the one before it said.
+    fn note_uses(
+        &mut self,
+        chains: &Chains,
+        record: &ConnectionRecord,
+        before: [Option<Use>; 2],
+    ) -> [Option<Use>; 2] {
         let now = self.parts.clock.wall(self.now);
-        for side in [SideName::Client, SideName::Server] {
-            if let Some((leaf, workload)) = presentation(chains, record, side) {
-                self.uses.note(leaf, workload, now);
+        let mut after = [None; 2];
+        for ((side, before), after) in SideName::ALL.into_iter().zip(before).zip(&mut after) {
+            match (presentation(chains, record, *side), before) {
+                (Some((leaf, workload)), _) => *after = self.uses.note(leaf, workload, now, before),
+                (None, Some(before)) => self.uses.take_back(before),
+                (None, None) => {}
             }
         }
+        after
+    }
+
+    fn judge(&self, chains: &Chains, record: &mut ConnectionRecord) -> Vec<verdict::Finding> {
+        let now = self.parts.clock.wall(self.now);
         let sharing = |side| {
             let (leaf, workload) = presentation(chains, record, side)?;
             self.uses.sharing(leaf, workload, now)
@@ -238,11 +260,13 @@ impl Publisher {
     fn pass_unread(&mut self, connection: &Connection, last: bool) -> bool {
         // What libraries add, and a credential, come with findings of their own; another conclusion counts elsewhere.
         let (library, credential) = (connection.library_summary(), connection.credential.is_some());
+        let guess = guesses_presenter(connection);
         let settled = |published: &Published| {
             published.counted
                 && published.answer == answer(connection)
                 && published.library == library
                 && published.credential == credential
+                && published.guess == guess
         };
         if last {
             let settled = self.published.get(&connection.key).is_some_and(settled);
@@ -337,6 +361,8 @@ impl Sink for Publisher {
         };
         let chains = self.chains(connection);
         let mut record = self.compose(connection, &holders, &chains);
+        let uses = before.as_ref().map_or([None; 2], |before| before.uses);
+        let uses = self.note_uses(&chains, &record, uses);
         let findings = self.judge(&chains, &mut record);
         let digest = digest(&record);
         let unchanged = before.as_ref().is_some_and(|before| before.digest == digest);
@@ -373,6 +399,8 @@ impl Sink for Publisher {
                     counted: counted || counts,
                     noted,
                     workloads,
+                    uses,
+                    guess: guesses_presenter(connection),
                     answer: answer(connection),
                     library: connection.library_summary(),
                     credential: connection.credential.is_some(),
@@ -382,7 +410,7 @@ impl Sink for Publisher {
                 self.published.insert(connection.key, published);
             }
         } else if let Some(before) = before {
-            self.published.insert(connection.key, before);
+            self.published.insert(connection.key, Published { uses, ..before });
         }
         self.spent += started.elapsed();
     }
@@ -397,21 +425,6 @@ impl Sink for Publisher {
 /// What workloads are counted by.
 fn answer(connection: &Connection) -> (Authentication, Option<UnknownReason>) {
     (connection.conclusion.authentication, connection.conclusion.reason)
-}
-
-/// The certificate that a workload of this host showed on this connection itself.
-fn presentation<'a>(
-    chains: &'a Chains,
-    record: &'a ConnectionRecord,
-    side: SideName,
-) -> Option<(&'a CertificateRecord, &'a WorkloadRecord)> {
-    let (chain, end) = match side {
-        SideName::Client => (&chains.client, &record.client),
-        SideName::Server => (&chains.server, &record.server),
-    };
-    let leaf = chain.first().filter(|leaf| end.certificates.first() == Some(&leaf.sha256))?;
-    let workload = end.workload.as_deref()?;
-    (verdict::presence(record, side) == Some(Presence::Shown)).then_some((leaf, workload))
 }
 
 /// One bit per code, and per side where it is about one.
@@ -431,7 +444,9 @@ fn digest(record: &ConnectionRecord) -> u64 {
     for endpoint in [&record.client, &record.server] {
         (&endpoint.address, endpoint.port, &endpoint.identity, &endpoint.owner_source).hash(&mut hash);
         (&endpoint.certificates, endpoint.verification, &endpoint.labels).hash(&mut hash);
-        endpoint.identity_fit.as_ref().map(|fit| (fit.status, &fit.rule)).hash(&mut hash);
+        let fit = endpoint.identity_fit.as_ref();
+        fit.map(|fit| (fit.status, &fit.rule, &fit.expected, &fit.reason)).hash(&mut hash);
+        endpoint.workload.hash(&mut hash);
         for holder in &endpoint.processes {
             (holder.process.pid, holder.process.start_time, &holder.role, &holder.process.executable)
                 .hash(&mut hash);

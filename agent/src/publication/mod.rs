@@ -20,5 +20,5 @@ pub use compose::{Chains, Holders, Source, Surroundings, compose};
 pub use findings::{FindingBook, MAX_FINDINGS};
 pub use host::{Host, Interfaces};
 pub use policy::{policy, policy_version};
-pub use uses::{MAX_KEYS, Uses};
+pub use uses::{MAX_KEYS, Use, Uses, in_one_hand};
 pub use workloads::{Leaves, MAX_PRESENTED, MAX_WORKLOADS, Noted, WorkloadSizes, Workloads};

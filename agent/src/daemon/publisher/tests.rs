@@ -207,7 +207,7 @@ fn a_connection_whose_end_nobody_reads_is_not_open_any_more() {
 
 #[test]
 fn other_owners_and_another_fit_are_a_new_revision() {
-    use crate::record::{IdentityFitName, IdentityFitRecord, LabelsRecord, sample};
+    use crate::record::{IdentityFitName, IdentityFitRecord, LabelsRecord, WorkloadRecord, sample};
     let record = sample::connection(1);
     let labels = |owner: &str| {
         Some(Arc::new(LabelsRecord { owner: Some(owner.to_owned()), ..LabelsRecord::default() }))
@@ -227,6 +227,17 @@ fn other_owners_and_another_fit_are_a_new_revision() {
     }
     for status in [IdentityFitName::Fits, IdentityFitName::DoesNotFit] {
         changed.client.identity_fit = fit(status);
+        digests.push(digest(&changed));
+    }
+    for reason in ["workload_unknown", "placeholder_unknown"] {
+        let mut unknown = IdentityFitRecord::clone(changed.client.identity_fit.as_deref().unwrap());
+        (unknown.status, unknown.reason) = (IdentityFitName::Unknown, Some(reason.into()));
+        changed.client.identity_fit = Some(unknown.into());
+        digests.push(digest(&changed));
+    }
+    for name in ["a.service", "b.service"] {
+        let workload = WorkloadRecord { name: name.to_owned(), ..WorkloadRecord::default() };
+        changed.client.workload = Some(workload.into());
         digests.push(digest(&changed));
     }
     assert!((1..digests.len()).all(|index| !digests[..index].contains(&digests[index])), "{digests:?}");
@@ -263,4 +274,42 @@ fn a_verdict_that_is_withdrawn_while_nobody_reads_counts_anew() {
     let known = own_workload(&publisher);
     assert_eq!(known.client.authentication, [(Authentication::Unknown, 1)].into());
     assert_eq!(known.client.unknown, [("conflicting".into(), 1)].into());
+}
+
+#[test]
+fn a_guessed_owner_presents_nothing_until_it_is_known() {
+    use crate::record::{CertificateRecord, EvidenceName, WorkloadRecord, sample};
+    let leaf = CertificateRecord {
+        sha256: "c".to_owned(),
+        spki_sha256: Some("k".to_owned()),
+        ..CertificateRecord::default()
+    };
+    let chains = Chains { client: Vec::new(), server: vec![Arc::new(leaf)] };
+    let owned = |unit: &str, source: &'static str| {
+        let mut record = sample::connection(1);
+        record.authentication = Authentication::ServerOnly;
+        record.evidence.server = EvidenceName::Certificate;
+        record.tls = Some(sample::tls().into());
+        record.client.workload = None;
+        record.server.certificates = vec!["c".to_owned()];
+        record.server.owner_source = Some(source.into());
+        let workload = WorkloadRecord {
+            kind: "systemd".into(),
+            name: unit.to_owned(),
+            unit: Some(unit.to_owned()),
+            ..WorkloadRecord::default()
+        };
+        record.server.workload = Some(workload.into());
+        record
+    };
+    let mut publisher = publisher();
+    let nothing = publisher.note_uses(&chains, &owned("init.scope", "listener"), [None; 2]);
+    assert_eq!((nothing, publisher.uses.entries()), ([None; 2], 0));
+    let first = publisher.note_uses(&chains, &owned("web.service", "getpeername"), nothing);
+    assert_eq!((first[1].is_some(), publisher.uses.entries()), (true, 1));
+    // A chain that was withdrawn was presented by nobody.
+    let mut withdrawn = owned("web.service", "getpeername");
+    withdrawn.server.certificates.clear();
+    assert_eq!(publisher.note_uses(&chains, &withdrawn, first), [None; 2]);
+    assert_eq!(publisher.uses.entries(), 0);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::entry::End;
+use crate::connection::OwnerSource;
 use crate::record::*;
 
 /// Bytes that the names of a leaf may take: some 80 of usual length. Certificates of workloads have one or two, those of
@@ -48,7 +49,9 @@ struct Leaf {
 impl Presented {
     /// Counts the leaf that an end presented, if it did. Gives its id, if there is room for it.
     pub(super) fn count(&mut self, end: &End<'_>, now: WallTime, room: &mut Room) -> Option<u32> {
-        let sha256 = end.own.certificates.first()?;
+        // Whoever listens may be another than who presented it.
+        let is_guess = end.own.owner_source.as_deref() == Some(OwnerSource::Listener.as_str());
+        let sha256 = end.own.certificates.first().filter(|_| !is_guess)?;
         let known = self.leaves.iter().position(|leaf| leaf.record.sha256 == *sha256);
         let place = match known {
             Some(place) => place,

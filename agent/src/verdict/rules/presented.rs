@@ -13,7 +13,7 @@ const MAX_NAMES: usize = 4;
 /// How the certificate of an end came to count on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It was shown, with a proof that the end has its key.
+    /// It was shown, and the handshake went on: the peer found the proof of its key right, which is not verified here.
     Shown,
     /// It was shown on the connection whose session this one resumes.
     Inherited,
