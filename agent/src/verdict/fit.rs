@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::identity::PresentedName;
-use super::template::{Template, Unfilled};
+use super::template::{Filled, Template, Unfilled};
 use super::{Meant, Selector};
 use crate::record::{CertificateRecord, IdentityFitName, IdentityFitRecord, Text, WorkloadRecord};
 
@@ -33,53 +33,64 @@ impl FitRule {
         IdentityFitRecord { status, rule: Some(Arc::clone(&self.name)), expected, reason }
     }
 
-    /// What a certificate names beyond what the workload may present.
-    pub(super) fn beyond<'a>(&self, workload: &WorkloadRecord, leaf: &'a CertificateRecord) -> Vec<&'a str> {
-        let (filled, _) = self.fill(workload);
+    /// What a certificate names beyond what the workload may present: the first `most` of it.
+    pub(super) fn beyond<'a>(
+        &self,
+        workload: &WorkloadRecord,
+        leaf: &'a CertificateRecord,
+        most: usize,
+    ) -> Vec<&'a str> {
+        let filled = self.fill(workload);
         let names = PresentedName::of(leaf).into_iter();
-        names.filter(|name| !may(&filled, name)).map(|name| name.as_str()).collect()
+        names.filter(|name| may(&filled, name) == Ok(false)).map(|name| name.as_str()).take(most).collect()
     }
 
-    fn fill(&self, workload: &WorkloadRecord) -> (Vec<(&Template, String)>, Option<Unfilled>) {
-        let mut filled = Vec::new();
-        let mut unfilled = None;
-        for template in &self.may_present {
-            match template.fill(workload) {
-                Ok(identity) => filled.push((template, identity)),
-                Err(why) => unfilled = unfilled.or(Some(why)),
-            }
-        }
-        (filled, unfilled)
+    fn fill(&self, workload: &WorkloadRecord) -> Vec<Filled<'_>> {
+        self.may_present.iter().map(|template| template.fill(workload)).collect()
     }
 
     fn judge(&self, workload: &WorkloadRecord, leaf: &CertificateRecord) -> IdentityFitRecord {
-        let (filled, unfilled) = self.fill(workload);
+        let filled = self.fill(workload);
         let names = PresentedName::of(leaf);
-        let all_may = !names.is_empty() && names.iter().all(|name| may(&filled, name));
-        let expected = filled.into_iter().map(|(_, identity)| identity).collect();
-        // What was not read may name others.
-        let is_cut = leaf.parse_error.is_some() && (all_may || names.is_empty());
-        let unknown = match unfilled {
-            _ if is_cut => Some("certificate_not_read_in_full"),
-            Some(why) if !all_may => Some(why.as_str()),
-            _ => None,
+        let (mut is_beyond, mut unfilled) = (false, None);
+        for name in &names {
+            match may(&filled, name) {
+                Ok(allowed) => is_beyond |= !allowed,
+                Err(why) => unfilled = Some(why),
+            }
+        }
+        let is_cut = PresentedName::are_cut(leaf);
+        let (status, reason) = if is_beyond || (names.is_empty() && !is_cut) {
+            (IdentityFitName::DoesNotFit, None)
+        } else if let Some(why) = unfilled {
+            (IdentityFitName::Unknown, Some(why.as_str()))
+        } else if is_cut {
+            // What was not read may name others.
+            (IdentityFitName::Unknown, Some("certificate_not_read_in_full"))
+        } else {
+            (IdentityFitName::Fits, None)
         };
-        let status = match (unknown, all_may) {
-            (Some(_), _) => IdentityFitName::Unknown,
-            (None, true) => IdentityFitName::Fits,
-            (None, false) => IdentityFitName::DoesNotFit,
-        };
-        self.answer(status, expected, unknown.map(Text::from))
+        let expected = filled.into_iter().map(|filled| filled.shown).collect();
+        self.answer(status, expected, reason.map(Text::from))
     }
 }
 
-fn may(filled: &[(&Template, String)], name: &PresentedName<'_>) -> bool {
-    filled.iter().any(|(template, identity)| template.is(identity, name))
+/// Whether a name is among what may be presented, or why that cannot be told: a place that could not be filled decides.
+fn may(filled: &[Filled<'_>], name: &PresentedName<'_>) -> Result<bool, Unfilled> {
+    let mut unfilled = None;
+    for filled in filled.iter().filter(|filled| filled.is(name)) {
+        match filled.unfilled {
+            None => return Ok(true),
+            Some(why) => unfilled = unfilled.or(Some(why)),
+        }
+    }
+    unfilled.map_or(Ok(false), Err)
 }
 
 /// Whether the certificate `leaf` is one that the workload may present. The first rule that means the workload decides. All that
 /// the certificate names must be among what the rule lets the workload present: its SPIFFE ID, else all its alternative names,
-/// else its subject. Where a name of the workload decides and is not known, the answer is `unknown` and says why.
+/// else its subject. Where a name of the workload decides and is not known, the answer is `unknown` and says why;
+/// what no value of that name would allow does not fit.
 pub fn fit(
     workload: Option<&WorkloadRecord>,
     leaf: &CertificateRecord,

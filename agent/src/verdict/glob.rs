@@ -12,14 +12,16 @@ pub fn matches(pattern: &str, text: &str, separator: char) -> bool {
     loop {
         match (patterns.next(), parts.next()) {
             (None, None) => return true,
-            (Some(pattern), Some(part)) if part_matches(pattern.as_bytes(), part.as_bytes()) => {}
+            (Some(pattern), Some(part)) if part_matches(pattern, part) => {}
             _ => return false,
         }
     }
 }
 
-/// Only the last `*` is ever given more: what an earlier one could take, the last one can as well.
-fn part_matches(pattern: &[u8], text: &[u8]) -> bool {
+/// Whether a text is one that the pattern means, in which `*` stands for any characters.
+pub(super) fn part_matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    // Only the last `*` is ever given more: what an earlier one could take, the last one can as well.
     let (mut at, mut taken) = (0, 0);
     let mut star = None;
     while taken < text.len() {

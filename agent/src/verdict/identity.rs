@@ -1,5 +1,6 @@
 //! Whom a certificate names.
 
+use crate::certificate::spiffe_id;
 use crate::record::CertificateRecord;
 
 /// One name of the holder of a certificate.
@@ -16,7 +17,7 @@ pub(super) enum PresentedName<'a> {
 impl<'a> PresentedName<'a> {
     /// The SPIFFE ID if there is one that counts; else all alternative names; else the subject.
     pub(super) fn of(certificate: &'a CertificateRecord) -> Vec<PresentedName<'a>> {
-        if let Some(id) = &certificate.spiffe_id {
+        if let Some(id) = certificate.spiffe_id.as_deref().or_else(|| unread_svid(certificate)) {
             return vec![PresentedName::Spiffe(id)];
         }
         let san = &certificate.san;
@@ -32,6 +33,12 @@ impl<'a> PresentedName<'a> {
         names
     }
 
+    /// Whether the certificate may name more than these: something of it was not read, or is of a kind that records do not show.
+    pub(super) fn are_cut(certificate: &CertificateRecord) -> bool {
+        let counts_all = certificate.spiffe_id.is_none();
+        certificate.parse_error.is_some() || (counts_all && certificate.san.unread > 0)
+    }
+
     pub(super) fn as_str(&self) -> &'a str {
         match self {
             PresentedName::Spiffe(name)
@@ -44,24 +51,34 @@ impl<'a> PresentedName<'a> {
     }
 }
 
+/// The SPIFFE ID of a certificate that has no claim to it only because something of it was not read.
+fn unread_svid(certificate: &CertificateRecord) -> Option<&str> {
+    match certificate.san.uri.as_slice() {
+        [uri] if certificate.parse_error.is_some() => spiffe_id(uri).map(|_| uri.as_str()),
+        _ => None,
+    }
+}
+
 /// The one common name of a subject (RFC 4514). Escapes are left as they are: no host name has one.
 fn common_name(subject: &str) -> Option<&str> {
-    let mut found = None;
-    let (mut begin, mut escaped) = (0, false);
-    for (index, char) in subject.char_indices().chain([(subject.len(), ',')]) {
-        let ends = matches!(char, ',' | '+') && (!escaped || index == subject.len());
-        escaped = char == '\\' && !escaped;
-        if !ends {
-            continue;
-        }
-        if let Some(name) = subject[begin..index].strip_prefix("CN=")
-            && found.replace(name).is_some()
-        {
-            return None;
-        }
-        begin = (index + 1).min(subject.len());
-    }
-    found
+    let mut names = attributes(subject).filter_map(|(attribute, _)| attribute.strip_prefix("CN="));
+    names.next().filter(|_| names.next().is_none())
+}
+
+/// The attributes of a subject (RFC 4514), each with the separator that ends it, if one does: `,` or `+`.
+pub(super) fn attributes(subject: &str) -> impl Iterator<Item = (&str, Option<char>)> {
+    let mut rest = Some(subject);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut escaped = false;
+        let end = text.char_indices().find(|(_, char)| {
+            let ends = matches!(char, ',' | '+') && !escaped;
+            escaped = *char == '\\' && !escaped;
+            ends
+        });
+        rest = end.map(|(end, _)| &text[end + 1..]);
+        Some((end.map_or(text, |(end, _)| &text[..end]), end.map(|(_, separator)| separator)))
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::glob;
-use super::identity::PresentedName;
+use super::identity::{PresentedName, attributes};
 use crate::certificate::spiffe_id;
 use crate::record::WorkloadRecord;
 
@@ -140,8 +140,20 @@ fn placeholders() -> String {
     Placeholder::ALL.map(|placeholder| format!("{{{}}}", placeholder.as_str())).join(", ")
 }
 
-/// Why a template names no identity of a workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A template with the names of a workload in its places.
+#[derive(Debug, Clone)]
+pub(super) struct Filled<'a> {
+    template: &'a Template,
+    /// What certificates are compared with: `*` stands where a place could not be filled.
+    pattern: String,
+    /// As records show it: places that could not be filled as they were typed.
+    pub shown: String,
+    /// Why a place could not be filled.
+    pub unfilled: Option<Unfilled>,
+}
+
+/// Why a place of a template cannot be filled for a workload. The greater says less of the identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unfilled {
     /// The workload's name is not known.
     Unknown,
@@ -227,19 +239,33 @@ fn is_dns_name(text: &str) -> bool {
 }
 
 impl Template {
-    /// The identity that it names for a workload; `*` in it stands for any characters of one part.
-    pub(super) fn fill(&self, workload: &WorkloadRecord) -> Result<String, Unfilled> {
-        let mut filled = String::new();
+    /// Puts the names of a workload in.
+    pub(super) fn fill(&self, workload: &WorkloadRecord) -> Filled<'_> {
+        let (mut pattern, mut shown, mut unfilled) = (String::new(), String::new(), None);
         for piece in &self.pieces {
-            filled.push_str(match piece {
-                Piece::Literal(text) => text,
-                Piece::Name(placeholder) => {
-                    let value = placeholder.value(workload).ok_or(Unfilled::Unknown)?;
-                    self.usable(value).then_some(value).ok_or(Unfilled::Unusable)?
+            let filled = match piece {
+                Piece::Literal(text) => Ok(text.as_str()),
+                Piece::Name(placeholder) => placeholder
+                    .value(workload)
+                    .ok_or(Unfilled::Unknown)
+                    .and_then(|value| self.usable(value).then_some(value).ok_or(Unfilled::Unusable)),
+            };
+            match filled {
+                Ok(text) => {
+                    pattern.push_str(text);
+                    shown.push_str(text);
                 }
-            });
+                Err(why) => {
+                    unfilled = unfilled.max(Some(why));
+                    pattern.push('*');
+                    shown.push_str(&piece.to_string());
+                }
+            }
         }
-        Ok(filled)
+        if matches!(self.kind, Kind::Dns | Kind::Email) {
+            pattern.make_ascii_lowercase();
+        }
+        Filled { template: self, pattern, shown, unfilled }
     }
 
     /// Whether a name is one part of an identity: whoever chooses names must not choose where parts end, or have them
@@ -249,25 +275,46 @@ impl Template {
         let of_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@');
         !is_dotted && !matches!(value, "" | "." | "..") && value.bytes().all(of_part)
     }
+}
 
-    /// Whether an identity that a certificate presents is the one of a filled template.
-    pub(super) fn is(&self, filled: &str, presented: &PresentedName<'_>) -> bool {
-        let lower = |text: &str| text.to_ascii_lowercase();
-        let dns = |name: &str| glob::matches(&lower(filled), &lower(name.trim_end_matches('.')), '.');
-        match (self.kind, presented) {
-            (Kind::Spiffe, PresentedName::Spiffe(id)) => glob::matches(filled, id, '/'),
-            (Kind::Uri, PresentedName::Uri(uri)) => glob::matches(filled, uri, '/'),
+impl Filled<'_> {
+    /// Whether an identity that a certificate presents is the one of this template; where a place is not filled, whether it may be.
+    pub(super) fn is(&self, presented: &PresentedName<'_>) -> bool {
+        let parted = |text: &str, separator| match self.unfilled {
+            // Its name may hold what parts identities.
+            Some(Unfilled::Unusable) => glob::part_matches(&self.pattern, text),
+            _ => glob::matches(&self.pattern, text, separator),
+        };
+        let dns = |name: &str| parted(&name.trim_end_matches('.').to_ascii_lowercase(), '.');
+        match (self.template.kind, presented) {
+            (Kind::Spiffe, PresentedName::Spiffe(id)) => parted(id, '/'),
+            (Kind::Uri, PresentedName::Uri(uri)) => parted(uri, '/'),
             (Kind::Address, PresentedName::Address(address)) => {
-                canonical(filled) == canonical(address) || glob::matches(filled, address, '.')
+                canonical(&self.pattern) == canonical(address) || parted(address, '.')
             }
-            (Kind::Email, PresentedName::Email(address)) => {
-                glob::matches(&lower(filled), &lower(address), '@')
-            }
+            (Kind::Email, PresentedName::Email(address)) => parted(&address.to_ascii_lowercase(), '@'),
             (Kind::Dns, PresentedName::Dns(name)) => dns(name),
             // Before there were alternative names, the host's name stood in the subject.
             (Kind::Dns, PresentedName::Subject { common_name: Some(name), .. }) => dns(name),
-            (Kind::Subject, PresentedName::Subject { whole, .. }) => glob::matches(filled, whole, ','),
+            (Kind::Subject, PresentedName::Subject { whole, .. }) => match self.unfilled {
+                Some(Unfilled::Unusable) => glob::part_matches(&self.pattern, whole),
+                _ => subject_matches(&self.pattern, whole),
+            },
             _ => false,
+        }
+    }
+}
+
+/// Attribute by attribute: `*` reaches over none, whatever is escaped in it.
+fn subject_matches(pattern: &str, subject: &str) -> bool {
+    let mut patterns = attributes(pattern);
+    let mut presented = attributes(subject);
+    loop {
+        match (patterns.next(), presented.next()) {
+            (None, None) => return true,
+            (Some((pattern, ended)), Some((attribute, end)))
+                if ended == end && glob::part_matches(pattern, attribute) => {}
+            _ => return false,
         }
     }
 }
@@ -279,11 +326,17 @@ fn canonical(address: &str) -> Cow<'_, str> {
     }
 }
 
-impl std::fmt::Display for Template {
+impl std::fmt::Display for Piece {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.pieces.iter().try_for_each(|piece| match piece {
+        match self {
             Piece::Literal(text) => f.write_str(text),
             Piece::Name(placeholder) => write!(f, "{{{}}}", placeholder.as_str()),
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.pieces.iter().try_for_each(|piece| piece.fmt(f))
     }
 }

@@ -85,7 +85,8 @@ fn all_that_a_certificate_names_must_be_allowed() {
     assert_eq!(judged(&web, &dns(&["web.internal", "www.shop.example"]), &rules).0, "fits");
     let mut leaf = dns(&["web.internal", "db.internal"]);
     assert_eq!(judged(&web, &leaf, &rules).0, "does_not_fit");
-    assert_eq!(rules[0].beyond(&web, &leaf), ["db.internal"]);
+    assert_eq!(rules[0].beyond(&web, &leaf, 5), ["db.internal"]);
+    assert_eq!(rules[0].beyond(&web, &dns(&["x"; 256]), 5).len(), 5);
     leaf.san.dns.pop();
     leaf.san.ip = texts(&["127.0.0.1"]);
     assert_eq!(judged(&web, &leaf, &rules).0, "fits");
@@ -167,6 +168,79 @@ fn what_is_not_known_neither_fits_nor_does_not() {
     let unread =
         CertificateRecord { parse_error: Some("not DER".to_owned()), ..CertificateRecord::default() };
     assert_eq!(judged(&unit("a.service"), &unread, &rules).0, "unknown");
+}
+
+#[test]
+fn what_no_value_of_an_unknown_name_would_allow_does_not_fit() {
+    let rules =
+        [rule("namespace:*", &[SPIFFE, "{service_account}.{namespace}.svc", "CN={service_account},O=Shop"])];
+    let web = pod("shop", None);
+    let status = |leaf: &CertificateRecord| judged(&web, leaf, &rules);
+    for id in
+        ["spiffe://prod/ns/bank/sa/web", "spiffe://test/ns/shop/sa/web", "spiffe://prod/ns/shop/sa/web/x"]
+    {
+        assert_eq!(status(&svid(id)), ("does_not_fit", String::new()), "{id}");
+    }
+    for names in [["web.bank.svc", "web.shop.svc"], ["web.shop.svc", "a.web.shop.svc"]] {
+        assert_eq!(status(&dns(&names)), ("does_not_fit", String::new()), "{names:?}");
+    }
+    assert_eq!(status(&CertificateRecord::default()), ("does_not_fit", String::new()));
+    let subject =
+        |name: &str| CertificateRecord { subject: Some(name.to_owned()), ..CertificateRecord::default() };
+    assert_eq!(status(&subject("CN=web,O=Bank")), ("does_not_fit", String::new()));
+    for leaf in [svid("spiffe://prod/ns/shop/sa/web"), dns(&["Web.shop.svc"]), subject("CN=web,O=Shop")] {
+        assert_eq!(status(&leaf), ("unknown", "placeholder_unknown".into()));
+    }
+    let answer = fit(Some(&web), &dns(&["x"]), &rules);
+    assert_eq!(answer.expected[0], "spiffe://prod/ns/shop/sa/{service_account}");
+}
+
+#[test]
+fn a_spiffe_id_of_a_certificate_that_was_not_read_in_full_is_not_known_to_fit() {
+    let leaf = CertificateRecord {
+        san: SubjectAlternativeNames {
+            uri: texts(&["spiffe://prod/web"]),
+            ..SubjectAlternativeNames::default()
+        },
+        svid_problem: Some("not_read_in_full".into()),
+        parse_error: Some("an extension did not parse".to_owned()),
+        ..CertificateRecord::default()
+    };
+    let web = unit("web.service");
+    let answer = judged(&web, &leaf, &[rule("any", &["spiffe://prod/{unit}"])]);
+    assert_eq!(answer, ("unknown", "certificate_not_read_in_full".into()));
+    assert_eq!(judged(&web, &leaf, &[rule("any", &["spiffe://prod/db"])]).0, "does_not_fit");
+}
+
+#[test]
+fn names_of_kinds_that_are_not_read_are_not_known_to_fit() {
+    let web = unit("web.service");
+    let rules = [rule("any", &["web.internal", "spiffe://prod/web"])];
+    let mut leaf = dns(&["web.internal"]);
+    leaf.san.unread = 1;
+    assert_eq!(judged(&web, &leaf, &rules), ("unknown", "certificate_not_read_in_full".into()));
+    leaf.san.dns = texts(&["db.internal"]);
+    assert_eq!(judged(&web, &leaf, &rules).0, "does_not_fit");
+    leaf.san.dns.clear();
+    leaf.subject = Some("CN=web.internal".to_owned());
+    assert_eq!(judged(&web, &leaf, &rules), ("unknown", "certificate_not_read_in_full".into()));
+    // Beside a SPIFFE ID no other name counts.
+    leaf.spiffe_id = Some("spiffe://prod/web".to_owned());
+    assert_eq!(judged(&web, &leaf, &rules).0, "fits");
+}
+
+#[test]
+fn a_star_reaches_over_no_attribute_of_a_subject() {
+    let web = unit("web.service");
+    let fits = |subject: &str, template: &str| {
+        let subject = Some(subject.to_owned());
+        fits(&web, &CertificateRecord { subject, ..CertificateRecord::default() }, template)
+    };
+    assert!(fits("CN=x,O=Shop", "CN=*,O=Shop") && fits("CN=x+UID=1,O=Shop", "CN=*+UID=*,O=Shop"));
+    assert!(!fits(r"CN=x\,O=Shop", "CN=*,O=Shop"));
+    assert!(!fits("CN=x+O=Admin,O=Shop", "CN=*,O=Shop"));
+    assert!(!fits("CN=x,O=Shop", "CN=*+O=Shop"));
+    assert!(fits(r"CN=a\,b\+c,O=Shop", "CN=*,O=Shop") && fits(r"CN=a\,b,O=Shop", r"CN=*\,b,O=Shop"));
 }
 
 #[test]

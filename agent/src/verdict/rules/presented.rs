@@ -84,13 +84,19 @@ fn identity_fits(presenter: &Presenter<'_>, policy: &Policy, add: &mut Add<'_>) 
     };
     let rule = policy.identities.iter().find(|rule| Some(&rule.name) == fit.rule.as_ref());
     let beyond = match (rule, &end.workload) {
-        (Some(rule), Some(workload)) => rule.beyond(workload, leaf),
+        (Some(rule), Some(workload)) => rule.beyond(workload, leaf, MAX_NAMES + 1),
         _ => Vec::new(),
     };
+    let presented = match beyond.split_at_checked(MAX_NAMES) {
+        _ if beyond.is_empty() => "a certificate that names nobody".to_owned(),
+        Some((listed, [_, ..])) => format!("{} and more", list(listed)),
+        _ => list(&beyond),
+    };
+    let problem = leaf.svid_problem.as_ref();
     let summary = format!(
-        "{} presented {}; its rule ({}) lets it present {}",
+        "{} presented {presented}{}; its rule ({}) lets it present {}",
         name(end),
-        if beyond.is_empty() { "a certificate that names nobody".to_owned() } else { list(&beyond) },
+        problem.map_or_else(String::new, |problem| format!(", with no claim to a SPIFFE ID ({problem})")),
         cut(fit.rule.as_deref().unwrap_or_default()),
         list(&fit.expected),
     );
