@@ -4,7 +4,8 @@
 //! /proc/PID/cgroup ──► placement: what the names claim ──► who made the folder? ──► states: what the runtime calls it
 //! ```
 //! Names of cgroups prove nothing by themselves: a user names folders below his own manager as he likes. A claim is believed
-//! where only an administrator can have made the folder, which is where the folder *above* it is the administrator's.
+//! where only an administrator can have made the folder, which is where the folder *above* it is the administrator's and
+//! nobody else may write into it.
 //! Elsewhere it is the container of that user at most, if a runtime of his knows it, and never has the name of another's.
 //!
 //! Everything is read once per cgroup and remembered until its folder is gone or another one.
@@ -36,6 +37,8 @@ const MAX_CGROUPS: usize = 8192;
 const MAX_CHECKS_PER_SWEEP: usize = 256;
 /// After so many nanoseconds (10 s) a runtime is asked again for what it did not know: some write their files late.
 const ASK_AGAIN: u64 = 10 * 1_000_000_000;
+/// Permission bits by which others than its owner may make folders in a folder.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Digits of a container's id that stand for its name, as runtimes print it.
 const SHORT_ID: usize = 12;
 
@@ -311,6 +314,7 @@ impl Workloads {
             let folder = self.hierarchies.folder(&line.controllers, above);
             match folder.and_then(|path| std::fs::symlink_metadata(path).ok()) {
                 Some(folder) if folder.uid() != self.administrator => return Maker::User(folder.uid()),
+                Some(folder) if folder.mode() & WRITABLE_BY_OTHERS != 0 => return Maker::Unknown,
                 Some(_) if is_direct => return Maker::Administrator,
                 Some(_) => break,
                 // Gone by now: whoever made it could do so in what is left.
