@@ -152,7 +152,7 @@ impl ProcessTable {
             let Some((pid, serial, key)) = self.processes.next_expired(now, keep) else { break };
             // The leader can exit before the other threads, which may go on for ever.
             match self.procfs.threads(pid, ticks(key)) {
-                Ok(threads) if threads > 1 => self.processes.revive(pid, serial),
+                Ok(threads) if threads > 1 => self.processes.keep(pid, serial),
                 _ => self.processes.remove(pid, serial),
             }
         }

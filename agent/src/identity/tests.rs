@@ -285,6 +285,24 @@ fn a_process_that_was_moved_between_hook_and_look_does_not_name_its_former_cgrou
 }
 
 #[test]
+fn a_process_that_executes_from_a_thread_is_not_forgotten_with_its_leader() {
+    let fixture = Fixture::new();
+    fixture.process(70, 500, "java", "/usr/bin/java", "/");
+    let mut table = fixture.table(2);
+    let java = task(key(70, 500), b"java");
+    table.resolve(&java, NOW);
+    table.observe(&Event::ProcessExited { at: NOW, process: java.process });
+    table.observe(&executed(java, "/usr/bin/java"));
+    table.sweep(Timestamp(NOW.0 + 31 * SECOND));
+    assert_eq!(table.sizes().entries, 1);
+    for pid in [80, 81] {
+        fixture.process(pid, 500, "x", "/bin/x", "/");
+        table.resolve(&task(key(pid, 500), b"x"), NOW);
+    }
+    assert_eq!((table.sizes().evicted, table.sizes().refused), (0, 1), "it lives");
+}
+
+#[test]
 fn the_tree_of_cgroups_is_not_walked_for_every_unknown_id() {
     use std::os::unix::fs::MetadataExt;
     let fixture = Fixture::new();
