@@ -73,6 +73,16 @@ impl WorkloadUnknown {
         WorkloadUnknown::ServiceAccountNotTold,
     ];
 
+    /// The runtime may write the names down, or the whole of its file, in a while.
+    fn is_cured_by_time(self) -> bool {
+        matches!(
+            self,
+            WorkloadUnknown::StateNotFound
+                | WorkloadUnknown::StateUnreadable
+                | WorkloadUnknown::ContainerNotConfirmed
+        )
+    }
+
     /// As it is printed.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -85,6 +95,12 @@ impl WorkloadUnknown {
             WorkloadUnknown::ServiceAccountNotTold => "service_account_not_told",
         }
     }
+}
+
+/// Whether a look at the cgroup in a while may tell more of a workload.
+pub(super) fn may_be_told_later(workload: &WorkloadRecord) -> bool {
+    let is_said = |reason: &&WorkloadUnknown| workload.unknown.as_deref() == Some(reason.as_str());
+    WorkloadUnknown::ALL.iter().find(is_said).is_some_and(|reason| reason.is_cured_by_time())
 }
 
 /// The workloads of cgroups, remembered.
@@ -206,7 +222,7 @@ impl Workloads {
             for claim in placement::claims(&line.path) {
                 match self.weigh(line, &claim) {
                     Belief::Container(container) => {
-                        let incomplete = container.unknown == Some(WorkloadUnknown::StateNotFound);
+                        let incomplete = container.unknown.is_some_and(WorkloadUnknown::is_cured_by_time);
                         let record = container.record(&claim, unit, |uid| user_name(users, uid, at));
                         return (Some(line), Some(record), incomplete);
                     }
