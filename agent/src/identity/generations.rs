@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::KnownProcess;
 use crate::event::{ProcessKey, Timestamp};
@@ -140,12 +140,18 @@ impl Generations {
             named: false,
         });
         self.size.entries += 1;
+        self.queue_living(key.pid, serial);
+    }
+
+    fn queue_living(&mut self, pid: u32, serial: u64) {
         if self.living.len() >= 2 * self.size.bound {
             let mut living = std::mem::take(&mut self.living);
-            living.retain(|(pid, serial)| self.is_alive(*pid, *serial));
+            // One that was revived before it was met is in it twice.
+            let mut met = FxHashSet::default();
+            living.retain(|(pid, serial)| self.is_alive(*pid, *serial) && met.insert(*serial));
             self.living = living;
         }
-        self.living.push_back((key.pid, serial));
+        self.living.push_back((pid, serial));
     }
 
     /// A process was asked for: see [`Generations::next_named`].
@@ -199,11 +205,20 @@ impl Generations {
 
     /// It was marked as exited, but goes on.
     pub(super) fn revive(&mut self, pid: u32, serial: u64) {
-        if let Some(entry) = self.entry(pid, serial)
-            && entry.exited
-        {
+        if self.at(pid, serial).is_some_and(|entry| entry.exited) {
+            // Mostly it was marked a moment ago.
+            if let Some(place) = self.exits.iter().rposition(|(_, _, exited)| *exited == serial) {
+                self.exits.remove(place);
+            }
+            self.keep(pid, serial);
+        }
+    }
+
+    /// The same of one that [`Generations::next_expired`] gave.
+    pub(super) fn keep(&mut self, pid: u32, serial: u64) {
+        if let Some(entry) = self.entry(pid, serial) {
             entry.exited = false;
-            self.living.push_back((pid, serial));
+            self.queue_living(pid, serial);
         }
     }
 
@@ -217,7 +232,7 @@ impl Generations {
         }
     }
 
-    /// Takes the process that exited first, if that is at least `keep` nanoseconds ago; it is to be removed or revived.
+    /// Takes the process that exited first, if that is at least `keep` nanoseconds ago; it is to be removed or kept.
     pub(super) fn next_expired(&mut self, now: Timestamp, keep: u64) -> Option<(u32, u64, ProcessKey)> {
         loop {
             let (exited, pid, serial) = *self.exits.front()?;

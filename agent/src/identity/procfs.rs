@@ -69,6 +69,15 @@ pub(super) struct Executable {
     pub(super) changed: Option<ExecutableChange>,
 }
 
+/// What has become of the executable of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It runs the same file, to which this has happened.
+    Same(Option<ExecutableChange>),
+    /// It runs another one: the event of its exec was lost, or is yet to come.
+    Other,
+}
+
 /// What one look at a process gave.
 #[derive(Debug)]
 pub(super) struct Sighting {
@@ -154,7 +163,7 @@ impl Procfs {
         namespace_pid(&self.contents(&folder, "status").ok()?)
     }
 
-    /// What has become of the executable of a process that is still there: `path` and `file` as they were.
+    /// What has become of the executable of a process that is still there: path, device and inode as they were.
     ///
     /// # Errors
     /// If it is gone.
@@ -163,19 +172,20 @@ impl Procfs {
         pid: u32,
         start_ticks: Option<u64>,
         before: (&str, &str, u64),
-    ) -> Result<Option<ExecutableChange>, ProcessUnknown> {
+    ) -> Result<Fate, ProcessUnknown> {
         let folder = self.open(pid)?;
         self.stat(&folder, start_ticks)?;
         let (path, device, inode) = before;
         let now = self.executable(&folder)?;
-        if now.file.as_ref().is_none_or(|file| (file.0.as_str(), file.1) != (device, inode)) {
-            // It runs something else by now, of which its exec tells.
-            return Ok(None);
+        match &now.file {
+            None => return Ok(Fate::Same(None)),
+            Some(file) if (file.0.as_str(), file.1) != (device, inode) => return Ok(Fate::Other),
+            Some(_) => {}
         }
         // Renamed, and another one put in its place.
         let moved = now.path != path;
         let other = || self.is_another_at(&folder, path.as_bytes(), device, inode);
-        Ok(now.changed.or_else(|| (moved && other()).then_some(ExecutableChange::Replaced)))
+        Ok(Fate::Same(now.changed.or_else(|| (moved && other()).then_some(ExecutableChange::Replaced))))
     }
 
     /// How many threads it has; an error if it is gone.

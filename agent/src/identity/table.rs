@@ -11,9 +11,9 @@ use bytes::Bytes;
 use super::cgroup::{CgroupPaths, CgroupTree};
 use super::generations::{Arrival, Generations, TableSize};
 use super::process::{NANOSECONDS_PER_TICK, Parts, Place, comm_text, ticks};
-use super::procfs::{Executable, Procfs, Roots, Sighting};
+use super::procfs::{Executable, Fate, Procfs, Roots, Sighting};
 use super::users::UserNames;
-use super::workload::Workloads;
+use super::workload::{Workloads, may_be_told_later};
 use super::{ExecutableSource, KnownProcess, ProcessUnknown, WallClock};
 use crate::event::{Event, ProcessKey, Task, Timestamp};
 use crate::record::ProcessRecord;
@@ -105,13 +105,16 @@ impl ProcessTable {
         let moved = task.cgroup != 0 && cgroup != 0 && task.cgroup != cgroup;
         let comm = (task.thread == task.process.pid).then(|| comm_text(&task.comm));
         let renamed = comm.as_ref().is_some_and(|comm| *comm != known.record.comm);
-        if !(inherited || moved || renamed || known.record.uid != task.uid) {
-            if cgroup == 0 && task.cgroup != 0 {
-                self.processes.store(task.process, known.clone(), task.cgroup, None);
-            }
+        // It was met as a parent only, and may have been moved since, or its cgroup was never told.
+        let unplaced = cgroup == 0 && (inherited || task.cgroup != 0);
+        if !(inherited || moved || unplaced || renamed || known.record.uid != task.uid) {
             return known;
         }
         let mut parts = Parts::of(&known);
+        // Most programs have the name of their file: another one may be of an exec whose event was lost.
+        let again = if renamed { self.read_other(task.process, task.uid, &known, at) } else { None };
+        let executed = again.is_some();
+        parts = again.unwrap_or(parts);
         if let Some(comm) = comm {
             parts.record.comm = comm.into_owned();
         }
@@ -119,10 +122,11 @@ impl ProcessTable {
             parts.record.uid = task.uid;
             parts.record.user = self.users.name(task.uid, at);
         }
-        if inherited {
+        if inherited && executed {
+            parts.record.parents = self.parents(task.process.pid, parts.session, parent);
+        } else if inherited {
             self.adopt(&mut parts, task.process, parent);
         }
-        let unplaced = inherited && cgroup == 0;
         if moved || unplaced || parts.place.is_unit(MANAGER_UNIT) {
             let text = self.procfs.cgroup(task.process.pid, ticks(task.process)).ok();
             parts.place = self.place(text.as_deref(), task, parts.place, at);
@@ -131,6 +135,30 @@ impl ProcessTable {
         let known = Arc::new(parts.assemble(key, self.clock));
         self.processes.store(task.process, known.clone(), task.cgroup, None);
         known
+    }
+
+    /// Reads a process again if it runs another file than it is known for.
+    fn read_other(
+        &mut self,
+        process: ProcessKey,
+        uid: u32,
+        before: &KnownProcess,
+        at: Timestamp,
+    ) -> Option<Parts> {
+        let sighting = self.procfs.read(process.pid, ticks(process), false).ok()?;
+        let record = &before.record;
+        let known = record.executable_device.as_deref().zip(record.executable_inode);
+        let file = sighting.executable.as_ref().ok()?.file.as_ref()?;
+        if known.is_none_or(|known| known == (file.0.as_str(), file.1)) {
+            return None;
+        }
+        let place = match &sighting.cgroup {
+            Some(text) => self.workloads.of(text, at, &mut self.users).into(),
+            None => before.place(),
+        };
+        let mut parts = self.parts_of(sighting, uid, place, at);
+        parts.record.parents.clone_from(&record.parents);
+        Some(parts)
     }
 
     /// What differs between a process and the fork of it that it was taken for so far.
@@ -152,7 +180,7 @@ impl ProcessTable {
             let Some((pid, serial, key)) = self.processes.next_expired(now, keep) else { break };
             // The leader can exit before the other threads, which may go on for ever.
             match self.procfs.threads(pid, ticks(key)) {
-                Ok(threads) if threads > 1 => self.processes.revive(pid, serial),
+                Ok(threads) if threads > 1 => self.processes.keep(pid, serial),
                 _ => self.processes.remove(pid, serial),
             }
         }
@@ -164,7 +192,8 @@ impl ProcessTable {
         }
         for _ in 0..MAX_EXECUTABLE_CHECKS_PER_SWEEP.min(self.processes.named()) {
             let Some((pid, serial)) = self.processes.next_named() else { break };
-            self.check_executable(pid, serial);
+            self.check_executable(pid, serial, now);
+            self.check_place(pid, serial, now);
         }
         self.workloads.sweep();
     }
@@ -185,8 +214,24 @@ impl ProcessTable {
         self.procfs.reads() + self.workloads.reads()
     }
 
-    /// Notices that a program was deleted or replaced while it runs.
-    fn check_executable(&mut self, pid: u32, serial: u64) {
+    /// A runtime may know more of a container by now than when its processes were placed.
+    fn check_place(&mut self, pid: u32, serial: u64, now: Timestamp) {
+        let Some(entry) = self.processes.at(pid, serial).filter(|entry| !entry.inherited) else { return };
+        let (key, known) = (entry.key, Arc::clone(&entry.known));
+        let Some(before) = known.workload.as_ref().filter(|workload| may_be_told_later(workload)) else {
+            return;
+        };
+        let Ok(text) = self.procfs.cgroup(pid, ticks(key)) else { return };
+        let Some(workload) = self.workloads.of(&text, now, &mut self.users) else { return };
+        if workload != *before {
+            let mut parts = Parts::of(&known);
+            parts.place = Place::In(workload);
+            self.processes.describe(pid, serial, Arc::new(parts.assemble(known.key, self.clock)));
+        }
+    }
+
+    /// Notices that a program was deleted or replaced while it runs, and another program whose exec was not told.
+    fn check_executable(&mut self, pid: u32, serial: u64, now: Timestamp) {
         let Some(entry) = self.processes.at(pid, serial).filter(|entry| !entry.inherited) else { return };
         let (key, known) = (entry.key, Arc::clone(&entry.known));
         let record = &known.record;
@@ -198,12 +243,16 @@ impl ProcessTable {
         ) else {
             return;
         };
-        let Ok(changed) = self.procfs.executable_changed(pid, ticks(key), (path, device, inode)) else {
-            return;
+        let parts = match self.procfs.executable_changed(pid, ticks(key), (path, device, inode)) {
+            Ok(Fate::Same(changed)) if changed.is_some() && changed != record.executable_changed => {
+                let mut parts = Parts::of(&known);
+                parts.record.executable_changed = changed;
+                Some(parts)
+            }
+            Ok(Fate::Other) => self.read_other(key, record.uid, &known, now),
+            _ => None,
         };
-        if changed.is_some() && changed != record.executable_changed {
-            let mut parts = Parts::of(&known);
-            parts.record.executable_changed = changed;
+        if let Some(parts) = parts {
             self.processes.describe(pid, serial, Arc::new(parts.assemble(known.key, self.clock)));
         }
     }

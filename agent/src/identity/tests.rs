@@ -285,6 +285,81 @@ fn a_process_that_was_moved_between_hook_and_look_does_not_name_its_former_cgrou
 }
 
 #[test]
+fn a_parent_that_was_moved_after_it_was_met_is_placed_again() {
+    let fixture = Fixture::new();
+    fixture.process(70, 500, "web", "/usr/bin/web", "/init.service");
+    fixture.process(71, 600, "worker", "/usr/bin/web", "/init.service");
+    fixture.family(71, 600, "worker", (70, 70));
+    let mut table = fixture.table(9);
+    table.resolve(&Task { cgroup: 7, ..task(key(71, 600), b"worker") }, NOW);
+    fixture.process(70, 500, "web", "/usr/bin/web", "/web.service");
+    let met = Task { cgroup: 8, ..task(key(70, 500), b"web") };
+    assert_eq!(table.resolve(&met, NOW).workload.as_ref().unwrap().name, "web.service");
+    let reads = table.reads();
+    table.resolve(&met, NOW);
+    assert_eq!(table.reads(), reads, "once");
+}
+
+#[test]
+fn a_runtime_that_writes_late_names_processes_that_are_known_already() {
+    let fixture = Fixture::new();
+    let id = "4f1c0a6de2b97c3585d1e0f6a7b8c9d04f1c0a6de2b97c3585d1e0f6a7b8c9d0";
+    fixture.process(70, 500, "web", "/usr/bin/web", &format!("/docker/{id}"));
+    let mut table = fixture.table(9);
+    let web = task(key(70, 500), b"web");
+    assert_eq!(table.resolve(&web, NOW).workload.as_ref().unwrap().name, id[..12]);
+    let folder = fixture.root.join("host/var/lib/docker/containers").join(id);
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = format!(r#"{{"ID":"{id}","Name":"/shop","Config":{{"Image":"nginx"}}}}"#);
+    std::fs::write(folder.join("config.v2.json"), config).unwrap();
+    table.sweep(Timestamp(NOW.0 + 11 * SECOND));
+    assert_eq!(table.resolve(&web, NOW).workload.as_ref().unwrap().name, "shop");
+}
+
+#[test]
+fn another_program_is_noticed_without_the_event_of_its_exec() {
+    let fixture = Fixture::new();
+    let program = |name: &str| {
+        let path = fixture.root.join(name);
+        std::fs::write(&path, "").unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (shell, curl) = (program("shell"), program("curl"));
+    let of = |known: &KnownProcess| known.record.executable.clone().unwrap();
+    let mut table = fixture.table(9);
+    fixture.process(70, 500, "shell", &shell, "/");
+    table.resolve(&task(key(70, 500), b"shell"), NOW);
+    // A fork that has another name by now.
+    table.observe(&Event::ProcessForked { at: NOW, parent: key(70, 500), child: key(71, 600) });
+    fixture.process(71, 600, "curl", &curl, "/");
+    let child = table.resolve(&task(key(71, 600), b"curl"), NOW);
+    assert_eq!((of(&child), child.executable_source), (curl.clone(), ExecutableSource::Link));
+    // The same name: the sweep sees the file.
+    fixture.process(70, 500, "shell", &curl, "/");
+    assert_eq!(of(&table.resolve(&task(key(70, 500), b"shell"), NOW)), shell);
+    table.sweep(NOW);
+    assert_eq!(of(&table.resolve(&task(key(70, 500), b"shell"), NOW)), curl);
+}
+
+#[test]
+fn a_process_that_executes_from_a_thread_is_not_forgotten_with_its_leader() {
+    let fixture = Fixture::new();
+    fixture.process(70, 500, "java", "/usr/bin/java", "/");
+    let mut table = fixture.table(2);
+    let java = task(key(70, 500), b"java");
+    table.resolve(&java, NOW);
+    table.observe(&Event::ProcessExited { at: NOW, process: java.process });
+    table.observe(&executed(java, "/usr/bin/java"));
+    table.sweep(Timestamp(NOW.0 + 31 * SECOND));
+    assert_eq!(table.sizes().entries, 1);
+    for pid in [80, 81] {
+        fixture.process(pid, 500, "x", "/bin/x", "/");
+        table.resolve(&task(key(pid, 500), b"x"), NOW);
+    }
+    assert_eq!((table.sizes().evicted, table.sizes().refused), (0, 1), "it lives");
+}
+
+#[test]
 fn the_tree_of_cgroups_is_not_walked_for_every_unknown_id() {
     use std::os::unix::fs::MetadataExt;
     let fixture = Fixture::new();

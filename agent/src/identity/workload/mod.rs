@@ -4,7 +4,8 @@
 //! /proc/PID/cgroup ──► placement: what the names claim ──► who made the folder? ──► states: what the runtime calls it
 //! ```
 //! Names of cgroups prove nothing by themselves: a user names folders below his own manager as he likes. A claim is believed
-//! where only an administrator can have made the folder, which is where the folder *above* it is the administrator's.
+//! where only an administrator can have made the folder, which is where the folder *above* it is the administrator's and
+//! nobody else may write into it.
 //! Elsewhere it is the container of that user at most, if a runtime of his knows it, and never has the name of another's.
 //!
 //! Everything is read once per cgroup and remembered until its folder is gone or another one.
@@ -36,6 +37,8 @@ const MAX_CGROUPS: usize = 8192;
 const MAX_CHECKS_PER_SWEEP: usize = 256;
 /// After so many nanoseconds (10 s) a runtime is asked again for what it did not know: some write their files late.
 const ASK_AGAIN: u64 = 10 * 1_000_000_000;
+/// Permission bits by which others than its owner may make folders in a folder.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Digits of a container's id that stand for its name, as runtimes print it.
 const SHORT_ID: usize = 12;
 
@@ -70,6 +73,16 @@ impl WorkloadUnknown {
         WorkloadUnknown::ServiceAccountNotTold,
     ];
 
+    /// The runtime may write the names down, or the whole of its file, in a while.
+    fn is_cured_by_time(self) -> bool {
+        matches!(
+            self,
+            WorkloadUnknown::StateNotFound
+                | WorkloadUnknown::StateUnreadable
+                | WorkloadUnknown::ContainerNotConfirmed
+        )
+    }
+
     /// As it is printed.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -82,6 +95,12 @@ impl WorkloadUnknown {
             WorkloadUnknown::ServiceAccountNotTold => "service_account_not_told",
         }
     }
+}
+
+/// Whether a look at the cgroup in a while may tell more of a workload.
+pub(super) fn may_be_told_later(workload: &WorkloadRecord) -> bool {
+    let is_said = |reason: &&WorkloadUnknown| workload.unknown.as_deref() == Some(reason.as_str());
+    WorkloadUnknown::ALL.iter().find(is_said).is_some_and(|reason| reason.is_cured_by_time())
 }
 
 /// The workloads of cgroups, remembered.
@@ -203,7 +222,7 @@ impl Workloads {
             for claim in placement::claims(&line.path) {
                 match self.weigh(line, &claim) {
                     Belief::Container(container) => {
-                        let incomplete = container.unknown == Some(WorkloadUnknown::StateNotFound);
+                        let incomplete = container.unknown.is_some_and(WorkloadUnknown::is_cured_by_time);
                         let record = container.record(&claim, unit, |uid| user_name(users, uid, at));
                         return (Some(line), Some(record), incomplete);
                     }
@@ -311,6 +330,7 @@ impl Workloads {
             let folder = self.hierarchies.folder(&line.controllers, above);
             match folder.and_then(|path| std::fs::symlink_metadata(path).ok()) {
                 Some(folder) if folder.uid() != self.administrator => return Maker::User(folder.uid()),
+                Some(folder) if folder.mode() & WRITABLE_BY_OTHERS != 0 => return Maker::Unknown,
                 Some(_) if is_direct => return Maker::Administrator,
                 Some(_) => break,
                 // Gone by now: whoever made it could do so in what is left.

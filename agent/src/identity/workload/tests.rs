@@ -363,6 +363,18 @@ fn a_user_cannot_pass_for_a_container_or_pod_of_somebody_else() {
 }
 
 #[test]
+fn a_folder_into_which_everybody_may_write_proves_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let host = Host::new();
+    host.state(DOCKER_FILE, &docker(json!({})));
+    let path = "/batch.slice/docker-ID.scope";
+    assert_eq!(host.workload(path).name, "web");
+    let above = host.root.join("cgroup/batch.slice");
+    std::fs::set_permissions(&above, PermissionsExt::from_mode(0o777)).unwrap();
+    assert_eq!(look(&mut host.workloads(true), &format!("0::{path}\n")).unwrap().kind, "systemd");
+}
+
+#[test]
 fn a_users_own_container_is_told_as_his() {
     let host = Host::new();
     let own = nix::unistd::geteuid().as_raw();
