@@ -8,13 +8,13 @@ use super::configuration::daemon_socket;
 use super::list_arguments::IdentitiesArguments;
 use super::output::{colour, stdout};
 use super::table::cut;
-use super::workloads::{self, WORKLOAD};
+use super::workloads::{self, CERTIFICATES_FORGOTTEN, WORKLOAD};
 use super::{Exit, Failure};
 use crate::api::WorkloadList;
 use crate::config::Config;
 use crate::display::display_safe;
 use crate::record::{
-    IDENTITY_SCHEMA, IdentityFitName, IdentityFitRecord, IdentityRecord, IdentityUseRecord,
+    GapRecord, IDENTITY_SCHEMA, IdentityFitName, IdentityFitRecord, IdentityRecord, IdentityUseRecord,
     KnownWorkloadRecord, PresentedRecord, WallTime,
 };
 use crate::verdict::{self, FitRule};
@@ -38,19 +38,41 @@ pub(super) fn list(arguments: &IdentitiesArguments) -> Result<Exit, Failure> {
         judge(&mut list, rules);
     }
     let mut output = stdout();
+    let left_out = left_out(&list);
     let rows = rows(&list);
     if arguments.json {
+        left_out.iter().try_for_each(|gap| workloads::write_json(gap, &mut output))?;
         print_json(&rows, &mut output)?;
     } else {
         print(&rows, workloads::now(), colour(), &mut output)?;
         if let Some(rules) = &rules {
             print_verdict(&rows, rules.len(), &mut output)?;
         }
-        list.left_out.iter().try_for_each(|gap| workloads::print_left_out(gap, &mut output))?;
+        left_out.iter().try_for_each(|gap| workloads::print_left_out(gap, &mut output))?;
+        if rules.is_some() && !left_out.is_empty() {
+            writeln!(output, "-- whether all fit cannot be told of what is left out")?;
+        }
     }
-    let is_yes =
-        !rows.is_empty() && (rules.is_none() || rows.iter().all(|row| row.is(IdentityFitName::Fits)));
-    Ok(if is_yes { Exit::Success } else { Exit::Negative })
+    Ok(exit(&rows, rules.is_some(), &left_out, list.is_cut))
+}
+
+/// What the daemon had no room for, with the certificates that workloads of the list presented besides.
+pub(super) fn left_out(list: &WorkloadList) -> Vec<GapRecord> {
+    let forgotten: u64 = list.workloads.iter().map(|known| known.left_out.certificates).sum();
+    let forgotten = (forgotten > 0).then(|| workloads::gap(CERTIFICATES_FORGOTTEN, Some(forgotten)));
+    list.left_out.iter().cloned().chain(forgotten).collect()
+}
+
+/// What is not in the list may not fit.
+pub(super) fn exit(rows: &[Row<'_>], checks: bool, left_out: &[GapRecord], is_cut: bool) -> Exit {
+    if checks && !rows.iter().all(|row| row.is(IdentityFitName::Fits)) {
+        return Exit::Negative;
+    }
+    match is_cut {
+        true => Exit::Partial,
+        false if rows.is_empty() || (checks && !left_out.is_empty()) => Exit::Negative,
+        false => Exit::Success,
+    }
 }
 
 /// Answers anew whether certificates fit, by rules that the daemon need not have.

@@ -18,7 +18,7 @@ COLUMNS:
   stand the certificates that it presented: identity, in which role, until when it is valid, and whether it fits.
 
 EXIT STATUS:
-  0 if there is such a workload, 1 if there is none.";
+  0 if there is such a workload, 1 if there is none, 4 if the list is too long to be read whole.";
 
 pub(super) const IDENTITIES_EXAMPLES: &str = "\
 EXAMPLES:
@@ -33,9 +33,10 @@ CHECK:
 
 EXIT STATUS:
   0  a certificate was presented here; with --check: all fit
-  1  none was; with --check: or one does not fit, or for one there is no rule or no answer
+  1  none was; with --check: or one does not fit, or for one there is no rule or no answer, or the daemon has forgotten some
   2  the configuration is wrong
-  3  no daemon answers";
+  3  no daemon answers
+  4  the list is too long to be read whole";
 
 /// Kinds of workload.
 const KINDS: [&str; 5] = ["systemd", "kubernetes", "container", "executable", "kernel"];

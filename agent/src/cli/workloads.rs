@@ -11,8 +11,8 @@ use super::{Exit, Failure};
 use crate::api::{self, WorkloadList};
 use crate::display::{display_safe, json_line};
 use crate::record::{
-    Authentication, GapRecord, IdentityFitName, IdentityFitRecord, KnownWorkloadRecord, LabelsRecord,
-    PresentedRecord, RoleRecord, WallTime,
+    Authentication, GAP_SCHEMA, GapRecord, IdentityFitName, IdentityFitRecord, KnownWorkloadRecord,
+    LabelsRecord, PresentedRecord, RoleRecord, WallTime,
 };
 
 /// Widths in characters; longer names are cut with `…`, and `--json` has them whole.
@@ -29,12 +29,21 @@ pub(super) fn list(arguments: &WorkloadsArguments) -> Result<Exit, Failure> {
     list.workloads.retain(|workload| is_wanted(arguments, workload));
     let mut output = stdout();
     if arguments.json {
-        print_json(&list.workloads, &mut output)?;
+        print_json(&list, &mut output)?;
     } else {
         print(&list, known, now(), colour(), &mut output)?;
     }
-    Ok(if list.workloads.is_empty() { Exit::Negative } else { Exit::Success })
+    Ok(match (list.is_cut, list.workloads.is_empty()) {
+        (true, _) => Exit::Partial,
+        (false, true) => Exit::Negative,
+        (false, false) => Exit::Success,
+    })
 }
+
+/// Cause of a gap: the list is longer than this program takes.
+const LIST_CUT: &str = "list_cut";
+/// Cause of a gap: certificates that workloads of the list presented.
+pub(super) const CERTIFICATES_FORGOTTEN: &str = "certificates_forgotten";
 
 /// What the daemon knows, by kind and name.
 pub(super) fn ask(socket: &Path) -> Result<WorkloadList, Failure> {
@@ -42,7 +51,15 @@ pub(super) fn ask(socket: &Path) -> Result<WorkloadList, Failure> {
     let mut list = runtime.block_on(api::workloads(socket))?;
     let order = |one: &KnownWorkloadRecord| (one.workload.kind.clone(), one.key.clone());
     list.workloads.sort_by_cached_key(order);
+    if list.is_cut {
+        list.left_out.push(gap(LIST_CUT, None));
+    }
     Ok(list)
+}
+
+/// What a list does not have.
+pub(super) fn gap(cause: &str, lost: Option<u64>) -> GapRecord {
+    GapRecord { schema: GAP_SCHEMA.into(), from: None, to: now(), cause: cause.to_owned(), lost }
 }
 
 pub(super) fn now() -> WallTime {
@@ -76,11 +93,10 @@ pub(super) fn is_unauthenticated(known: &KnownWorkloadRecord) -> bool {
         || has(&known.client, Authentication::ServerOnly)
 }
 
-fn print_json(workloads: &[KnownWorkloadRecord], output: &mut impl Write) -> io::Result<()> {
-    for workload in workloads {
-        write_json(workload, output)?;
-    }
-    Ok(())
+/// The gaps come first, as the daemon sends them.
+pub(super) fn print_json(list: &WorkloadList, output: &mut impl Write) -> io::Result<()> {
+    list.left_out.iter().try_for_each(|gap| write_json(gap, output))?;
+    list.workloads.iter().try_for_each(|workload| write_json(workload, output))
 }
 
 pub(super) fn write_json(record: &impl serde::Serialize, output: &mut impl Write) -> io::Result<()> {
@@ -115,6 +131,10 @@ pub(super) fn print(
         for presented in &workload.certificates {
             writeln!(output, "{:KIND$} → {}", "", certificate(presented, now, colour))?;
         }
+        let forgotten = workload.left_out.certificates;
+        if forgotten > 0 {
+            writeln!(output, "{:KIND$} → {forgotten} certificates more, forgotten for want of room", "")?;
+        }
     }
     let shown = list.workloads.len();
     let without = list.workloads.iter().filter(|known| owner(known.labels.as_deref()).is_none()).count();
@@ -125,7 +145,12 @@ pub(super) fn print(
 
 pub(super) fn print_left_out(gap: &GapRecord, output: &mut impl Write) -> io::Result<()> {
     let lost = gap.lost.map_or_else(|| "some".to_owned(), |lost| lost.to_string());
-    writeln!(output, "-- {lost} are left out: the daemon had no room for more ({})", display_safe(&gap.cause))
+    let (what, why) = match &*gap.cause {
+        LIST_CUT => ("", "the list is longer than this program takes"),
+        CERTIFICATES_FORGOTTEN => (" certificates", "the daemon had no room for more"),
+        _ => ("", "the daemon had no room for more"),
+    };
+    writeln!(output, "-- {lost}{what} are left out: {why} ({})", display_safe(&gap.cause))
 }
 
 /// What it is called, aligned; the kind stands beside it.

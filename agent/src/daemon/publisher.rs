@@ -140,6 +140,7 @@ impl Publisher {
 
     /// Names these owners, and judges identities by the rules of the policy at hand, from now on.
     pub fn set_owners(&mut self, owners: Arc<Owners>) {
+        self.parts.metrics.forget_owners();
         self.belonging = Belonging::new(Arc::clone(&owners), self.parts.policy.identities.clone());
         self.parts.workloads.set_rules(Arc::clone(&owners), self.parts.policy.identities.clone());
         self.parts.certificates.set_owners(owners);

@@ -139,6 +139,11 @@ impl Metrics {
         }
     }
 
+    /// The file of owners was read again: connections by owner begin anew, with those that it names now.
+    pub fn forget_owners(&self) {
+        self.inner.owner_connections.forget();
+    }
+
     /// Which files with TLS libraries there are.
     pub fn library_files(&self, files: &[LibraryFileRecord]) {
         let libraries = Library::ALL.map(Library::as_str);

@@ -56,6 +56,11 @@ impl OwnedConnections {
         };
         counts[role as usize][answer as usize].inc();
     }
+
+    /// The file of owners was read again: those that it does not name any more take no room. What counts begins anew.
+    pub(super) fn forget(&self) {
+        *self.owners.write().unwrap_or_else(PoisonError::into_inner) = Owners::default();
+    }
 }
 
 fn printable(text: Option<&String>) -> Cow<'_, str> {

@@ -170,6 +170,17 @@ fn a_file_of_a_thousand_owners_makes_a_bounded_page_and_loses_no_connection() {
     assert_eq!((counts.len(), counts.iter().sum::<u64>()), (owners::MAX_OWNERS + 1, 1000));
     let others = r#"{owner="other",environment="other",role="client",authentication="unknown"} 872"#;
     assert!(page.contains(others), "{page}");
+    // Owners that a new file names are told apart, however many there were before.
+    metrics.forget_owners();
+    let renamed = ConnectionRecord {
+        client: owned_by("renamed"),
+        observed_from: vec![SideName::Client],
+        ..connection()
+    };
+    metrics.connection(&renamed);
+    let page = metrics.render_text();
+    assert!(page.contains(r#"{owner="renamed",environment="production""#), "{page}");
+    assert!(!page.contains(r#"{owner="other""#), "{page}");
 }
 
 #[test]

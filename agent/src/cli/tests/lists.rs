@@ -10,7 +10,7 @@ use crate::verdict::{FitRule, Template};
 const NOW: WallTime = WallTime(1_700_000_000_000_000_000);
 
 fn list_of(workloads: Vec<KnownWorkloadRecord>) -> WorkloadList {
-    WorkloadList { workloads, left_out: vec![] }
+    WorkloadList { workloads, ..WorkloadList::default() }
 }
 
 fn shown_workloads(list: &WorkloadList) -> String {
@@ -70,7 +70,7 @@ fn workloads_are_aligned_lines_with_what_they_present() {
         cause: "table_full".into(),
         lost: Some(7),
     };
-    let list = WorkloadList { workloads: vec![owned, bare], left_out: vec![gap] };
+    let list = WorkloadList { workloads: vec![owned, bare], left_out: vec![gap], is_cut: false };
     let fingerprint = "ab".repeat(26);
     assert_eq!(
         shown_workloads(&list),
@@ -194,6 +194,31 @@ fn rules_that_are_tried_say_what_fits_what_does_not_and_what_they_forget() {
          by 2 rules: 1 fit, 1 do not fit, 1 without a rule, 0 unknown\n\
          no rule for systemd:c.service\n"
     );
+}
+
+#[test]
+fn what_is_left_out_is_said_in_every_form_and_does_not_fit() {
+    let mut list = list_of(vec![of_unit("a.service")]);
+    identities::judge(&mut list, &[rule("any", &["a.service.test"])]);
+    let exit = |list: &WorkloadList, checks| {
+        identities::exit(&identities::rows(list), checks, &identities::left_out(list), list.is_cut)
+    };
+    assert_eq!(exit(&list, true), Exit::Success);
+    list.workloads[0].left_out.certificates = 3;
+    assert_eq!((exit(&list, true), exit(&list, false)), (Exit::Negative, Exit::Success));
+    assert_eq!(identities::left_out(&list)[0].lost, Some(3));
+    assert!(shown_workloads(&list).contains("→ 3 certificates more, forgotten for want of room\n"));
+    list.workloads[0].left_out.certificates = 0;
+    list.left_out.push(workloads::gap("table_full", Some(7)));
+    assert_eq!((exit(&list, true), exit(&list, false)), (Exit::Negative, Exit::Success));
+    let mut lines = Vec::new();
+    workloads::print_json(&list, &mut lines).unwrap();
+    let lines = String::from_utf8(lines).unwrap();
+    assert!(lines.starts_with(r#"{"schema":"countersign.gap/1""#) && lines.lines().count() == 2, "{lines}");
+    list.is_cut = true;
+    assert_eq!((exit(&list, true), exit(&list, false)), (Exit::Partial, Exit::Partial));
+    identities::judge(&mut list, &[]);
+    assert_eq!(exit(&list, true), Exit::Negative);
 }
 
 #[test]

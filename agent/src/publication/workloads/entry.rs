@@ -1,11 +1,17 @@
 //! One workload, in numbers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::presented::{Presented, Room};
 use crate::record::*;
 use crate::verdict::Code;
+
+/// Bytes of the path of an executable or the name of a user that are listed: a path may have 4 KiB.
+const MAX_TEXT: usize = 256;
+/// Ends a text that was cut.
+const CUT: &str = "…";
 
 /// One end of a connection.
 pub(super) struct End<'a> {
@@ -165,6 +171,20 @@ impl Entry {
         }
     }
 
+    /// Whether there must be room for one more leaf before this end is counted.
+    pub(super) fn needs_room(&self, end: &End<'_>) -> bool {
+        self.presented.needs_room(end)
+    }
+
+    /// How many leaves it has, and when the oldest was seen last.
+    pub(super) fn leaves(&self) -> (usize, Option<WallTime>) {
+        self.presented.size()
+    }
+
+    pub(super) fn forget_leaf(&mut self, room: &mut Room) {
+        self.presented.forget_oldest(room);
+    }
+
     /// Gives the room of its leaves back: it is forgotten.
     pub(super) fn give_back(&mut self, room: &mut Room) {
         self.presented.give_back(room);
@@ -233,13 +253,22 @@ fn occurring<N: Ord>(names: impl Iterator<Item = N>, counts: &[u64]) -> BTreeMap
 
 /// Puts a text on a list, if it is not there; counts it if there is no room.
 fn list_once((list, left_out): (&mut Vec<String>, &mut u64), bound: usize, text: &str) {
-    if list.iter().any(|known| known == text) {
+    let text = bounded(text);
+    if list.iter().any(|known| *known == *text) {
         return;
     }
     match list.len() < bound {
-        true => list.push(text.to_owned()),
+        true => list.push(text.into_owned()),
         false => *left_out += 1,
     }
+}
+
+/// At most [`MAX_TEXT`] bytes, and visibly cut if there were more.
+fn bounded(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_TEXT {
+        return text.into();
+    }
+    [&text[..text.floor_char_boundary(MAX_TEXT - CUT.len())], CUT].concat().into()
 }
 
 fn less(count: &mut u64) {

@@ -10,6 +10,7 @@ mod presented;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +41,8 @@ pub struct Workloads {
 #[derive(Debug, Default)]
 pub struct Noted {
     answers: [Option<Answer>; 2],
+    /// Ends of which the workload found no room, and was counted.
+    left_out: [bool; 2],
     is_open: bool,
 }
 
@@ -131,9 +134,13 @@ impl Workloads {
         ];
         let is_open = !connection.r#final;
         let mut book = self.lock();
-        let answers = ends.map(|end| book.enter(connection, &end, is_open, now));
+        let mut left_out = noted.left_out;
+        let answers = ends.map(|end| {
+            let left_out = &mut left_out[end.side as usize];
+            book.enter(connection, &end, is_open, now, left_out)
+        });
         // Afterwards: a workload with one connection is not forgotten in between.
-        let before = std::mem::replace(noted, Noted { answers, is_open });
+        let before = std::mem::replace(noted, Noted { answers, left_out, is_open });
         book.take_back(&before, now);
     }
 
@@ -195,9 +202,15 @@ impl Book {
         end: &End<'_>,
         is_open: bool,
         now: WallTime,
+        left_out: &mut bool,
     ) -> Option<Answer> {
         let workload = end.own.workload.as_ref().filter(|_| connection.observed_from.contains(&end.side))?;
-        let id = self.id(workload, now)?;
+        let Some(id) = self.id(workload, now) else {
+            // Once for each connection, however many revisions it has.
+            self.left_out += u64::from(!std::mem::replace(left_out, true));
+            return None;
+        };
+        self.make_leaf_room(id, end);
         let held = self.entries.get_mut(&id)?;
         held.entry.name(workload, end.own, now);
         let answer = held.entry.count(id, connection, end, now, &mut self.room);
@@ -216,8 +229,8 @@ impl Book {
             return Some(*id);
         }
         if self.entries.len() >= self.bound {
-            self.left_out += 1;
             self.forget_one()?;
+            self.left_out += 1;
         }
         let id = self.next_id;
         self.next_id += 1;
@@ -233,6 +246,22 @@ impl Book {
         let id = oldest.filter(|(_, held)| held.unseen_since < i64::MAX).map(|(id, _)| *id)?;
         self.remove(id);
         Some(())
+    }
+
+    /// If an entry gets one more leaf and there is no room, the workload with the most leaves forgets its oldest: no one takes
+    /// the place of those that have few.
+    fn make_leaf_room(&mut self, id: u64, end: &End<'_>) {
+        let needs_room = self.entries.get(&id).is_some_and(|held| held.entry.needs_room(end));
+        if !(needs_room && self.room.is_full()) {
+            return;
+        }
+        let most = self.entries.iter_mut().max_by_key(|(id, held)| {
+            let (leaves, oldest) = held.entry.leaves();
+            (leaves, Reverse((oldest, **id)))
+        });
+        if let Some((_, held)) = most {
+            held.entry.forget_leaf(&mut self.room);
+        }
     }
 
     fn remove(&mut self, id: u64) {

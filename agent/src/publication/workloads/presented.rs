@@ -23,6 +23,10 @@ impl Room {
         Room { bound, taken: 0, left_out: 0 }
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.taken >= self.bound
+    }
+
     pub(super) fn taken(&self) -> usize {
         self.taken
     }
@@ -49,11 +53,8 @@ struct Leaf {
 impl Presented {
     /// Counts the leaf that an end presented, if it did. Gives its id, if there is room for it.
     pub(super) fn count(&mut self, end: &End<'_>, now: WallTime, room: &mut Room) -> Option<u32> {
-        // Whoever listens may be another than who presented it.
-        let is_guess = end.own.owner_source.as_deref() == Some(OwnerSource::Listener.as_str());
-        let sha256 = end.own.certificates.first().filter(|_| !is_guess)?;
-        let known = self.leaves.iter().position(|leaf| leaf.record.sha256 == *sha256);
-        let place = match known {
+        let sha256 = shown(end)?;
+        let place = match self.place(sha256) {
             Some(place) => place,
             None => self.add(sha256, now, room)?,
         };
@@ -69,14 +70,39 @@ impl Presented {
         Some(*id)
     }
 
-    /// Makes room for a leaf, at the cost of the one that has not been seen for longest.
-    fn add(&mut self, sha256: &str, now: WallTime, room: &mut Room) -> Option<usize> {
-        if self.leaves.len() >= KnownWorkloadRecord::MAX_CERTIFICATES || room.taken >= room.bound {
-            self.left_out += 1;
-            room.left_out += 1;
-            let oldest = self.leaves.iter().enumerate().min_by_key(|(_, leaf)| leaf.record.last_seen)?.0;
-            self.leaves.swap_remove(oldest);
+    fn place(&self, sha256: &str) -> Option<usize> {
+        self.leaves.iter().position(|leaf| leaf.record.sha256 == sha256)
+    }
+
+    /// Whether there must be room for one more leaf before this end is counted.
+    pub(super) fn needs_room(&self, end: &End<'_>) -> bool {
+        self.leaves.len() < KnownWorkloadRecord::MAX_CERTIFICATES
+            && shown(end).is_some_and(|sha256| self.place(sha256).is_none())
+    }
+
+    /// How many leaves there are, and when the oldest was seen last.
+    pub(super) fn size(&self) -> (usize, Option<WallTime>) {
+        (self.leaves.len(), self.leaves.iter().map(|leaf| leaf.record.last_seen).min())
+    }
+
+    /// Forgets the leaf that has not been seen for longest.
+    pub(super) fn forget_oldest(&mut self, room: &mut Room) {
+        let oldest = self.leaves.iter().enumerate().min_by_key(|(_, leaf)| leaf.record.last_seen);
+        if let Some(place) = oldest.map(|(place, _)| place) {
+            self.leaves.swap_remove(place);
             room.taken -= 1;
+            room.left_out += 1;
+            self.left_out += 1;
+        }
+    }
+
+    /// One more leaf, at the cost of the oldest if there are too many.
+    fn add(&mut self, sha256: &str, now: WallTime, room: &mut Room) -> Option<usize> {
+        if self.leaves.len() >= KnownWorkloadRecord::MAX_CERTIFICATES {
+            self.forget_oldest(room);
+        }
+        if room.is_full() {
+            return None;
         }
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
@@ -126,6 +152,12 @@ impl Presented {
         records.sort_by(|one, other| (other.last_seen, &one.sha256).cmp(&(one.last_seen, &other.sha256)));
         records
     }
+}
+
+/// Fingerprint of the leaf that the owner of an end showed. Whoever listens may be another than who did.
+fn shown<'a>(end: &End<'a>) -> Option<&'a String> {
+    let is_guess = end.own.owner_source.as_deref() == Some(OwnerSource::Listener.as_str());
+    end.own.certificates.first().filter(|_| !is_guess)
 }
 
 /// A leaf of which nothing but the fingerprint is known.

@@ -266,12 +266,69 @@ fn leaves_of_all_workloads_have_one_bound() {
         let secret = leaf(name);
         present(&book, &presenting(outgoing(name, Authentication::Mutual), &secret), &secret, NOW);
     }
-    assert_eq!(named(&book, "c").certificates, []);
-    assert_eq!(named(&book, "c").left_out.certificates, 1);
-    let another = leaf("another");
-    present(&book, &presenting(outgoing("a", Authentication::Mutual), &another), &another, NOW);
-    assert_eq!(named(&book, "a").certificates[0].identity.as_deref(), Some("another"));
-    assert_eq!((book.sizes().presented, book.sizes().presented_left_out), (2, 2));
+    // All have one: the oldest goes.
+    let listed = |name| named(&book, name).certificates.len();
+    assert_eq!([listed("a"), listed("b"), listed("c")], [0, 1, 1]);
+    assert_eq!(named(&book, "a").left_out.certificates, 1);
+    assert_eq!((book.sizes().presented, book.sizes().presented_left_out), (2, 1));
+}
+
+#[test]
+fn a_workload_with_many_leaves_makes_room_for_one_without() {
+    let book = Workloads::with_bounds(None, 8, 4);
+    let show = |name: &str, leaf_name: &str, at| {
+        let secret = leaf(leaf_name);
+        present(&book, &presenting(outgoing(name, Authentication::Mutual), &secret), &secret, WallTime(at));
+    };
+    show("few", "old", 0);
+    for number in 0..10 {
+        show("many", &number.to_string(), 1 + number);
+    }
+    show("new", "new", 20);
+    let listed = |name| named(&book, name).certificates.len();
+    assert_eq!([listed("few"), listed("many"), listed("new")], [1, 2, 1]);
+    assert_eq!((book.sizes().presented, book.sizes().presented_left_out), (4, 8));
+}
+
+#[test]
+fn a_guessed_owner_presented_nothing() {
+    let book = Workloads::new(None);
+    let secret = leaf("a");
+    let mut connection = presenting(outgoing("a.service", Authentication::Mutual), &secret);
+    connection.client.owner_source = Some("listener".into());
+    present(&book, &connection, &secret, NOW);
+    assert_eq!(named(&book, "a.service").certificates, []);
+}
+
+#[test]
+fn a_workload_without_room_counts_once_for_each_connection() {
+    let book = Workloads::with_bounds(None, 1, 8);
+    note(&book, &outgoing("open", Authentication::None), NOW);
+    let refused = outgoing("refused", Authentication::None);
+    let mut noted = note(&book, &refused, NOW);
+    for _ in 0..3 {
+        book.note(&refused, Leaves::default(), NOW, &mut noted);
+    }
+    assert_eq!(book.sizes().workloads_left_out, 1);
+    note(&book, &refused, NOW);
+    assert_eq!(book.sizes().workloads_left_out, 2);
+}
+
+#[test]
+fn long_paths_and_names_are_cut() {
+    let book = Workloads::new(None);
+    let mut connection = outgoing("a.service", Authentication::None);
+    let process = ProcessRecord {
+        executable: Some("/é".repeat(2000)),
+        user: Some("u".repeat(4096)),
+        ..ProcessRecord::default()
+    };
+    connection.client.process = Some(Arc::new(process));
+    note(&book, &connection, NOW);
+    let known = named(&book, "a.service");
+    for text in [&known.executables[0], &known.users[0]] {
+        assert!(text.len() <= 256 && text.len() > 250 && text.ends_with('…'), "{text}");
+    }
 }
 
 /// Whatever comes and goes in whatever order, the book says what a new count of all last words says.
