@@ -209,7 +209,7 @@ impl Publisher {
     ) -> [Option<Use>; 2] {
         let now = self.parts.clock.wall(self.now);
         let mut after = [None; 2];
-        for ((side, before), after) in SideName::ALL.into_iter().zip(before).zip(&mut after) {
+        for ((side, before), after) in SideName::ALL.iter().zip(before).zip(&mut after) {
             match (presentation(chains, record, *side), before) {
                 (Some((leaf, workload)), _) => *after = self.uses.note(leaf, workload, now, before),
                 (None, Some(before)) => self.uses.take_back(before),

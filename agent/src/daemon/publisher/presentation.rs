@@ -55,3 +55,29 @@ pub(super) fn presentation<'a>(
     let counts = verdict::presence(record, side) == Some(Presence::Shown) && !in_one_hand(record);
     counts.then_some((leaf, workload))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_rule_says_of_a_guess_is_unknown() {
+        let fit = |status| {
+            let (rule, expected, reason) = (Some("any".into()), vec!["a".to_owned()], None);
+            Some(Arc::new(IdentityFitRecord { status, rule, expected, reason }))
+        };
+        for status in [IdentityFitName::Fits, IdentityFitName::DoesNotFit] {
+            let mut judged = fit(status);
+            doubt(&mut judged);
+            let judged = judged.unwrap();
+            assert_eq!(
+                (judged.status, judged.reason.as_deref()),
+                (IdentityFitName::Unknown, Some("workload_guessed"))
+            );
+        }
+        let (mut without, mut none) = (fit(IdentityFitName::NoRule), None);
+        doubt(&mut without);
+        doubt(&mut none);
+        assert_eq!((without, none), (fit(IdentityFitName::NoRule), None));
+    }
+}
