@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use countersign_tests::{
-    Agent, AgentOptions, Expectation, Matcher, Testbed, agent_binary, at, findings_are, pair_across, ready,
-    request_over, text,
+    Agent, AgentOptions, Expectation, Matcher, PATIENCE, Testbed, agent_binary, at, findings_are,
+    pair_across, ready, request_over, text,
 };
 use serde_json::{Value, json};
 
@@ -46,7 +46,14 @@ fn without_the_iterator_older_connections_have_their_owners_and_their_end() -> R
         .with("/observed_from", Matcher::Set(vec![json!("client"), json!("server")]))
         .with("/findings", findings_are(&[]));
     // They have sent nothing since the agent came.
-    let open = [port, idle_port].map(|port| agent.records.decided_to(port));
+    let open = [port, idle_port].map(|port| {
+        // A pass meets the two sockets one after the other, in any order: the first revision may have one of them.
+        agent.records.wait_for("a connection with both ends", PATIENCE, |all| {
+            let mut all = all.iter().filter(|record| at(record, "/server/port") == port);
+            let has_both = |record: &&&Value| at(record, "/observed_from") == &json!(["client", "server"]);
+            all.find(has_both).map(|record| (*record).clone())
+        })
+    });
     request_over(&mut client, &mut server)?;
     drop((client, server, idle_client, idle_server));
     for (port, open) in [port, idle_port].into_iter().zip(open) {
