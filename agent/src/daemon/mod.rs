@@ -92,6 +92,7 @@ pub fn run(
     if !kernel::has_rights() {
         return Err(DaemonError::Rights);
     }
+    kernel::share_memory_between_threads();
     let host = Host::read();
     let metrics = Metrics::new(&Code::NAMES, host.kernel.as_deref().unwrap_or("unknown"));
     metrics.exceptions_expired(config.expired_exceptions());

@@ -43,7 +43,7 @@ pub use clock::{Clock, clock};
 pub use cookie::own_network_namespace;
 pub use error::KernelError;
 pub use existing::{ExistingSockets, Listener, Missed};
-pub use memory::release_unused_memory;
+pub use memory::{release_unused_memory, share_memory_between_threads};
 pub use preflight::{Check, CheckStatus, has_rights, preflight};
 pub use probes::{Probed, Prober, RefusedPoint};
 pub use programs::Unavailable;
