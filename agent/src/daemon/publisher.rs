@@ -1,16 +1,16 @@
 //! What leaves the connection room becomes records, findings and numbers.
 
 mod presentation;
+mod revision;
 
-use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::FxHashMap;
 
 use crate::api::Hub;
-use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, LibrarySummary, Sink, Stage};
+use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, Sink, Stage};
 use crate::event::{Decision, Role, SocketCookie, Timestamp};
 use crate::identity::{KnownProcess, ProcessTable, WallClock};
 use crate::metrics::Metrics;
@@ -19,44 +19,11 @@ use crate::publication::{
     Belonging, Certificates, Chains, FindingBook, Holders, Host, Interfaces, Leaves, Noted, Source,
     Surroundings, Use, Uses, Workloads, compose,
 };
-use crate::record::{Authentication, ConnectionRecord, GapRecord, Record, SideName};
+use crate::record::{ConnectionRecord, GapRecord, Record, SideName};
 use crate::scope::Networks;
-use crate::tls::UnknownReason;
-use crate::verdict::{self, Code, Policy, Subject};
+use crate::verdict::{self, Policy, Subject};
 use presentation::{doubt, guesses_presenter, is_guess, presentation};
-
-/// What is remembered of a connection between its revisions.
-#[derive(Debug)]
-struct Published {
-    revision: u32,
-    digest: u64,
-    counted: bool,
-    /// Findings that were handed out, see [`finding_bit`].
-    noted: u32,
-    /// What it has said of the workloads at its ends.
-    workloads: Noted,
-    /// The keys that were presented at its ends.
-    uses: [Option<Use>; 2],
-    /// What was concluded, and what libraries had contributed.
-    answer: (Authentication, Option<UnknownReason>),
-    library: LibrarySummary,
-    credential: bool,
-    /// See [`guesses_presenter`].
-    guess: bool,
-    /// Who held the client's socket, then who held the server's.
-    holders: Box<[Arc<KnownProcess>]>,
-    of_client: u8,
-}
-
-impl Published {
-    fn client(&self) -> &[Arc<KnownProcess>] {
-        &self.holders[..usize::from(self.of_client)]
-    }
-
-    fn server(&self) -> &[Arc<KnownProcess>] {
-        &self.holders[usize::from(self.of_client)..]
-    }
-}
+use revision::{Published, answer, digest, finding_bit};
 
 /// Turns what happens to connections into records.
 #[derive(Debug)]
@@ -421,41 +388,6 @@ impl Sink for Publisher {
             self.wanted.push(socket);
         }
     }
-}
-
-/// What workloads are counted by.
-fn answer(connection: &Connection) -> (Authentication, Option<UnknownReason>) {
-    (connection.conclusion.authentication, connection.conclusion.reason)
-}
-
-/// One bit per code, and per side where it is about one.
-fn finding_bit(finding: &verdict::Finding) -> u32 {
-    const { assert!(Code::ALL.len() <= 16, "two sides fit into 32 bits") };
-    let of_client = finding.side == Some(SideName::Client);
-    1 << (finding.code as u32 + if of_client { 16 } else { 0 })
-}
-
-/// What makes a new revision: authentication, evidence, owners, identities, findings.
-fn digest(record: &ConnectionRecord) -> u64 {
-    let mut hash = FxHasher::default();
-    (record.authentication, record.encryption, record.scope, record.decided.is_some()).hash(&mut hash);
-    (record.evidence.server, record.evidence.client, &record.evidence.reason).hash(&mut hash);
-    record.evidence.disagreement.hash(&mut hash);
-    (record.confidence.server, record.confidence.client, &record.protocol).hash(&mut hash);
-    for endpoint in [&record.client, &record.server] {
-        (&endpoint.address, endpoint.port, &endpoint.identity, &endpoint.owner_source).hash(&mut hash);
-        (&endpoint.certificates, endpoint.verification, &endpoint.labels).hash(&mut hash);
-        let fit = endpoint.identity_fit.as_ref();
-        fit.map(|fit| (fit.status, &fit.rule, &fit.expected, &fit.reason)).hash(&mut hash);
-        endpoint.workload.hash(&mut hash);
-        for holder in &endpoint.processes {
-            (holder.process.pid, holder.process.start_time, &holder.role, &holder.process.executable)
-                .hash(&mut hash);
-        }
-    }
-    (&record.credential_in_clear, &record.upgraded_from).hash(&mut hash);
-    record.findings.hash(&mut hash);
-    hash.finish()
 }
 
 #[cfg(test)]

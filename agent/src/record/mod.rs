@@ -14,6 +14,8 @@ mod connection;
 mod finding;
 mod identity;
 mod library;
+mod name;
+mod process;
 #[cfg(test)]
 pub(crate) mod sample;
 mod time;
@@ -24,9 +26,12 @@ pub use connection::*;
 pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord, Severity};
 pub use identity::{IDENTITY_SCHEMA, IdentityRecord, IdentityUseRecord};
 pub use library::{LIBRARY_SCHEMA, LibraryFileRecord, LibraryFiles, ProbeState};
+pub use name::*;
+pub use process::{HolderRecord, ParentRecord, ProcessRecord};
 pub use time::WallTime;
 pub use workload::{
-    KnownWorkloadRecord, LastProcessRecord, LeftOutRecord, PresentedRecord, RoleRecord, WORKLOAD_SCHEMA,
+    IdentityFitRecord, KnownWorkloadRecord, LabelsRecord, LastProcessRecord, LeftOutRecord, PresentedRecord,
+    RoleRecord, WORKLOAD_SCHEMA, WorkloadRecord,
 };
 
 /// Text that is one of the names of the contract when it is written, and anything when it is read.

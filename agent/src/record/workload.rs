@@ -1,4 +1,4 @@
-//! `countersign.workload/1`.
+//! What processes belong to, and `countersign.workload/1`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,9 +6,72 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Authentication, CERTIFICATE_SCHEMA, CertificateRecord, IdentityFitRecord, LabelsRecord, Scope,
-    SubjectAlternativeNames, Text, VerificationName, WallTime, WorkloadRecord,
+    Authentication, CERTIFICATE_SCHEMA, CertificateRecord, IdentityFitName, Scope, SubjectAlternativeNames,
+    Text, VerificationName, WallTime,
 };
+
+/// What a process belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct WorkloadRecord {
+    /// `systemd` `kubernetes` `container` `executable` `kernel`.
+    pub kind: Text,
+    /// Unit, `namespace/pod`, container's name (else the first 12 digits of its id), or executable.
+    pub name: String,
+    /// Kubernetes.
+    pub namespace: Option<String>,
+    /// Kubernetes.
+    pub pod: Option<String>,
+    /// Container name or id.
+    pub container: Option<String>,
+    /// Image name.
+    pub image: Option<String>,
+    /// systemd unit, escapes kept.
+    pub unit: Option<String>,
+    /// Kubernetes.
+    pub service_account: Option<String>,
+    /// Innermost systemd slice.
+    #[serde(default)]
+    pub slice: Option<String>,
+    /// Whose systemd manager runs the unit; null for the system's.
+    #[serde(default)]
+    pub unit_user: Option<String>,
+    /// `docker` `podman` `containerd` `crio` `runc` `crun`…
+    #[serde(default)]
+    pub runtime: Option<Text>,
+    /// Of the container, in full.
+    #[serde(default)]
+    pub container_id: Option<String>,
+    /// Kubernetes.
+    #[serde(default)]
+    pub pod_uid: Option<String>,
+    /// Why names that such a workload has are missing here.
+    #[serde(default)]
+    pub unknown: Option<Text>,
+}
+
+/// Whose something is, and what for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct LabelsRecord {
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// `production`, `staging` …
+    pub environment: Option<String>,
+}
+
+/// Whether a certificate is one that the workload may present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityFitRecord {
+    /// The answer.
+    pub status: IdentityFitName,
+    /// The rule that gave it: its selector.
+    pub rule: Option<Arc<str>>,
+    /// The identities that the rule lets this workload present.
+    pub expected: Vec<String>,
+    /// Why it is `unknown`.
+    pub reason: Option<Text>,
+}
 
 /// Value of [`KnownWorkloadRecord::schema`].
 pub const WORKLOAD_SCHEMA: &str = "countersign.workload/1";
@@ -181,6 +244,13 @@ impl WorkloadRecord {
     pub fn has_name(&self, name: &str) -> bool {
         let further = [&self.unit, &self.pod, &self.container];
         self.name == name || further.into_iter().any(|further| further.as_deref() == Some(name))
+    }
+
+    /// The container's name; none where only its id is known.
+    pub fn container_name(&self) -> Option<&str> {
+        let name = self.container.as_deref()?;
+        let is_id = self.container_id.as_ref().is_some_and(|id| id.starts_with(name));
+        (self.unknown.is_none() || !is_id).then_some(name)
     }
 }
 
