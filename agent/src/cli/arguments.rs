@@ -8,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use super::Failure;
+use super::configuration::daemon_socket;
 use super::list_arguments::{
     IDENTITIES_EXAMPLES, IdentitiesArguments, WORKLOADS_EXAMPLES, WorkloadsArguments,
 };
@@ -245,6 +246,24 @@ impl FilterArguments {
     }
 }
 
+/// Where the daemon answers.
+#[derive(Debug, Args)]
+pub struct DaemonArguments {
+    /// The daemon's socket [default: as the configuration says]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The daemon's configuration, to find its socket
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub config: Option<PathBuf>,
+}
+
+impl DaemonArguments {
+    /// Its socket.
+    pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
+        daemon_socket(self.socket.as_deref(), self.config.as_deref())
+    }
+}
+
 /// `watch`
 #[derive(Debug, Args)]
 pub struct WatchArguments {
@@ -276,12 +295,9 @@ pub struct WatchArguments {
     /// One JSON object per line, with all fields
     #[arg(long)]
     pub json: bool,
-    /// The daemon's socket [default: as the configuration says]
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
-    /// The daemon's configuration, to find its socket
-    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
-    pub config: Option<PathBuf>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArguments,
 }
 
 impl WatchArguments {

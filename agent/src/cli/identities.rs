@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::configuration::daemon_socket;
+use super::list::{self, CERTIFICATES_FORGOTTEN, WORKLOAD};
 use super::list_arguments::IdentitiesArguments;
 use super::output::{colour, stdout};
 use super::table::cut;
-use super::workloads::{self, CERTIFICATES_FORGOTTEN, WORKLOAD};
 use super::{Exit, Failure};
 use crate::api::WorkloadList;
 use crate::config::Config;
@@ -31,7 +31,7 @@ pub(super) fn list(arguments: &IdentitiesArguments) -> Result<Exit, Failure> {
         (None, Some(config)) => config.daemon.socket.clone(),
         (typed, _) => daemon_socket(typed.as_deref(), arguments.config.as_deref())?,
     };
-    let mut list = workloads::ask(&socket)?;
+    let mut list = list::ask(&socket)?;
     let rules: Option<Vec<Arc<FitRule>>> =
         tried.map(|config| config.identities.into_iter().map(Arc::new).collect());
     if let Some(rules) = &rules {
@@ -41,14 +41,14 @@ pub(super) fn list(arguments: &IdentitiesArguments) -> Result<Exit, Failure> {
     let left_out = left_out(&list);
     let rows = rows(&list);
     if arguments.json {
-        left_out.iter().try_for_each(|gap| workloads::write_json(gap, &mut output))?;
+        left_out.iter().try_for_each(|gap| list::write_json(gap, &mut output))?;
         print_json(&rows, &mut output)?;
     } else {
-        print(&rows, workloads::now(), colour(), &mut output)?;
+        print(&rows, list::now(), colour(), &mut output)?;
         if let Some(rules) = &rules {
             print_verdict(&rows, rules.len(), &mut output)?;
         }
-        left_out.iter().try_for_each(|gap| workloads::print_left_out(gap, &mut output))?;
+        left_out.iter().try_for_each(|gap| list::print_left_out(gap, &mut output))?;
         if rules.is_some() && !left_out.is_empty() {
             writeln!(output, "-- whether all fit cannot be told of what is left out")?;
         }
@@ -59,7 +59,7 @@ pub(super) fn list(arguments: &IdentitiesArguments) -> Result<Exit, Failure> {
 /// What the daemon had no room for, with the certificates that workloads of the list presented besides.
 pub(super) fn left_out(list: &WorkloadList) -> Vec<GapRecord> {
     let forgotten: u64 = list.workloads.iter().map(|known| known.left_out.certificates).sum();
-    let forgotten = (forgotten > 0).then(|| workloads::gap(CERTIFICATES_FORGOTTEN, Some(forgotten)));
+    let forgotten = (forgotten > 0).then(|| list::gap(CERTIFICATES_FORGOTTEN, Some(forgotten)));
     list.left_out.iter().cloned().chain(forgotten).collect()
 }
 
@@ -136,7 +136,7 @@ pub(super) fn print_json(rows: &[Row<'_>], output: &mut impl Write) -> io::Resul
             last_seen: presented.last_seen,
         });
     }
-    identities.values().try_for_each(|identity| workloads::write_json(identity, output))
+    identities.values().try_for_each(|identity| list::write_json(identity, output))
 }
 
 pub(super) fn print(
@@ -151,13 +151,13 @@ pub(super) fn print(
         "IDENTITY", "WORKLOAD", "ROLE", "VALID"
     )?;
     for Row { known, presented } in rows {
-        let fit = presented.identity_fit.as_deref().map(|answer| workloads::fit(answer, colour));
+        let fit = presented.identity_fit.as_deref().map(|answer| list::fit(answer, colour));
         let line = format!(
             "{:<IDENTITY$} {:<WORKLOAD$} {:<ROLE$} {} {}",
-            cut(&display_safe(&workloads::identity(presented)), IDENTITY),
-            workloads::name(known),
-            workloads::roles(presented),
-            workloads::validity(presented, now, UNTIL, colour),
+            cut(&display_safe(&list::identity(presented)), IDENTITY),
+            list::name(known),
+            list::roles(presented),
+            list::validity(presented, now, UNTIL, colour),
             fit.unwrap_or_default(),
         );
         writeln!(output, "{}", line.trim_end())?;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use super::arguments::DaemonArguments;
+
 pub(super) const WORKLOADS_EXAMPLES: &str = "\
 EXAMPLES:
   countersign workloads
@@ -65,12 +67,9 @@ pub struct WorkloadsArguments {
     /// One JSON object per line, with all fields
     #[arg(long)]
     pub json: bool,
-    /// The daemon's socket [default: as the configuration says]
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
-    /// The daemon's configuration, to find its socket
-    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
-    pub config: Option<PathBuf>,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArguments,
 }
 
 /// `identities`

@@ -23,6 +23,7 @@ mod configuration;
 mod identities;
 mod interruption;
 mod libraries;
+mod list;
 mod list_arguments;
 mod manual;
 mod outcome;

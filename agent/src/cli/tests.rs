@@ -72,7 +72,7 @@ fn what_is_typed_becomes_what_is_meant() {
         "authentication=none&authentication=unknown&scope=loopback&finding=x&pid=1&pid=2&unit=a.service\
          &workload=prod%2Fdb-0&owner=payments&port=443&closed=true"
     );
-    assert_eq!((watch.count.unwrap().get(), watch.socket), (3, Some(PathBuf::from("/s"))));
+    assert_eq!((watch.count.unwrap().get(), watch.daemon.socket), (3, Some(PathBuf::from("/s"))));
 
     let line = "countersign run --config c.toml --data-dir /d --socket /s --metrics-listen [::1]:9";
     let Command::Run(run) = parse(line).unwrap() else { panic!() };

@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use super::arguments::WatchArguments;
-use super::configuration::daemon_socket;
 use super::output::{colour, stdout};
 use super::table::{Row, print_gap, print_header};
 use super::{Exit, Failure};
@@ -13,7 +12,7 @@ use crate::record::{CONNECTION_SCHEMA, ConnectionRecord, GAP_SCHEMA, GapRecord};
 
 pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
     arguments.filters.check()?;
-    let socket = daemon_socket(arguments.socket.as_deref(), arguments.config.as_deref())?;
+    let socket = arguments.daemon.socket()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut client = WatchClient::connect(&socket, &arguments.filter()).await?;

@@ -150,3 +150,13 @@ pub(crate) fn known_workload(name: &str) -> KnownWorkloadRecord {
         left_out: LeftOutRecord::default(),
     }
 }
+
+/// A unit of the system.
+pub(crate) fn unit(name: &str) -> WorkloadRecord {
+    WorkloadRecord {
+        kind: "systemd".into(),
+        name: name.to_owned(),
+        unit: Some(name.to_owned()),
+        ..WorkloadRecord::default()
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::api::WorkloadList;
-use crate::cli::{identities, workloads};
+use crate::cli::{identities, list, workloads};
 use crate::verdict::{FitRule, Template};
 
 const NOW: WallTime = WallTime(1_700_000_000_000_000_000);
@@ -209,7 +209,7 @@ fn what_is_left_out_is_said_in_every_form_and_does_not_fit() {
     assert_eq!(identities::left_out(&list)[0].lost, Some(3));
     assert!(shown_workloads(&list).contains("→ 3 certificates more, forgotten for want of room\n"));
     list.workloads[0].left_out.certificates = 0;
-    list.left_out.push(workloads::gap("table_full", Some(7)));
+    list.left_out.push(list::gap("table_full", Some(7)));
     assert_eq!((exit(&list, true), exit(&list, false)), (Exit::Negative, Exit::Success));
     let mut lines = Vec::new();
     workloads::print_json(&list, &mut lines).unwrap();
@@ -263,7 +263,7 @@ fn names_of_workloads_that_others_choose_cannot_touch_the_terminal() {
     known.certificates[0].identity = label;
     let list = list_of(vec![known]);
     let mut lines = shown_identities(&list, true).into_bytes();
-    workloads::write_json(&list.workloads[0], &mut lines).unwrap();
+    list::write_json(&list.workloads[0], &mut lines).unwrap();
     let lines = String::from_utf8(lines).unwrap();
     let table = shown_identities(&list, false) + &shown_workloads(&list);
     assert_eq!((table.lines().count(), lines.lines().count()), (4 + 5, 2), "{table}");

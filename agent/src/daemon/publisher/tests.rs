@@ -5,7 +5,8 @@ use crate::api::WatchFilter;
 use crate::connection::{Connections, Limits};
 use crate::event::*;
 use crate::identity::ProcessTableLimits;
-use crate::record::KnownWorkloadRecord;
+use crate::record::{Authentication, KnownWorkloadRecord};
+use crate::verdict::Code;
 
 const SOCKET: SocketCookie = SocketCookie(7);
 const NETNS: NetworkNamespace = NetworkNamespace(5);

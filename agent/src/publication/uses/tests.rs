@@ -1,17 +1,9 @@
 //! Who shares a key with whom.
 
 use super::*;
+use crate::record::sample::unit;
 
 const NOW: WallTime = WallTime(1_800_000_000_000_000_000);
-
-fn unit(name: &str) -> WorkloadRecord {
-    WorkloadRecord {
-        kind: "systemd".into(),
-        name: name.to_owned(),
-        unit: Some(name.to_owned()),
-        ..WorkloadRecord::default()
-    }
-}
 
 fn pod(name: &str, account: Option<&str>) -> WorkloadRecord {
     WorkloadRecord {

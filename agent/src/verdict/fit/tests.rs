@@ -1,19 +1,11 @@
 use super::*;
 use crate::record::SubjectAlternativeNames;
+use crate::record::sample::unit;
 use crate::verdict::MAX_TEMPLATE_BYTES;
 
 fn rule(selector: &str, may_present: &[&str]) -> Arc<FitRule> {
     let templates = may_present.iter().map(|text| text.parse().unwrap()).collect();
     Arc::new(FitRule::new(Selector::of_workloads(selector).unwrap(), templates))
-}
-
-fn unit(name: &str) -> WorkloadRecord {
-    WorkloadRecord {
-        kind: "systemd".into(),
-        name: name.to_owned(),
-        unit: Some(name.to_owned()),
-        ..WorkloadRecord::default()
-    }
 }
 
 fn pod(namespace: &str, service_account: Option<&str>) -> WorkloadRecord {
