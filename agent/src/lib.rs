@@ -39,6 +39,8 @@ pub mod config;
 
 pub mod publication;
 
+pub mod store;
+
 pub mod logging;
 
 pub mod metrics;
