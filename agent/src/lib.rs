@@ -41,6 +41,8 @@ pub mod publication;
 
 pub mod store;
 
+pub mod question;
+
 pub mod logging;
 
 pub mod metrics;

@@ -11,6 +11,8 @@ mod node;
 mod parts;
 mod reader;
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;
 mod writer;
 
