@@ -150,7 +150,7 @@ fn a_finding_is_counted_once_however_many_revisions_there_are() {
             netns: NETNS,
             multipath: false,
         };
-        connections.handle(Event::PeerAsked(asked), &mut publisher);
+        connections.handle(Event::<Bytes>::PeerAsked(asked), &mut publisher);
     }
     connections.handle(closed(), &mut publisher);
     assert_eq!(found(&publisher, Code::ServerOnlyTlsEastWest), 1);
