@@ -10,8 +10,7 @@ use crate::{
     library::{
         Subject, Whose, is_certificate, ship_certificates, ship_list_of, ship_verdict, stands_in_message,
     },
-    maps::{STATUSES, noted},
-    task::current_thread,
+    maps::STATUSES,
     user::read_user,
 };
 
@@ -70,18 +69,17 @@ fn gnutls_certificate_verify_peers3(context: ProbeContext) -> u32 {
 /// Notes where the outcome will be. One of these functions may call another with the same place.
 #[inline(always)]
 fn verifies(status: Option<u64>) {
-    if let Some(status) = status {
-        noted(STATUSES.insert(current_thread(), status, 0));
+    if let Some(status) = status
+        && let Some(place) = STATUSES.get_or_create()
+    {
+        *place = status;
     }
 }
 
 /// The return of all three: a negative number if nothing could be verified, else the status tells.
 #[uretprobe]
 fn gnutls_verified(context: RetProbeContext) -> u32 {
-    let thread = current_thread();
-    let Some(status) = (unsafe { STATUSES.get(thread) }) else { return 0 };
-    let status = *status;
-    _ = STATUSES.remove(thread);
+    let Some(status) = STATUSES.get().map(core::mem::take).filter(|status| *status != 0) else { return 0 };
     let (verdict, code) = match read_user::<i32>(status) {
         Some(bits) if context.ret::<i32>() >= 0 => {
             (if bits == 0 { verdict::VERIFIED } else { verdict::FAILED }, bits)

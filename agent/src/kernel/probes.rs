@@ -58,11 +58,6 @@ impl Probed {
     pub fn refused(&self) -> &[RefusedPoint] {
         &self.refused
     }
-
-    /// Something was refused for want of memory or file descriptors, of which there may be enough later.
-    pub fn may_succeed_later(&self) -> bool {
-        self.refused.iter().any(|refused| refused.error.is_transient())
-    }
 }
 
 /// Attaches probes.
