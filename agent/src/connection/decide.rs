@@ -63,7 +63,13 @@ impl Connections {
     }
 
     /// What comes after the verdict on a connection of a capture.
-    pub(super) fn watch(&mut self, key: ConnectionKey, role: Role, segment: Segment, sink: &mut dyn Sink) {
+    pub(super) fn watch(
+        &mut self,
+        key: ConnectionKey,
+        role: Role,
+        segment: Segment<&[u8]>,
+        sink: &mut dyn Sink,
+    ) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let Some(watched) = connection.watched.as_mut() else { return };
         watched.take(role, segment);

@@ -73,7 +73,7 @@ impl Connections {
         if event.role == Role::Server {
             self.accepting.insert((event.netns, event.pair), key);
             for segment in self.early.take_segments(event.pair, event.netns) {
-                self.feed(key, Role::Server, segment, sink);
+                self.feed(key, Role::Server, segment.as_slice(), sink);
             }
         }
         if decided {

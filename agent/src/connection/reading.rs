@@ -5,7 +5,7 @@ use super::watched::Watched;
 use super::wrapped::Unwrapper;
 use crate::cleartext::{Credential, Dialogue, Examination, LOOK, Name, Protocol, Switch, Upgrade};
 use crate::event::{CloseReason, Role, Segment, Travel, Withheld};
-use crate::reassembly::Stream;
+use crate::reassembly::{Inserted, Stream};
 use crate::tls::{self, Conversation, Direction, IncompleteReason, Outlook, TlsFacts, UnknownReason};
 
 /// Protocols that make room for another, within one connection: TLS inside STARTTLS inside a proxy.
@@ -68,7 +68,7 @@ impl Reading {
     }
 
     /// Takes a segment seen by the socket of `role`.
-    pub fn take(&mut self, role: Role, segment: Segment) {
+    pub fn take(&mut self, role: Role, segment: Segment<&[u8]>) {
         let direction = sender(role, segment.travel);
         let (stream, opposite) = match direction {
             Direction::Client => (&mut self.client, &self.server),
@@ -76,11 +76,16 @@ impl Reading {
         };
         let acknowledged = opposite.offset_of(segment.acknowledged);
         let end = segment.sequence.wrapping_add(segment.bytes.len() as u32);
-        if !segment.bytes.is_empty() {
-            stream.insert(segment.sequence, segment.bytes, acknowledged);
-        }
+        let inserted = match segment.bytes {
+            [] => Inserted::Duplicate,
+            bytes => stream.insert(segment.sequence, bytes, acknowledged),
+        };
         if segment.withheld > 0 {
             stream.withhold(end, segment.withheld, segment.withheld_for);
+        }
+        if let Inserted::Next(bytes) = inserted {
+            self.push(direction, bytes, acknowledged);
+            self.stream_mut(direction).remember(bytes);
         }
         self.advance(direction, acknowledged);
     }

@@ -131,11 +131,11 @@ impl Connections {
     }
 
     /// Takes one event.
-    pub fn handle(&mut self, event: Event, sink: &mut dyn Sink) {
+    pub fn handle(&mut self, event: Event<impl AsRef<[u8]>>, sink: &mut dyn Sink) {
         match event {
             Event::Connect(connect) => self.early.connect(connect),
             Event::Established(event) => self.establish(&event, sink),
-            Event::Segment(event) => self.segment(event, sink),
+            Event::Segment(event) => self.segment(event.as_slice(), sink),
             Event::PeerAsked(event) => self.peer_asked(&event, sink),
             Event::Released(event) => self.released(&event, sink),
             Event::Closed(event) => self.close(&event, sink),
@@ -244,18 +244,24 @@ impl Connections {
         Some(key)
     }
 
-    fn segment(&mut self, segment: Segment, sink: &mut dyn Sink) {
+    fn segment(&mut self, segment: Segment<&[u8]>, sink: &mut dyn Sink) {
         match segment.owner {
             SegmentOwner::Socket(socket) => {
                 if let Some(&(key, role)) = self.sockets.get(&socket) {
                     self.feed(key, role, segment, sink);
                 }
             }
-            SegmentOwner::Listener { pair, netns } => self.early.segment(pair, netns, segment),
+            SegmentOwner::Listener { pair, netns } => self.early.segment(pair, netns, segment.to_owned()),
         }
     }
 
-    pub(super) fn feed(&mut self, key: ConnectionKey, role: Role, mut segment: Segment, sink: &mut dyn Sink) {
+    pub(super) fn feed(
+        &mut self,
+        key: ConnectionKey,
+        role: Role,
+        mut segment: Segment<&[u8]>,
+        sink: &mut dyn Sink,
+    ) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let shift = connection.side(role).map_or(0, |side| side.server_shift);
         let number_of_server = match sender(role, segment.travel) {

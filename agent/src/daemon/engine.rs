@@ -304,7 +304,7 @@ impl Engine {
             }
             self.lost_since_pass = true;
             self.publisher.parts.metrics.lost(cause, lost);
-            let event = Event::Lost { at: now, cause, count: lost };
+            let event: Event = Event::Lost { at: now, cause, count: lost };
             self.connections.handle(event, &mut self.publisher);
             let to = self.wall();
             self.publisher.gap(GapRecord {

@@ -40,7 +40,7 @@ fn an_older_connection_that_has_ended_is_not_met_by_a_later_one_with_its_address
         netns: NetworkNamespace(5),
         multipath: false,
     };
-    table.handle(Event::Released(released), &mut seen);
+    table.handle(Event::<Bytes>::Released(released), &mut seen);
     assert_eq!((seen.finals().len(), table.sizes().connections), (1, 0));
     table.handle(existing(SERVER, client_pair().mirrored(), Some(Role::Server)), &mut seen);
     assert_eq!(table.sizes().connections, 1);
