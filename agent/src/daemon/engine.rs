@@ -1,5 +1,7 @@
 //! The one thread through which everything flows: source → connections → publisher.
 
+mod pass;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -10,16 +12,17 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::heartbeat::Heartbeat;
 use super::libraries::{Notice, Notices};
 use super::publisher::{self, Publisher};
-use crate::connection::{Connections, Pass};
+use crate::connection::Connections;
 use crate::event::{Decision, Event, LossCause, SocketCookie, Timestamp};
 use crate::identity::WallClock;
-use crate::kernel::{self, KernelSource, Losses, Missed};
+use crate::kernel::{self, KernelSource, Losses};
 use crate::metrics::Stage as WorkStage;
 use crate::ownership::Owners;
 use crate::publication::{MAX_FINDINGS, MAX_KEYS, MAX_PRESENTED, MAX_WORKLOADS};
 use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 use crate::scope::Networks;
 use crate::verdict::Policy;
+use pass::UnderWay;
 
 /// Events handled in one go: bounds the time between two looks at commands and clock.
 const BATCH: usize = 4096;
@@ -76,6 +79,8 @@ pub struct Engine {
     /// That a pass does not see everything is in the log.
     unseen_said: bool,
     last_pass: Option<Instant>,
+    /// The pass that is not over yet.
+    pass: Option<UnderWay>,
     heartbeat_failed: bool,
     pulse: Arc<AtomicU64>,
     /// Takes what there is to say of processes; nothing if libraries are not probed.
@@ -102,6 +107,7 @@ impl Engine {
             lost_since_pass: false,
             unseen_said: false,
             last_pass: None,
+            pass: None,
             heartbeat_failed: false,
             pulse: Arc::default(),
             notices: None,
@@ -128,7 +134,7 @@ impl Engine {
             );
         }
         self.learn();
-        self.pass();
+        self.begin_pass();
         if let Some(notices) = &self.notices {
             notices.begin();
         }
@@ -153,6 +159,7 @@ impl Engine {
             self.publisher.parts.metrics.stage(WorkStage::KernelDrain, started.elapsed());
             let busy = !events.is_empty();
             self.take_all(&mut events);
+            self.hear_of_pass();
             self.carry_out_orders();
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
@@ -194,6 +201,9 @@ impl Engine {
     fn take(&mut self, event: Event) {
         let publisher = &mut self.publisher;
         publisher.now = event.at();
+        if let Some(pass) = &mut self.pass {
+            pass.note(&event);
+        }
         publisher.parts.metrics.event(&event);
         publisher.parts.processes.observe(&event);
         // Short-lived processes are read while they are there.
@@ -267,8 +277,8 @@ impl Engine {
         let asked = !std::mem::take(&mut self.publisher.wanted).is_empty();
         let elapsed = |time: Duration| self.last_pass.is_none_or(|last| last.elapsed() >= time);
         self.lost_since_pass |= self.source.without_iterator().is_some() && elapsed(PASS_WITHOUT_ITERATOR);
-        if (asked || self.lost_since_pass) && elapsed(PASS) {
-            self.pass();
+        if (asked || self.lost_since_pass) && self.pass.is_none() && elapsed(PASS) {
+            self.begin_pass();
         }
         self.carry_out_orders();
         self.measure();
@@ -283,65 +293,6 @@ impl Engine {
 
     fn wall(&self) -> WallTime {
         self.publisher.parts.clock.wall(kernel::clock().boot)
-    }
-
-    /// Finds connections that no event told of: older than the agent, or of which the event was lost; and ends
-    /// those of which the end was lost.
-    fn pass(&mut self) {
-        self.last_pass = Some(Instant::now());
-        let found = self.source.existing();
-        // The ring may still hold what happened to the sockets that the pass met: their events come first, and what
-        // has ended meanwhile is not found.
-        let mut ended = FxHashSet::default();
-        let mut events = Vec::new();
-        while self.source.drain(BATCH, &mut |event| events.push(event)) == BATCH {}
-        for event in events {
-            if let Event::Closed(closed) = &event {
-                ended.insert(closed.socket);
-            }
-            self.take(event);
-        }
-        let existing = match found {
-            Ok(existing) => existing,
-            Err(error) => {
-                tracing::warn!(%error, "cannot list open sockets: connections older than the agent appear with their next packet");
-                return;
-            }
-        };
-        let listeners = existing.listeners.iter();
-        self.connections
-            .set_listeners(listeners.map(|listener| (listener.netns, listener.local, listener.owner)));
-        self.say_what_was_not_shown(existing.missed);
-        let found: FxHashSet<SocketCookie> = existing.open.iter().copied().collect();
-        for event in existing.events {
-            if !matches!(&event, Event::Existing(existing) if ended.contains(&existing.socket)) {
-                self.take(event);
-            }
-        }
-        if std::mem::take(&mut self.lost_since_pass) {
-            // A namespace that was not listed hides sockets that are open.
-            let pass = Pass {
-                before: &self.found,
-                found: &found,
-                doubtful: &self.doubtful,
-                covered: existing.covered.as_ref(),
-            };
-            self.doubtful = self.connections.reconcile(&pass, kernel::clock().boot, &mut self.publisher);
-            self.lost_since_pass = !self.doubtful.is_empty();
-        }
-        self.found = found;
-    }
-
-    fn say_what_was_not_shown(&mut self, missed: Missed) {
-        let processes = missed.processes + missed.crowded;
-        self.publisher.parts.metrics.open_files_unseen(processes, missed.namespaces, missed.sockets);
-        if missed.is_empty() || std::mem::replace(&mut self.unseen_said, true) {
-            return;
-        }
-        tracing::warn!(
-            reason = missed.reasons().join("; "),
-            "not every open socket is shown: connections older than the agent may stay without an owner"
-        );
     }
 
     fn notice_losses(&mut self, now: Timestamp) {

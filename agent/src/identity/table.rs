@@ -193,6 +193,7 @@ impl ProcessTable {
         for _ in 0..MAX_EXECUTABLE_CHECKS_PER_SWEEP.min(self.processes.named()) {
             let Some((pid, serial)) = self.processes.next_named() else { break };
             self.check_executable(pid, serial, now);
+            self.check_user(pid, serial, now);
             self.check_place(pid, serial, now);
         }
         self.workloads.sweep();
@@ -212,6 +213,20 @@ impl ProcessTable {
     /// Files, folders and links of `/proc` and of container runtimes that were read so far.
     pub fn reads(&self) -> u64 {
         self.procfs.reads() + self.workloads.reads()
+    }
+
+    /// The name of its user may have come by now.
+    fn check_user(&mut self, pid: u32, serial: u64, now: Timestamp) {
+        let Some(entry) = self.processes.at(pid, serial).filter(|entry| !entry.inherited) else { return };
+        let known = Arc::clone(&entry.known);
+        if known.record.user.is_some() {
+            return;
+        }
+        if let Some(user) = self.users.known(known.record.uid, now) {
+            let mut parts = Parts::of(&known);
+            parts.record.user = Some(user.to_owned());
+            self.processes.describe(pid, serial, Arc::new(parts.assemble(known.key, self.clock)));
+        }
     }
 
     /// A runtime may know more of a container by now than when its processes were placed.

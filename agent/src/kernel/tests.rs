@@ -410,11 +410,7 @@ fn a_connection_older_than_the_agent_is_found_with_its_holder() {
     let Some(mut source) = source(&both_copies()) else { return };
     let found = source.existing().unwrap();
     for (stream, role) in [(&client, None), (&server, Some(Role::Server))] {
-        let existing = found.events.iter().find_map(|event| match event {
-            Event::Existing(existing) if existing.socket == cookie_of(stream) => Some(*existing),
-            _ => None,
-        });
-        let existing = existing.unwrap();
+        let existing = found.events.iter().find(|existing| existing.socket == cookie_of(stream)).unwrap();
         assert_eq!(existing.role, role);
         assert_eq!(existing.pair.local, stream.local_addr().unwrap());
         assert_eq!(existing.pair.remote, stream.peer_addr().unwrap());

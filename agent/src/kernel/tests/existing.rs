@@ -24,12 +24,9 @@ fn owner(task: crate::event::Task) -> (u32, u64, u32, u64) {
 }
 
 fn connected(found: &ExistingSockets) -> BTreeMap<u64, Seen> {
-    let seen = found.events.iter().filter_map(|event| match event {
-        Event::Existing(event) => {
-            let seen = (event.netns.0, event.pair, event.role, event.owner.map(owner));
-            Some((event.socket.0, seen))
-        }
-        _ => None,
+    let seen = found.events.iter().map(|event| {
+        let seen = (event.netns.0, event.pair, event.role, event.owner.map(owner));
+        (event.socket.0, seen)
     });
     seen.collect()
 }
