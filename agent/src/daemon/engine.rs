@@ -18,7 +18,7 @@ use crate::identity::WallClock;
 use crate::kernel::{self, KernelSource, Losses};
 use crate::metrics::Stage as WorkStage;
 use crate::ownership::Owners;
-use crate::publication::{MAX_FINDINGS, MAX_KEYS, MAX_PRESENTED, MAX_WORKLOADS};
+use crate::publication::{MAX_EDGES, MAX_FINDINGS, MAX_KEYS, MAX_PRESENTED, MAX_REACHED, MAX_WORKLOADS};
 use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 use crate::scope::Networks;
 use crate::verdict::Policy;
@@ -364,7 +364,7 @@ impl Engine {
         let cgroups = self.publisher.parts.processes.cgroup_sizes();
         let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
         let workloads = self.publisher.parts.workloads.sizes();
-        let uses = &self.publisher.uses;
+        let (uses, edges) = (&self.publisher.uses, self.publisher.parts.edges.sizes());
         metrics.open_connections(sizes.connections);
         if let Some(notices) = &self.notices {
             metrics.table_evictions("process_notices", notices.dropped());
@@ -385,6 +385,8 @@ impl Engine {
             ("certificates", certificates.entries(), certificates.bound(), certificates.evicted()),
             ("workloads", workloads.workloads, MAX_WORKLOADS, workloads.workloads_left_out),
             ("workload_certificates", workloads.presented, MAX_PRESENTED, workloads.presented_left_out),
+            ("edges", edges.edges, MAX_EDGES, edges.edges_evicted),
+            ("reached", edges.reached, MAX_REACHED, edges.reached_evicted),
             ("findings", findings.entries(), MAX_FINDINGS, findings.refused()),
             ("keys", uses.entries(), MAX_KEYS, uses.evicted()),
         ] {

@@ -31,10 +31,9 @@ use crate::display::display_safe;
 use crate::identity::{ProcessTable, ProcessTableLimits, WallClock};
 use crate::kernel::{self, KernelError, KernelOptions, KernelSource};
 use crate::logging::Logging;
-use crate::metrics::{ConfigReload, Metrics, TEXT_CONTENT_TYPE};
-use crate::publication::{Certificates, Host, Interfaces, Workloads, policy, policy_version};
+use crate::metrics::{ConfigReload, MAX_CERTIFICATES, MAX_IDENTITIES, Metrics, TEXT_CONTENT_TYPE};
+use crate::publication::{Certificates, Edges, Host, Interfaces, Workloads, policy, policy_version};
 use crate::scope::Networks;
-use crate::verdict::Code;
 
 use engine::{Command, Engine};
 use heartbeat::Heartbeat;
@@ -94,7 +93,7 @@ pub fn run(
     }
     kernel::share_memory_between_threads();
     let host = Host::read();
-    let metrics = Metrics::new(&Code::NAMES, host.kernel.as_deref().unwrap_or("unknown"));
+    let metrics = Metrics::new(host.kernel.as_deref().unwrap_or("unknown"));
     metrics.exceptions_expired(config.expired_exceptions());
     let hub = Hub::new();
     // What another daemon may hold comes first: nothing is attached if it is taken.
@@ -105,7 +104,8 @@ pub fn run(
     raise_descriptor_limit();
     let source = KernelSource::start(&kernel_options(config))?;
     let workloads = Workloads::new(host.name.clone());
-    let publisher = publisher(config, &host, &metrics, &hub, &workloads);
+    let edges = Edges::default();
+    let publisher = publisher(config, &host, &metrics, &hub, (&workloads, &edges));
     let connections = Connections::new(limits(config));
     let (commands, received) = mpsc::channel();
     let (orders, prober) = (Orders { commands, waker: source.waker() }, source.prober());
@@ -135,7 +135,7 @@ pub fn run(
         .map_err(DaemonError::Runtime)?;
     let rows = watch.as_ref().map(|watch| Arc::clone(&watch.rows)).unwrap_or_default();
     let logging = Arc::new(Mutex::new(logging));
-    let service = Service { config, metrics, hub, logging, pulse, orders, rows, workloads };
+    let service = Service { config, metrics, hub, logging, pulse, orders, rows, workloads, edges };
     let outcome = runtime.block_on(service.serve(local, page, has_ended, &read_again));
     stop(&service.orders, thread);
     if let Some(watch) = watch {
@@ -154,6 +154,7 @@ struct Service<'a> {
     orders: Orders,
     rows: Rows,
     workloads: Workloads,
+    edges: Edges,
 }
 
 impl Service<'_> {
@@ -235,21 +236,29 @@ impl Service<'_> {
     }
 
     fn page(&self) -> MetricsPage {
-        let (metrics, hub, logging) = (self.metrics.clone(), self.hub.clone(), Arc::clone(&self.logging));
-        let render = move || {
-            metrics.watch_clients(hub.subscribers());
-            metrics.watch_records_dropped(hub.lost());
-            metrics.log_lines_suppressed(logging.lock().unwrap_or_else(PoisonError::into_inner).suppressed());
-            metrics.render_text()
-        };
         let (pulse, started) = (Arc::clone(&self.pulse), Instant::now());
-        let health = move || match silence(&pulse, started) {
+        let health = Arc::new(move || match silence(&pulse, started) {
             silence if silence > PULSE => {
                 Health::Unhealthy(format!("the engine has not moved for {} s", silence.as_secs()))
             }
             _ => Health::Healthy,
+        });
+        let (metrics, hub, logging) = (self.metrics.clone(), self.hub.clone(), Arc::clone(&self.logging));
+        let (workloads, edges, is_healthy) =
+            (self.workloads.clone(), self.edges.clone(), Arc::clone(&health));
+        let render = move || {
+            metrics.healthy(is_healthy() == Health::Healthy);
+            metrics.watch_clients(hub.subscribers());
+            metrics.watch_records_dropped(hub.lost());
+            metrics.log_lines_suppressed(logging.lock().unwrap_or_else(PoisonError::into_inner).suppressed());
+            metrics.edges(&edges.by_authentication());
+            metrics.blast_radius(&edges.widest(MAX_IDENTITIES));
+            let clock = kernel::clock();
+            let now = WallClock { wall_minus_boot: clock.wall_minus_boot }.wall(clock.boot);
+            metrics.certificates_expiring(&workloads.expiring(MAX_CERTIFICATES, now));
+            metrics.render_text()
         };
-        MetricsPage { content_type: TEXT_CONTENT_TYPE, render: Arc::new(render), health: Arc::new(health) }
+        MetricsPage { content_type: TEXT_CONTENT_TYPE, render: Arc::new(render), health }
     }
 
     fn libraries(&self) -> AnswerSource {
@@ -315,7 +324,13 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub, workloads: &Workloads) -> Publisher {
+fn publisher(
+    config: &Config,
+    host: &Host,
+    metrics: &Metrics,
+    hub: &Hub,
+    (workloads, edges): (&Workloads, &Edges),
+) -> Publisher {
     let clock = WallClock { wall_minus_boot: kernel::clock().wall_minus_boot };
     let process_limits =
         ProcessTableLimits { max_processes: config.limits.processes, ..ProcessTableLimits::default() };
@@ -327,6 +342,7 @@ fn publisher(config: &Config, host: &Host, metrics: &Metrics, hub: &Hub, workloa
         processes: ProcessTable::new(process_limits, clock),
         certificates: Certificates::new(config.limits.certificates),
         workloads: workloads.clone(),
+        edges: edges.clone(),
         policy: policy(config),
         policy_version: policy_version(config),
         hub: hub.clone(),

@@ -1,5 +1,6 @@
 //! What leaves the connection room becomes records, findings and numbers.
 
+mod notes;
 mod presentation;
 mod revision;
 
@@ -16,12 +17,12 @@ use crate::identity::{KnownProcess, ProcessTable, WallClock};
 use crate::metrics::Metrics;
 use crate::ownership::Owners;
 use crate::publication::{
-    Belonging, Certificates, Chains, FindingBook, Holders, Host, Interfaces, Leaves, Noted, Source,
-    Surroundings, Use, Uses, Workloads, compose,
+    Belonging, Certificates, Chains, Edges, FindingBook, Holders, Host, Interfaces, Source, Surroundings,
+    Uses, Workloads, compose,
 };
 use crate::record::{ConnectionRecord, GapRecord, Record, SideName};
 use crate::scope::Networks;
-use crate::verdict::{self, Policy, Subject};
+use crate::verdict::{self, Policy, Regression, Subject};
 use presentation::{doubt, guesses_presenter, is_guess, presentation};
 use revision::{Published, answer, digest, finding_bit};
 
@@ -77,6 +78,8 @@ pub struct Parts {
     pub certificates: Certificates,
     /// Workloads met.
     pub workloads: Workloads,
+    /// Who talks to whom.
+    pub edges: Edges,
     /// What is asked of connections.
     pub policy: Policy,
     /// Names the policy in records.
@@ -134,13 +137,15 @@ impl Publisher {
     /// Prints a connection again as it was last published, for readers that came later.
     pub fn repeat(&mut self, connection: &Connection) {
         let Some(published) = self.published.get(&connection.key) else { return };
-        let (revision, holders) = (
-            published.revision,
-            Holders { client: published.client().to_vec(), server: published.server().to_vec() },
-        );
+        let (revision, edge) = (published.revision, published.edge);
+        let holders = Holders { client: published.client().to_vec(), server: published.server().to_vec() };
         let chains = self.chains(connection);
         let mut record = self.compose(connection, &holders, &chains);
-        self.judge(&chains, &mut record);
+        let (edge, regression) = self.note_edge(&record, edge);
+        if let Some(published) = self.published.get_mut(&connection.key) {
+            published.edge = edge;
+        }
+        self.judge(&chains, regression, &mut record);
         record.revision = revision;
         self.parts.hub.repeat(Record::Connection(Arc::new(record)));
     }
@@ -167,26 +172,12 @@ impl Publisher {
         }
     }
 
-    /// Notes which keys a revision says were presented, in place of what the one before it said.
-    fn note_uses(
-        &mut self,
+    fn judge(
+        &self,
         chains: &Chains,
-        record: &ConnectionRecord,
-        before: [Option<Use>; 2],
-    ) -> [Option<Use>; 2] {
-        let now = self.parts.clock.wall(self.now);
-        let mut after = [None; 2];
-        for ((side, before), after) in SideName::ALL.iter().zip(before).zip(&mut after) {
-            match (presentation(chains, record, *side), before) {
-                (Some((leaf, workload)), _) => *after = self.uses.note(leaf, workload, now, before),
-                (None, Some(before)) => self.uses.take_back(before),
-                (None, None) => {}
-            }
-        }
-        after
-    }
-
-    fn judge(&self, chains: &Chains, record: &mut ConnectionRecord) -> Vec<verdict::Finding> {
+        regression: Option<Regression>,
+        record: &mut ConnectionRecord,
+    ) -> Vec<verdict::Finding> {
         let now = self.parts.clock.wall(self.now);
         let sharing = |side| {
             let (leaf, workload) = presentation(chains, record, side)?;
@@ -199,6 +190,7 @@ impl Publisher {
             server_chain: &chains.server,
             client_sharing: client.as_ref(),
             server_sharing: server.as_ref(),
+            regression,
         };
         let findings = verdict::judge(subject, &self.parts.policy, now);
         record.findings = findings.iter().map(|finding| finding.code.as_str().into()).collect();
@@ -269,21 +261,12 @@ impl Publisher {
             }
             let now = self.parts.clock.wall(self.now);
             let excepted = finding.exception.is_some();
-            self.parts.metrics.finding(finding.code.as_str(), finding.severity, excepted);
+            self.parts.metrics.finding(finding.code, finding.severity, excepted);
             if let Some(finding) = self.findings.note(finding, record, now) {
                 self.publish(Record::Finding(finding));
             }
         }
         noted
-    }
-
-    fn note_workloads(&self, connection: &Connection, record: &ConnectionRecord, noted: &mut Noted) {
-        let certificates = &self.parts.certificates;
-        let leaves = Leaves {
-            client: certificates.leaf(connection.chain(Role::Client)),
-            server: certificates.leaf(connection.chain(Role::Server)),
-        };
-        self.parts.workloads.note(record, leaves, self.parts.clock.wall(self.now), noted);
     }
 
     fn publish(&self, record: Record) {
@@ -331,7 +314,9 @@ impl Sink for Publisher {
         let mut record = self.compose(connection, &holders, &chains);
         let uses = before.as_ref().map_or([None; 2], |before| before.uses);
         let uses = self.note_uses(&chains, &record, uses);
-        let findings = self.judge(&chains, &mut record);
+        let edge = before.as_ref().and_then(|before| before.edge);
+        let (edge, regression) = self.note_edge(&record, edge);
+        let findings = self.judge(&chains, regression, &mut record);
         let digest = digest(&record);
         let unchanged = before.as_ref().is_some_and(|before| before.digest == digest);
         let counted = before.as_ref().is_some_and(|before| before.counted);
@@ -368,6 +353,7 @@ impl Sink for Publisher {
                     noted,
                     workloads,
                     uses,
+                    edge,
                     guess: guesses_presenter(connection),
                     answer: answer(connection),
                     library: connection.library_summary(),
@@ -378,7 +364,7 @@ impl Sink for Publisher {
                 self.published.insert(connection.key, published);
             }
         } else if let Some(before) = before {
-            self.published.insert(connection.key, Published { uses, ..before });
+            self.published.insert(connection.key, Published { uses, edge, ..before });
         }
         self.spent += started.elapsed();
     }

@@ -3,7 +3,8 @@
 use crate::event::Event;
 use crate::identity::ProcessUnknown;
 use crate::record::{
-    CERTIFICATE_SCHEMA, CONNECTION_SCHEMA, FINDING_SCHEMA, GAP_SCHEMA, ProbeState, Record, Severity, SideName,
+    Authentication, CERTIFICATE_SCHEMA, CONNECTION_SCHEMA, FINDING_SCHEMA, GAP_SCHEMA, ProbeState, Record,
+    Scope, Severity, SideName,
 };
 
 /// Stands for every value that is not in the set.
@@ -52,6 +53,8 @@ pub(super) const TABLES: &[&str] = &[
     "certificates",
     "workloads",
     "workload_certificates",
+    "edges",
+    "reached",
     "sessions",
     "sockets",
     "listeners",
@@ -143,6 +146,22 @@ pub(super) const PASSED_OVER: [&str; 2] = ["too_many_mappings", "unreadable"];
 
 /// What a pass over open files may not be shown.
 pub(super) const OPEN_FILES: [&str; 3] = ["processes", "namespaces", "sockets"];
+
+/// Whether an exception sets a finding apart: no, yes.
+pub(super) const EXCEPTED: [&str; 2] = ["false", "true"];
+
+/// Every kind of edge.
+pub(super) fn edges() -> impl Iterator<Item = (Scope, Authentication)> {
+    let answers = |scope| Authentication::ALL.iter().map(move |answer| (scope, *answer));
+    Scope::ALL.iter().copied().flat_map(answers)
+}
+
+/// How an edge gets weaker, save for what is rare: keys shared beforehand, and TLS in which nobody has a certificate.
+pub(super) const REGRESSIONS: [(Authentication, Authentication); 3] = [
+    (Authentication::Mutual, Authentication::ServerOnly),
+    (Authentication::Mutual, Authentication::None),
+    (Authentication::ServerOnly, Authentication::None),
+];
 
 /// Whether a file is probed; what only could be is of no daemon's.
 pub(super) const PROBE_STATES: [ProbeState; 2] = [ProbeState::Probed, ProbeState::NotProbed];

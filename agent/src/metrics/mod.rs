@@ -4,7 +4,7 @@
 //! OpenMetrics or in the older Prometheus text format, in a stable order. Refuses: labels that traffic or
 //! programs could choose. Every label has an enumerated set of values (`labels.rs`), so a family
 //! has at most the product of them; what is not in the set counts as `other`. Owners, whom the operator
-//! names, have a bound in place of a set (`owners.rs`).
+//! names, have a bound in place of a set (`owners.rs`), and so have the lists of certificates and identities (`listed.rs`).
 //!
 //! Names and help texts stand in `names.rs` and nowhere else; the whole page is a golden.
 
@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 mod family;
 mod labels;
+mod listed;
 pub mod names;
 mod owners;
 mod page;
@@ -27,6 +28,7 @@ mod registry;
 mod tests;
 
 pub use labels::{ConfigReload, EventKind, Stage};
+pub use listed::{MAX_CERTIFICATES, MAX_IDENTITIES};
 pub use page::{OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE};
 pub use process::ProcessSample;
 
@@ -36,8 +38,10 @@ use crate::event::{Event, Library, LossCause};
 use crate::record::{
     ConnectionRecord, EvidenceName, LibraryFileRecord, ProbeState, Record, Severity, SideName,
 };
+use crate::verdict::Code;
 use family::{Family, Seconds};
 use labels::{other_than, role, severity_name};
+use listed::Listed;
 use owners::OwnedConnections;
 
 /// All metrics; a clone counts into the same ones.
@@ -49,14 +53,21 @@ pub struct Metrics {
 #[derive(Debug)]
 struct Families {
     registry: prometheus_client::registry::Registry,
-    finding_codes: &'static [&'static str],
+    healthy: Gauge,
     connections: Family<6, Counter>,
     owner_connections: OwnedConnections,
+    edges: Family<2, Gauge>,
+    edge_regressions: Family<3, Counter>,
+    identity_blast_radius: Listed<1>,
+    identity_blast_radius_left_out: Gauge,
     connections_open: Gauge,
     findings: Family<3, Counter>,
     handshakes_failed: Family<1, Counter>,
     certificates_seen: Counter,
     certificates_parse_failed: Counter,
+    certificate_expiry: Listed<3>,
+    certificate_lifetime: Listed<3>,
+    certificate_expiry_left_out: Gauge,
     library_files: Family<2, Gauge>,
     library_events_lost: Family<1, Counter>,
     open_files_unseen: Family<1, Gauge>,
@@ -87,10 +98,9 @@ struct Families {
 }
 
 impl Metrics {
-    /// All metrics at zero. `finding_codes` bounds the label `code`; `kernel` is the release
-    /// of the running kernel, for `build_info`.
-    pub fn new(finding_codes: &'static [&'static str], kernel: &str) -> Metrics {
-        Metrics { inner: Arc::new(registry::families(finding_codes, kernel)) }
+    /// All metrics at zero. `kernel` is the release of the running kernel, for `build_info`.
+    pub fn new(kernel: &str) -> Metrics {
+        Metrics { inner: Arc::new(registry::families(kernel)) }
     }
 
     /// Counts a connection, and what is unknown of it. To be called once per connection, with the revision in
@@ -139,6 +149,11 @@ impl Metrics {
         }
     }
 
+    /// Whether `/healthz` says that all is well.
+    pub fn healthy(&self, healthy: bool) {
+        self.inner.healthy.set(i64::from(healthy));
+    }
+
     /// The file of owners was read again: connections by owner begin anew, with those that it names now.
     pub fn forget_owners(&self) {
         self.inner.owner_connections.forget();
@@ -171,10 +186,9 @@ impl Metrics {
     }
 
     /// Counts a finding, and whether an exception sets it apart. To be called once per finding and connection.
-    pub fn finding(&self, code: &str, severity: Severity, excepted: bool) {
-        let excepted = if excepted { "true" } else { "false" };
-        let code = other_than(self.inner.finding_codes, code);
-        self.inner.findings.of([code, severity_name(severity), excepted]).inc();
+    pub fn finding(&self, code: Code, severity: Severity, excepted: bool) {
+        let excepted = labels::EXCEPTED[usize::from(excepted)];
+        self.inner.findings.of([code.as_str(), severity_name(severity), excepted]).inc();
     }
 
     /// Exceptions of the configuration whose date has passed.

@@ -28,10 +28,20 @@ macro_rules! descriptions {
 descriptions! {
     BUILD_INFO = "countersign_build_info" ["version", "kernel"]
         "Version of the agent and release of the kernel it runs on, always 1";
+    HEALTHY = "countersign_healthy" []
+        "Whether connections are seen and judged, as /healthz says";
     CONNECTIONS = "countersign_connections_total" ["scope", "role", "protocol", "authentication", "evidence", "version"]
         "TCP connections judged, by scope, by the side on this host, and by what was established; evidence is that of the client's authentication";
     OWNER_CONNECTIONS = "countersign_owner_connections_total" ["owner", "environment", "role", "authentication"]
         "Ends of judged connections on this host, by whose they are in the file of owners (empty: nobody's) and by what was established";
+    EDGES = "countersign_edges" ["scope", "authentication"]
+        "Edges (client, server and its port) that are remembered, by what was established on them last";
+    EDGE_REGRESSIONS = "countersign_edge_regressions_total" ["scope", "from", "to"]
+        "Times that less was established on an edge than before; an edge that is weaker again and again counts once until it was not for an hour";
+    IDENTITY_BLAST_RADIUS = "countersign_identity_blast_radius" ["identity"]
+        "Different servers to which an identity proved itself as a client, for the identities with most";
+    IDENTITY_BLAST_RADIUS_LEFT_OUT = "countersign_identity_blast_radius_left_out" []
+        "Identities that reached servers and have no sample of their own";
     CONNECTIONS_OPEN = "countersign_connections_open" []
         "TCP connections followed now";
     FINDINGS = "countersign_findings_total" ["code", "severity", "excepted"]
@@ -44,6 +54,12 @@ descriptions! {
         "Certificates met for the first time since the start";
     CERTIFICATES_PARSE_FAILED = "countersign_certificates_parse_failed_total" []
         "Certificates met for the first time that did not parse";
+    CERTIFICATE_EXPIRY = "countersign_certificate_expiry_timestamp_seconds" ["workload", "role", "identity"]
+        "End of validity, since 1970-01-01 UTC, of certificates that workloads of this host present, for those with the least of their life left";
+    CERTIFICATE_LIFETIME = "countersign_certificate_lifetime_seconds" ["workload", "role", "identity"]
+        "Time from begin to end of validity of the same certificates";
+    CERTIFICATE_EXPIRY_LEFT_OUT = "countersign_certificate_expiry_left_out" []
+        "Certificates that workloads of this host present and that have no sample of their own";
     LIBRARY_FILES = "countersign_library_files" ["library", "state"]
         "Files with TLS libraries that processes map now, by whether they are probed for certificates";
     LIBRARY_EVENTS_LOST = "countersign_library_events_lost_total" ["cause"]

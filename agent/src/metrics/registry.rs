@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use super::family::Family;
 use super::labels::{self, ConfigReload, EventKind, Stage};
+use super::listed::Listed;
 use super::names::{self, Description};
 use super::owners::OwnedConnections;
 use super::process::ProcessMetrics;
@@ -17,6 +18,7 @@ use super::{Families, Seconds};
 use crate::connection::LibraryOutcome;
 use crate::event::{Library, LossCause};
 use crate::record::Scope;
+use crate::verdict::Code;
 
 /// Upper bounds of the byte histograms: 256 B (a plaintext peek) to 256 KiB (beyond every budget).
 fn byte_buckets() -> impl Iterator<Item = f64> {
@@ -55,16 +57,35 @@ impl Page {
     }
 }
 
-pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> Families {
+pub(super) fn families(kernel: &str) -> Families {
     let mut page = Page(Registry::default());
     let build = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("kernel", kernel.to_owned())];
     let build_info = UnorderedFamily::<Vec<(&str, String)>, Gauge>::default();
     build_info.get_or_create(&build.to_vec()).set(1);
     page.add(names::BUILD_INFO, build_info);
+    let healthy = page.add(names::HEALTHY, Gauge::default());
     let connections = page.family(names::CONNECTIONS);
     let owner_connections = page.add(names::OWNER_CONNECTIONS, OwnedConnections::default());
+    let edges: Family<2, Gauge> = page.family(names::EDGES);
+    for (scope, answer) in labels::edges() {
+        edges.of([scope.as_str(), answer.as_str()]);
+    }
+    let edge_regressions: Family<3, Counter> = page.family(names::EDGE_REGRESSIONS);
+    for scope in [Scope::Loopback, Scope::EastWest] {
+        for (from, to) in labels::REGRESSIONS {
+            edge_regressions.of([scope.as_str(), from.as_str(), to.as_str()]);
+        }
+    }
+    let identity_blast_radius =
+        page.add(names::IDENTITY_BLAST_RADIUS, Listed::new(names::IDENTITY_BLAST_RADIUS));
+    let identity_blast_radius_left_out = page.add(names::IDENTITY_BLAST_RADIUS_LEFT_OUT, Gauge::default());
     let connections_open = page.add(names::CONNECTIONS_OPEN, Gauge::default());
-    let findings = page.family(names::FINDINGS);
+    let findings: Family<3, Counter> = page.family(names::FINDINGS);
+    for code in Code::ALL {
+        for excepted in labels::EXCEPTED {
+            findings.of([code.as_str(), labels::severity_name(code.severity()), excepted]);
+        }
+    }
     let exceptions_expired = page.add(names::EXCEPTIONS_EXPIRED, Gauge::default());
     let handshakes_failed: Family<1, Counter> = page.family(names::HANDSHAKES_FAILED);
     for scope in Scope::ALL {
@@ -72,6 +93,10 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
     }
     let certificates_seen = page.add(names::CERTIFICATES_SEEN, Counter::default());
     let certificates_parse_failed = page.add(names::CERTIFICATES_PARSE_FAILED, Counter::default());
+    let certificate_expiry = page.add(names::CERTIFICATE_EXPIRY, Listed::new(names::CERTIFICATE_EXPIRY));
+    let certificate_lifetime =
+        page.add(names::CERTIFICATE_LIFETIME, Listed::new(names::CERTIFICATE_LIFETIME));
+    let certificate_expiry_left_out = page.add(names::CERTIFICATE_EXPIRY_LEFT_OUT, Gauge::default());
     let library_files: Family<2, Gauge> = page.family(names::LIBRARY_FILES);
     for library in Library::ALL.map(Library::as_str).into_iter().chain([labels::OTHER]) {
         for state in labels::PROBE_STATES {
@@ -140,14 +165,21 @@ pub(super) fn families(finding_codes: &'static [&'static str], kernel: &str) -> 
     };
     Families {
         registry: page.0,
-        finding_codes,
+        healthy,
         connections,
         owner_connections,
+        edges,
+        edge_regressions,
+        identity_blast_radius,
+        identity_blast_radius_left_out,
         connections_open,
         findings,
         handshakes_failed,
         certificates_seen,
         certificates_parse_failed,
+        certificate_expiry,
+        certificate_lifetime,
+        certificate_expiry_left_out,
         library_files,
         library_events_lost,
         open_files_unseen,

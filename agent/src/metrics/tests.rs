@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::*;
 use crate::event::Timestamp;
+use crate::publication::{Expiring, ExpiringCertificate, Reaching, Widest};
 use crate::record::sample;
 use crate::record::{
     Authentication, EndpointRecord, EvidenceRecord, GAP_SCHEMA, GapRecord, LabelsRecord, Scope, Severity,
     SideName, TlsRecord, WallTime,
 };
 
-const CODES: &[&str] = &["unauthenticated_east_west", "server_only_tls_east_west"];
 const GOLDEN: &str = include_str!("golden.txt");
 const SAMPLE: ProcessSample = ProcessSample {
     cpu_seconds: 1.5,
@@ -56,9 +56,24 @@ fn owned_by(owner: &str) -> EndpointRecord {
     EndpointRecord { labels: Some(labels.into()), ..connection().client }
 }
 
+/// The certificate of a workload under a name, as many seconds before its end as it has lived.
+fn expiring(workload: &str, identity: &str) -> ExpiringCertificate {
+    ExpiringCertificate {
+        workload: workload.to_owned(),
+        role: SideName::Client,
+        identity: identity.to_owned(),
+        not_before: WallTime(1_700_000_000_500_000_000),
+        not_after: WallTime(1_800_000_000_000_000_000),
+    }
+}
+
+fn reaching(identity: &str, servers: u64) -> Reaching {
+    Reaching { identity: identity.to_owned(), servers }
+}
+
 /// Everything counted at least once.
 fn busy() -> Metrics {
-    let metrics = Metrics::new(CODES, "6.1.0-test");
+    let metrics = Metrics::new("6.1.0-test");
     metrics.connection(&connection());
     let plain = ConnectionRecord {
         observed_from: vec![SideName::Client, SideName::Server],
@@ -76,10 +91,23 @@ fn busy() -> Metrics {
     };
     metrics.connection(&plain);
     metrics.connection(&ConnectionRecord { client: owned_by("web \"team\"\u{1b}\n"), ..plain });
+    metrics.healthy(true);
+    metrics.edges(
+        &[((Scope::EastWest, Authentication::Mutual), 3), ((Scope::Loopback, Authentication::None), 2)]
+            .into(),
+    );
+    metrics.regression(Scope::EastWest, Authentication::Mutual, Authentication::None);
+    metrics.regression(Scope::Loopback, Authentication::Psk, Authentication::Anonymous);
+    let widest = vec![reaching("spiffe://prod/ns/shop/sa/web", 12), reaching("\u{202e}\"a\n", 1)];
+    metrics.blast_radius(&Widest { identities: widest, left_out: 5 });
+    let certificates = vec![
+        expiring("systemd:billing.service", "spiffe://prod/billing"),
+        expiring("executable:/tmp/\u{1b}[2J", "sha256:0123456789abcdef"),
+    ];
+    metrics.certificates_expiring(&Expiring { certificates, left_out: 4 });
     metrics.open_connections(7);
-    metrics.finding("unauthenticated_east_west", Severity::High, false);
-    metrics.finding("unauthenticated_east_west", Severity::High, true);
-    metrics.finding("not a code", Severity::High, false);
+    metrics.finding(Code::UnauthenticatedEastWest, Severity::High, false);
+    metrics.finding(Code::UnauthenticatedEastWest, Severity::High, true);
     metrics.exceptions_expired(1);
     metrics.certificate(true);
     metrics.certificate(false);
@@ -141,7 +169,6 @@ fn what_a_peer_sends_never_becomes_a_label() {
     for number in 0..1000 {
         let protocol = format!("protocol {number}");
         metrics.connection(&ConnectionRecord { protocol: protocol.into(), ..connection() });
-        metrics.finding(&format!("code {number}"), Severity::High, false);
         metrics.unknown("process", &format!("reason {number}"));
         metrics.table(&format!("table {number}"), 1, 1);
         metrics.truncated(&format!("reason {number}"));
@@ -152,7 +179,7 @@ fn what_a_peer_sends_never_becomes_a_label() {
 
 #[test]
 fn a_file_of_a_thousand_owners_makes_a_bounded_page_and_loses_no_connection() {
-    let metrics = Metrics::new(CODES, "6.1.0-test");
+    let metrics = Metrics::new("6.1.0-test");
     for number in 0..1000 {
         let client = owned_by(&format!("team {}", number % 500));
         metrics.connection(&ConnectionRecord {
@@ -181,6 +208,30 @@ fn a_file_of_a_thousand_owners_makes_a_bounded_page_and_loses_no_connection() {
     let page = metrics.render_text();
     assert!(page.contains(r#"{owner="renamed",environment="production""#), "{page}");
     assert!(!page.contains(r#"{owner="other""#), "{page}");
+}
+
+#[test]
+fn names_that_are_the_same_once_they_are_cut_are_one_sample() {
+    let metrics = Metrics::new("6.1.0-test");
+    let long = |end: &str| format!("{}{end}", "x".repeat(5000));
+    let certificates = vec![expiring("w", &long("a")), expiring("w", &long("b"))];
+    metrics.certificates_expiring(&Expiring { certificates, left_out: 0 });
+    metrics.blast_radius(&Widest {
+        identities: vec![reaching(&long("a"), 3), reaching(&long("b"), 2)],
+        left_out: 0,
+    });
+    let page = metrics.render_text();
+    for family in
+        ["certificate_expiry_timestamp_seconds", "certificate_lifetime_seconds", "identity_blast_radius"]
+    {
+        let prefix = format!("countersign_{family}{{");
+        let lines: Vec<&str> = page.lines().filter(|line| line.starts_with(&prefix)).collect();
+        assert!(lines.len() == 1 && lines[0].len() < 400 && lines[0].contains("xx…"), "{lines:?}");
+    }
+    // What is not told any more is not on the next page.
+    metrics.certificates_expiring(&Expiring::default());
+    metrics.blast_radius(&Widest::default());
+    assert!(!metrics.render_text().contains("xx…"));
 }
 
 #[test]

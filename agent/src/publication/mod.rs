@@ -8,6 +8,7 @@
 mod belonging;
 mod certificates;
 mod compose;
+mod edges;
 mod findings;
 mod host;
 mod policy;
@@ -17,8 +18,11 @@ mod workloads;
 pub use belonging::Belonging;
 pub use certificates::Certificates;
 pub use compose::{Chains, Holders, Source, Surroundings, compose};
+pub use edges::{EdgeSizes, EdgeUse, Edges, MAX_EDGES, MAX_REACHED, NotedEdge, Reaching, Widest};
 pub use findings::{FindingBook, MAX_FINDINGS};
 pub use host::{Host, Interfaces};
 pub use policy::{policy, policy_version};
 pub use uses::{MAX_KEYS, Use, Uses, in_one_hand};
-pub use workloads::{Leaves, MAX_PRESENTED, MAX_WORKLOADS, Noted, WorkloadSizes, Workloads};
+pub use workloads::{
+    Expiring, ExpiringCertificate, Leaves, MAX_PRESENTED, MAX_WORKLOADS, Noted, WorkloadSizes, Workloads,
+};

@@ -134,6 +134,7 @@ impl<'a> Publisher<'a> {
             server_chain: &chains.server,
             client_sharing: None,
             server_sharing: None,
+            regression: None,
         };
         let findings = verdict::judge(subject, &self.settings.policy, record.opened);
         record.findings = findings.iter().map(|finding| finding.code.as_str().into()).collect();

@@ -31,13 +31,15 @@ pub enum Code {
     CertificateSharedByWorkloads,
     /// A certificate was presented in a role that its extended key usage does not allow.
     CertificateUsedAgainstItsPurpose,
+    /// Less was established than between the same ends before.
+    AuthenticationRegressed,
     /// An exception of the configuration has expired and something still matches it.
     ExceptionExpired,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Code; 14] = [
+    pub const ALL: [Code; 15] = [
         Code::UnauthenticatedEastWest,
         Code::ServerOnlyTlsEastWest,
         Code::ClientCertificateRequestedNotSent,
@@ -51,11 +53,12 @@ impl Code {
         Code::IdentityDoesNotFitWorkload,
         Code::CertificateSharedByWorkloads,
         Code::CertificateUsedAgainstItsPurpose,
+        Code::AuthenticationRegressed,
         Code::ExceptionExpired,
     ];
 
     /// All names, in the same order.
-    pub const NAMES: [&str; 14] = {
+    pub const NAMES: [&str; 15] = {
         let mut names = [""; Code::ALL.len()];
         let mut index = 0;
         while index < names.len() {
@@ -81,6 +84,7 @@ impl Code {
             Code::IdentityDoesNotFitWorkload => "identity_does_not_fit_workload",
             Code::CertificateSharedByWorkloads => "certificate_shared_by_workloads",
             Code::CertificateUsedAgainstItsPurpose => "certificate_used_against_its_purpose",
+            Code::AuthenticationRegressed => "authentication_regressed",
             Code::ExceptionExpired => "exception_expired",
         }
     }
@@ -99,7 +103,8 @@ impl Code {
             | Code::VerificationFailedOverridden
             | Code::PeerNotVerified
             | Code::IdentityDoesNotFitWorkload
-            | Code::CertificateSharedByWorkloads => Severity::High,
+            | Code::CertificateSharedByWorkloads
+            | Code::AuthenticationRegressed => Severity::High,
             Code::ServerOnlyTlsEastWest
             | Code::ClientCertificateRequestedNotSent
             | Code::DeprecatedTlsVersion
@@ -154,6 +159,10 @@ impl Code {
             Code::CertificateUsedAgainstItsPurpose => {
                 "Issue a certificate whose extended key usage allows the role, and have the peer check it: it accepted this one."
             }
+            Code::AuthenticationRegressed => {
+                "Find out what changed at the two ends since (deployment, configuration, an expired certificate, somebody else at the address), and \
+                 have the server require what it had before."
+            }
             Code::ExceptionExpired => {
                 "Fix what the exception covers, or have its owner renew it with a new date."
             }
@@ -195,6 +204,12 @@ impl Code {
             Code::CertificateUsedAgainstItsPurpose => {
                 &["NIST CSF 2.0 PR.AA-03", "OWASP NHI4:2025", "RFC 5280 section 4.2.1.12"]
             }
+            Code::AuthenticationRegressed => &[
+                "NIST CSF 2.0 PR.AA-03",
+                "NIST CSF 2.0 DE.CM-01",
+                "NIST SP 800-207 tenet 2",
+                "OWASP NHI4:2025",
+            ],
             Code::ExceptionExpired => &["NIST CSF 2.0 GV.RM-04"],
         }
     }

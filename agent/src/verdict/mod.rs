@@ -1,6 +1,6 @@
 //! Verdict: what a policy says about the facts of a connection.
 //!
-//! Enters: a connection record, the certificates it names, who else presented them, a [`Policy`] and the time. Leaves: [`Finding`]s,
+//! Enters: a connection record, the certificates it names, who else presented them, what its ends had established before, a [`Policy`] and the time. Leaves: [`Finding`]s,
 //! each with its code, severity, reason and remedy, and the exception that sets it apart if there is one; and before that whether
 //! a certificate is one that its workload may present ([`fit`]). Refuses: looking anything up. Only what was established is judged: an
 //! unknown is never a finding.
@@ -18,7 +18,7 @@ pub use code::Code;
 pub use exception::Exception;
 pub use fit::{FitRule, fit};
 pub use glob::matches;
-pub use rules::{Presence, Sharing, Subject, judge, presence};
+pub use rules::{Presence, Regression, Sharing, Subject, judge, presence};
 pub use selector::{Meant, Selector, SelectorError, network};
 pub use template::{MAX_TEMPLATE_BYTES, Placeholder, Template, TemplateError};
 

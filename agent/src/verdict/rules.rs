@@ -31,6 +31,17 @@ pub struct Subject<'a> {
     pub client_sharing: Option<&'a Sharing>,
     /// The same of the server.
     pub server_sharing: Option<&'a Sharing>,
+    /// What the two ends had established before, if that was more.
+    pub regression: Option<Regression>,
+}
+
+/// More than a connection established was established between the same ends before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Regression {
+    /// What was.
+    pub from: Authentication,
+    /// When that was established last.
+    pub last: WallTime,
 }
 
 /// Other workloads that presented a certificate or its key.
@@ -61,6 +72,7 @@ pub fn judge(subject: Subject<'_>, policy: &Policy, now: WallTime) -> Vec<Findin
     verification(subject.connection, &mut add);
     evidence_disagrees(subject.connection, &mut add);
     presented::presented(subject, policy, &mut add);
+    authentication_regressed(subject, &mut add);
     except(findings, subject.connection, policy, today(now))
 }
 
@@ -215,6 +227,19 @@ fn evidence_disagrees(connection: &ConnectionRecord, add: &mut Add<'_>) {
         service(&connection.server),
     );
     add(Code::EvidenceDisagrees, None, None, summary);
+}
+
+fn authentication_regressed(subject: Subject<'_>, add: &mut Add<'_>) {
+    let connection = subject.connection;
+    let Some(Regression { from, last }) = subject.regression else { return };
+    let summary = format!(
+        "connections of {} to {} were {from} before, last on {}, and this one is {}",
+        name(&connection.client),
+        service(&connection.server),
+        day(last),
+        connection.authentication,
+    );
+    add(Code::AuthenticationRegressed, None, None, summary);
 }
 
 /// Sets apart what exceptions cover; one that has expired covers nothing and is itself reported.

@@ -7,7 +7,7 @@ use rustc_hash::FxHasher;
 
 use crate::connection::{Connection, LibrarySummary};
 use crate::identity::KnownProcess;
-use crate::publication::{Noted, Use};
+use crate::publication::{EdgeUse, Noted, Use};
 use crate::record::{Authentication, ConnectionRecord, SideName};
 use crate::tls::UnknownReason;
 use crate::verdict::{self, Code};
@@ -24,6 +24,8 @@ pub(super) struct Published {
     pub(super) workloads: Noted,
     /// The keys that were presented at its ends.
     pub(super) uses: [Option<Use>; 2],
+    /// The edge between its ends.
+    pub(super) edge: Option<EdgeUse>,
     /// What was concluded, and what libraries had contributed.
     pub(super) answer: (Authentication, Option<UnknownReason>),
     pub(super) library: LibrarySummary,

@@ -24,10 +24,11 @@ fn publisher() -> Publisher {
         processes: ProcessTable::new(ProcessTableLimits::default(), clock),
         certificates: Certificates::new(8),
         workloads: Workloads::new(None),
+        edges: Edges::default(),
         policy: Policy::default(),
         policy_version: "".into(),
         hub: Hub::new(),
-        metrics: Metrics::new(&Code::NAMES, "test"),
+        metrics: Metrics::new("test"),
     })
 }
 

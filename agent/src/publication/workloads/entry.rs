@@ -181,6 +181,10 @@ impl Entry {
         self.presented.size()
     }
 
+    pub(super) fn presented(&self) -> &Presented {
+        &self.presented
+    }
+
     pub(super) fn forget_leaf(&mut self, room: &mut Room) {
         self.presented.forget_oldest(room);
     }

@@ -6,6 +6,7 @@
 //! ```
 
 mod entry;
+mod expiry;
 mod presented;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use crate::record::{
 };
 use crate::verdict::{self, FitRule};
 use entry::{Answer, End, Entry};
+pub use expiry::{Expiring, ExpiringCertificate};
 use presented::Room;
 
 /// Workloads remembered: the largest nodes run some hundred pods and as many units; sessions and containers come and go.

@@ -146,6 +146,10 @@ impl Presented {
         self.left_out
     }
 
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &PresentedRecord> {
+        self.leaves.iter().map(|leaf| &leaf.record)
+    }
+
     /// The latest first.
     pub(super) fn records(&self) -> Vec<PresentedRecord> {
         let mut records: Vec<PresentedRecord> = self.leaves.iter().map(|leaf| leaf.record.clone()).collect();

@@ -48,7 +48,14 @@ fn certificate(from: i64, to: i64) -> Arc<CertificateRecord> {
 }
 
 fn without_chains(connection: &ConnectionRecord) -> Subject<'_> {
-    Subject { connection, client_chain: &[], server_chain: &[], client_sharing: None, server_sharing: None }
+    Subject {
+        connection,
+        client_chain: &[],
+        server_chain: &[],
+        client_sharing: None,
+        server_sharing: None,
+        regression: None,
+    }
 }
 
 fn codes(record: &ConnectionRecord, policy: &Policy) -> Vec<&'static str> {
@@ -171,6 +178,22 @@ fn sources_that_disagree_are_found() {
     for sources in [DisagreementName::WireLibrary, DisagreementName::Libraries] {
         record.evidence.disagreement = Some(sources);
         assert_eq!(codes(&record, &Policy::default()), ["evidence_disagrees"]);
+    }
+}
+
+#[test]
+fn less_than_was_established_before_is_found_on_either_scope() {
+    for (scope, further) in [(Scope::EastWest, vec!["unauthenticated_east_west"]), (Scope::Loopback, vec![])]
+    {
+        let mut record = connection(Authentication::None);
+        record.scope = scope;
+        let regression = Some(Regression { from: Authentication::Mutual, last: OPENED });
+        let subject = Subject { regression, ..without_chains(&record) };
+        let findings = judge(subject, &Policy::default(), OPENED);
+        let codes: Vec<_> = findings.iter().map(|finding| finding.code.as_str()).collect();
+        assert_eq!(codes, [further, vec!["authentication_regressed"]].concat());
+        let summary = &findings[codes.len() - 1].summary;
+        assert!(summary.contains("were mutual before, last on") && summary.ends_with("is none"), "{summary}");
     }
 }
 

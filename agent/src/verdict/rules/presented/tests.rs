@@ -78,6 +78,7 @@ impl Scene {
             server_chain: std::slice::from_ref(&self.server),
             client_sharing: self.client_sharing.as_ref(),
             server_sharing: self.server_sharing.as_ref(),
+            regression: None,
         };
         judge(subject, &self.policy, WallTime(0))
     }
