@@ -51,11 +51,12 @@ pub struct Before {
 }
 
 impl Reading {
-    /// A connection seen from its first byte.
-    pub fn from_start(client_sequence: u32, server_sequence: u32, granted: u32) -> Self {
+    /// A connection seen from its first byte, by the sequence numbers of client and server, in buffers of others.
+    pub fn from_start((client, server): (u32, u32), rooms: [Vec<u8>; 2], granted: u32) -> Self {
+        let [of_client, of_server] = rooms;
         Reading {
-            client: Stream::starting_at(client_sequence),
-            server: Stream::starting_at(server_sequence),
+            client: Stream::with_room(client, of_client),
+            server: Stream::with_room(server, of_server),
             conversation: Conversation::new(),
             clear: None,
             wrapped: None,
@@ -358,6 +359,11 @@ impl Reading {
         let looked_through = self.ended || self.cut || self.has_heard_much();
         let can_ask = self.may_switch() && self.name() != Name::Found(Protocol::Ldap);
         can_ask && !looked_through && dialogue.credential.is_none()
+    }
+
+    /// Lets go of the bytes that were read, see [`Stream::forget_read`].
+    pub fn forget_read(&mut self) -> [Vec<u8>; 2] {
+        [self.client.forget_read(), self.server.forget_read()]
     }
 
     /// The facts, if it is TLS, and what could still take them back.

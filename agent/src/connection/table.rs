@@ -12,6 +12,7 @@ use super::reading::{Reading, sender};
 use super::remaining::serial;
 use super::sessions::Sessions;
 use super::settled::Shared;
+use super::spare::Spare;
 use super::{Conclusion, Connection, ConnectionKey, Protocol, Sink};
 use crate::event::{
     AddressPair, Event, LossCause, NetworkNamespace, Role, Segment, SegmentOwner, SocketCookie, Task,
@@ -84,6 +85,7 @@ pub struct Connections {
     pub(super) sessions: Sessions,
     pub(super) shared: Shared,
     pub(super) fingerprints: Fingerprints,
+    pub(super) spare: Spare,
     pub(super) early: Early,
     pub(super) library: Libraries,
     /// When to look again at young connections, oldest first.
@@ -113,6 +115,7 @@ impl Connections {
             sessions: Sessions::new(limits.sessions),
             shared: Shared::default(),
             fingerprints: Fingerprints::default(),
+            spare: Spare::default(),
             early: Early::default(),
             library: Libraries::default(),
             young: VecDeque::new(),
@@ -279,13 +282,15 @@ impl Connections {
         if (connection.decided.is_some() && connection.reading.is_none()) || connection.subflow {
             return;
         }
-        let Some((client, server)) = connection.sequences else { return };
+        let Some(sequences) = connection.sequences else { return };
         let budget = self.limits.start_budget;
         if connection.reading.is_none() && !self.of_capture {
             self.library.reads(key);
         }
-        let reading =
-            connection.reading.get_or_insert_with(|| Box::new(Reading::from_start(client, server, budget)));
+        let spare = &mut self.spare;
+        let reading = connection.reading.get_or_insert_with(|| {
+            Box::new(Reading::from_start(sequences, [spare.take(), spare.take()], budget))
+        });
         let at = segment.at;
         reading.take(role, segment);
         self.consider(key, at, sink);

@@ -18,12 +18,9 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Goes on where the streams stand.
+    /// Goes on where the streams stand, which need not know what was read of them.
     pub fn new(client: Stream, server: Stream, watch: RenegotiationWatch) -> Self {
-        let mut watched = Watched { client, server, watch };
-        watched.client.forget_read();
-        watched.server.forget_read();
-        watched
+        Watched { client, server, watch }
     }
 
     /// Takes a segment seen by the socket of `role`.

@@ -72,7 +72,13 @@ pub enum Inserted<'a> {
 impl Stream {
     /// A stream of which the sequence number of the first byte is known.
     pub fn starting_at(sequence: u32) -> Self {
-        Stream { base: Some(sequence), ..Stream::default() }
+        Stream::with_room(sequence, Vec::new())
+    }
+
+    /// The same, that remembers what was read in an empty buffer of another one, see [`Stream::forget_read`].
+    pub fn with_room(sequence: u32, room: Vec<u8>) -> Self {
+        let remembered = Remembered { bytes: room, ..Remembered::default() };
+        Stream { base: Some(sequence), remembered, ..Stream::default() }
     }
 
     /// Whether the first byte's sequence number is known.
@@ -229,9 +235,12 @@ impl Stream {
         if until_held == 0 { withheld } else { until_held }
     }
 
-    /// Lets go of what was read: repetitions of it are no longer compared. For a stream that is followed long.
-    pub fn forget_read(&mut self) {
-        self.remembered = Remembered::default();
+    /// Lets go of what was read: repetitions of it are no longer compared. For a stream that is followed long, or over. Gives
+    /// the buffer in which it stood, empty.
+    pub fn forget_read(&mut self) -> Vec<u8> {
+        let mut buffer = std::mem::take(&mut self.remembered).bytes;
+        buffer.clear();
+        buffer
     }
 
     /// Passes over bytes without seeing them.
@@ -257,7 +266,8 @@ impl Remembered {
         }
         match self.bytes.len() {
             // Whoever opens connections and says next to nothing gets no more memory than that.
-            0 => self.bytes.reserve_exact(chunk.len()),
+            0 if self.bytes.capacity() < chunk.len() => self.bytes.reserve_exact(chunk.len()),
+            0 => {}
             _ if self.bytes.capacity() < REMEMBERED_FIRST => {
                 let room = REMEMBERED_FIRST.max(self.bytes.len() + chunk.len()) - self.bytes.len();
                 self.bytes.reserve_exact(room);
