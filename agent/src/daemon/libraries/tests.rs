@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::sys::stat::Mode;
 
 use super::*;
-use crate::kernel::{KernelError, KernelOptions, KernelSource};
+use crate::kernel::{KernelError, KernelOptions, KernelSource, has_rights};
 use crate::library::Hook;
 
 fn refused(transient: bool) -> RefusedPoint {
@@ -64,7 +64,7 @@ fn what_the_first_sweep_has_found_is_seen_before_it_is_over() {
     };
     let proc = TwoProcesses::new(Path::new(library));
     let source = KernelSource::start(&KernelOptions::default()).unwrap();
-    let (watch, notices) = Watch::start(&proc.0, 10, source.prober(), Metrics::new(&[], "6.18")).unwrap();
+    let (watch, notices) = Watch::start(&proc.0, 10, source.prober(), Metrics::new("6.18")).unwrap();
     notices.begin();
     let deadline = Instant::now() + Duration::from_secs(30);
     while watch.rows.lock().unwrap().is_empty() {
@@ -76,4 +76,25 @@ fn what_the_first_sweep_has_found_is_seen_before_it_is_over() {
     drop(File::options().write(true).open(proc.0.join("8/maps")).unwrap());
     watch.stop();
     assert_eq!(path, library);
+}
+
+#[test]
+fn a_file_of_which_nothing_can_be_probed_keeps_nothing_attached() {
+    if !has_rights() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "this test needs root");
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let source = KernelSource::start(&KernelOptions::default()).unwrap();
+    let (detaching, detached) = channel();
+    let mut probes =
+        Probes { prober: source.prober(), attached: FxHashMap::default(), detaching, lacking: 0 };
+    let file = File::open("/proc/self/exe").unwrap();
+    let metadata = file.metadata().unwrap();
+    let key = FileKey::of(&metadata);
+    let beyond = Point { hook: Hook::OpenSslPeer, offset: 1 << 40 };
+    let outcome = probes.probe(key, &file, &[beyond], false);
+    assert!(matches!(outcome, ProbeOutcome::None(_)), "{outcome:?}");
+    assert!(probes.attached.is_empty());
+    assert_eq!(detached.try_recv().map(|probed| probed.attached()), Ok(0));
 }
