@@ -11,6 +11,7 @@ use countersign_common::{
 };
 
 use crate::{
+    gnutls::Verification,
     go::{Goroutine, GoroutineKey},
     openssl::{Verifying, Writing},
     receive::Received,
@@ -55,9 +56,9 @@ pub static WRITING: TaskStorage<Writing> = TaskStorage::new();
 #[btf_map]
 pub static VERIFYING: TaskStorage<Verifying> = TaskStorage::new();
 
-/// Where GnuTLS will write the outcome of a verification in a thread; 0 for none.
+/// A peer that GnuTLS verifies in a thread.
 #[btf_map]
-pub static STATUSES: TaskStorage<u64> = TaskStorage::new();
+pub static VERIFICATIONS: TaskStorage<Verification> = TaskStorage::new();
 
 /// Goroutines in handshakes of Go's crypto/tls. Least recently used entries go first, uncounted: a handshake need not end, and the
 /// kernel does not tell.

@@ -281,6 +281,7 @@ pub(super) fn programs_of(hook: Hook) -> &'static [&'static str] {
         Hook::BoringSslFromCbs => &["crypto_buffer_new_from_cbs"],
         Hook::BoringSslNew => &["crypto_buffer_new"],
         Hook::GnuTlsPeer => &["gnutls_pcert_import_x509_raw"],
+        Hook::GnuTlsImport => &["gnutls_x509_crt_import"],
         Hook::GnuTlsVerifyPeers => &["gnutls_certificate_verify_peers", "gnutls_verified"],
         Hook::GnuTlsVerifyPeers2 => &["gnutls_certificate_verify_peers2", "gnutls_verified"],
         Hook::GnuTlsVerifyPeers3 => &["gnutls_certificate_verify_peers3", "gnutls_verified"],
