@@ -48,9 +48,8 @@ pub const LIBRARY_CHUNK_BYTES: usize = 4096;
 /// Chunks that one call ships at most: 64 KiB. Longer chains, of which OpenSSL would take 100 KiB, stay truncated.
 pub const LIBRARY_CHUNKS_MAX: u32 = 16;
 
-/// Threads whose last receive is remembered, the least recently used go first. A server has some threads per core; an
-/// entry has 16 bytes.
-pub const THREADS_MAX: usize = 16_384;
+/// Sockets that are known at a glance to be beyond [`RECEIVES_MAX`]: a busy server's open connections. An entry has 8 bytes.
+pub const BEYOND_SLOTS: usize = 16_384;
 
 /// Threads that are inside of calls of a TLS library: those that run, and some that were preempted or never returned.
 pub const CALLS_MAX: usize = 4096;
@@ -58,5 +57,5 @@ pub const CALLS_MAX: usize = 4096;
 /// Goroutines whose handshake is remembered, the least recently used go first. Thousands can be in one at a time.
 pub const GOROUTINES_MAX: usize = 16_384;
 
-/// Receives of one socket that are remembered: a handshake takes a few, and what comes later shall cost one look-up.
+/// Receives of one socket that are remembered: a handshake takes a few, and what comes later shall cost little.
 pub const RECEIVES_MAX: u32 = 64;

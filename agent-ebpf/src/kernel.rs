@@ -1,6 +1,6 @@
 //! Reads of kernel structures, at the places that the running kernel's BTF names.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::{cty::c_void, helpers::generated::bpf_probe_read_kernel};
 use core::mem::MaybeUninit;
 use countersign_common::Offsets;
 
@@ -51,6 +51,15 @@ macro_rules! offset {
     };
 }
 pub(crate) use offset;
+
+/// The eight bytes at `offset` behind `base`, a structure of which the verifier knows what it is; 0 if the kernel has no such field.
+#[inline(always)]
+pub fn load(base: *const c_void, offset: u32) -> u64 {
+    if offset == Offsets::UNKNOWN {
+        return 0;
+    }
+    unsafe { core::ptr::read_volatile(base.byte_add(offset as usize).cast()) }
+}
 
 /// The `T` at `offset` behind `base`; zeros if the kernel has no such field or cannot read it.
 /// `T` is an integer or an array of them.

@@ -15,8 +15,9 @@ use crate::{
     connect::TCP,
     events::{header, reserve, spares_room, submit},
     kernel::{offset, read},
-    maps::{EVENTS, RECEIVED, count, raw},
-    task::{current_thread, write_current},
+    maps::{EVENTS, count, raw},
+    receive::last_receive,
+    task::write_current,
     user::{be24, read_user},
 };
 
@@ -73,7 +74,7 @@ struct Place {
 
 #[inline(always)]
 fn place(whose: Whose) -> Place {
-    let received = unsafe { RECEIVED.get(current_thread()) };
+    let received = last_receive();
     match whose {
         Whose::LastReceive => match received {
             Some(received) => {

@@ -1,14 +1,15 @@
 //! Every map, with the reason for its size.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
+    bindings::{BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     cty::c_void,
     macros::btf_map,
 };
+use core::ptr::null;
 use countersign_common::{
-    CALLS_MAX, DECISIONS_MAX, DecisionRecord, GOROUTINES_MAX, JOINS_MAX, PairRecord, RING_BYTES, THREADS_MAX,
-    counter,
+    BEYOND_SLOTS, CALLS_MAX, DECISIONS_MAX, DecisionRecord, GOROUTINES_MAX, JOINS_MAX, PairRecord,
+    RING_BYTES, counter,
 };
 
 use crate::{
@@ -37,9 +38,14 @@ pub static DECISIONS: HashMap<u64, DecisionRecord, DECISIONS_MAX, { BPF_F_NO_PRE
 #[btf_map]
 pub static JOINS: LruHashMap<PairRecord, u32, JOINS_MAX> = LruHashMap::new();
 
-/// The last receive of each thread, by [`crate::task::current_thread`].
+/// The last receive of each thread that has received in a handshake; lives and dies with it, so it needs no bound of its own.
 #[btf_map]
-pub static RECEIVED: LruHashMap<u64, Received, THREADS_MAX> = LruHashMap::new();
+pub static RECEIVED: TaskStorage<Received> = TaskStorage::new();
+
+/// Cookies of sockets beyond their first receives, each in the slot that it is the number of: two that share one take turns,
+/// at the price of looking into their storage.
+#[btf_map]
+pub static BEYOND: Array<u64, BEYOND_SLOTS> = Array::new();
 
 /// Threads in which OpenSSL writes own certificates. Least recently used entries go first: a call need not return.
 #[btf_map]
@@ -64,6 +70,25 @@ pub static PARSED: LruHashMap<u64, u64, CALLS_MAX> = LruHashMap::new();
 /// Losses and volume, one slot per `counter`.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<u64, { counter::SLOTS }> = PerCpuArray::new();
+
+/// What is remembered of each thread, as the loader wants it described: types whose sizes are the numbers.
+#[repr(C)]
+pub struct TaskStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+}
+
+// SAFETY: the pointers lead nowhere and are never followed.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+impl<T> TaskStorage<T> {
+    const fn new() -> Self {
+        TaskStorage { r#type: null(), key: null(), value: null(), max_entries: null(), map_flags: null() }
+    }
+}
 
 /// A map as helpers want it.
 #[inline(always)]

@@ -10,7 +10,8 @@ use crate::{
     library::{
         Subject, Whose, is_certificate, ship_certificates, ship_list_of, ship_verdict, stands_in_message,
     },
-    maps::{RECEIVED, VERIFYING, WRITING, noted},
+    maps::{VERIFYING, WRITING, noted},
+    receive::last_receive,
     task::current_thread,
     user::read_user,
 };
@@ -103,10 +104,7 @@ fn written(writing: &mut Writing, buffer: u64, length: u32) {
     if !stands_in_message(buffer, length) || !is_certificate(buffer, length) {
         return;
     }
-    let received_at = match unsafe { RECEIVED.get(current_thread()) } {
-        Some(received) => received.at,
-        None => 0,
-    };
+    let received_at = last_receive().map_or(0, |received| received.at);
     let gap = buffer.wrapping_sub(writing.end);
     let follows = writing.end != 0 && gap <= GAP_MAX && received_at == writing.received_at;
     writing.end = buffer.wrapping_add(u64::from(length));

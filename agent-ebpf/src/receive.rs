@@ -1,47 +1,99 @@
 //! `tp_btf/sock_recv_length` (Linux 6.3): a thread has received from a socket. A TLS library parses certificates in the
 //! thread that has just received them, also where it reads from memory.
+//!
+//! It runs for every receive on the host, so what it does for a socket whose handshake is long over touches little memory:
+//! the socket's cookie, one entry of `BEYOND` and one of the thread.
 
 use aya_ebpf::{
+    bindings::BPF_LOCAL_STORAGE_GET_F_CREATE,
     cty::c_void,
-    helpers::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns},
+    helpers::{
+        bpf_ktime_get_boot_ns,
+        generated::{bpf_get_current_task_btf, bpf_task_storage_get},
+    },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use countersign_common::RECEIVES_MAX;
+use countersign_common::{BEYOND_SLOTS, RECEIVES_MAX, counter};
 
-use crate::{maps::{RECEIVED, noted}, state, task::current_thread};
+use crate::{
+    kernel::{load, offset},
+    maps::{BEYOND, RECEIVED, count, raw},
+    state,
+};
 
 /// Value of `RECEIVED`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Received {
-    /// Cookie of the socket.
+    /// Cookie of the socket, 0 for one whose handshake is over, or that is not TCP.
     pub socket: u64,
     /// When, nanoseconds since boot.
     pub at: u64,
 }
 
+/// The last receive of the current thread, if it can be of a handshake.
+#[inline(always)]
+pub fn last_receive() -> Option<Received> {
+    memory(0).copied().filter(|received| received.socket != 0)
+}
+
 /// `TP_PROTO(struct sock *sk, int ret, int flags)`
 #[btf_tracepoint(function = "sock_recv_length")]
 fn sock_recv_length(context: BtfTracePointContext) -> i32 {
-    let socket: *mut c_void = context.arg(0);
     let received: i32 = context.arg(1);
     if received <= 0 {
         return 0;
     }
-    let thread = current_thread();
-    match state::get(socket) {
-        Some(state) if state.receives < RECEIVES_MAX => state.receives += 1,
+    let socket: *mut c_void = context.arg(0);
+    // Whatever the hooks have met has a cookie.
+    let cookie = load(socket, offset!(sock_cookie));
+    if cookie == 0 || is_beyond(cookie) || !is_early(socket, cookie) {
         // What the thread parses now is not the older socket's.
-        _ => {
-            let cookie = unsafe { bpf_get_socket_cookie(socket) };
-            if unsafe { RECEIVED.get(thread) }.is_some_and(|received| received.socket != cookie) {
-                _ = RECEIVED.remove(thread);
-            }
-            return 0;
+        if let Some(received) = memory(0)
+            && received.socket != cookie
+        {
+            received.socket = 0;
         }
+        return 0;
     }
-    let received = unsafe { Received { socket: bpf_get_socket_cookie(socket), at: bpf_ktime_get_boot_ns() } };
-    noted(RECEIVED.insert(thread, received, 0));
+    match memory(u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE)) {
+        Some(received) => *received = Received { socket: cookie, at: unsafe { bpf_ktime_get_boot_ns() } },
+        None => count(counter::CALLS_FORGOTTEN, 1),
+    }
     0
+}
+
+/// What is remembered of the current thread.
+#[inline(always)]
+fn memory(flags: u64) -> Option<&'static mut Received> {
+    unsafe {
+        let task = bpf_get_current_task_btf();
+        bpf_task_storage_get(raw(&RECEIVED), task, core::ptr::null_mut(), flags).cast::<Received>().as_mut()
+    }
+}
+
+/// Whether a socket is known to be beyond its first receives.
+#[inline(always)]
+fn is_beyond(cookie: u64) -> bool {
+    BEYOND.get(slot(cookie)).is_some_and(|beyond| *beyond == cookie)
+}
+
+/// Counts a receive, and says whether it is one of the first of a socket that the hooks have met.
+#[inline(always)]
+fn is_early(socket: *mut c_void, cookie: u64) -> bool {
+    let Some(state) = state::get(socket) else { return false };
+    if state.receives < RECEIVES_MAX {
+        state.receives += 1;
+        return true;
+    }
+    if let Some(beyond) = BEYOND.get_ptr_mut(slot(cookie)) {
+        unsafe { *beyond = cookie };
+    }
+    false
+}
+
+#[inline(always)]
+fn slot(cookie: u64) -> u32 {
+    cookie as u32 & (BEYOND_SLOTS as u32 - 1)
 }

@@ -39,6 +39,10 @@ pub mod config;
 
 pub mod publication;
 
+pub mod store;
+
+pub mod question;
+
 pub mod logging;
 
 pub mod metrics;

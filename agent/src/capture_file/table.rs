@@ -262,3 +262,34 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture_file::flow::Half;
+    use crate::capture_file::packet::{Endpoint, Flags, TcpPacket, VirtualNetwork};
+
+    #[test]
+    fn a_flow_that_was_removed_is_not_found_by_its_addresses() {
+        let [source, destination] = [1, 2].map(|port| Endpoint { address: 1, port });
+        let packet = TcpPacket {
+            network: VirtualNetwork::default(),
+            source,
+            destination,
+            sequence: 0,
+            acknowledged: 0,
+            flags: Flags::default(),
+            payload: &[],
+            missing: 0,
+        };
+        let (key, Half::Low) = Key::of(&packet).unwrap() else { panic!("the lower port sent it") };
+        let mut table = Table::default();
+        let flow = || Flow::new(key, 0, Timestamp(1));
+        let (older, newer) = (table.insert(flow()), table.insert(flow()));
+        assert_eq!(table.find(&key), Some(newer));
+        table.remove(newer);
+        assert_eq!(table.find(&key), Some(older));
+        table.remove(older);
+        assert_eq!(table.find(&key), None);
+    }
+}

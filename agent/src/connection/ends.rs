@@ -40,13 +40,9 @@ impl Connections {
             side.dialled = Some(connect.dialled);
             side.hold(connect.task, HolderRole::Connect, OwnerSource::Connect);
         }
-        let waiting = self.unmet.get(&sequences).copied();
-        let met = waiting.filter(|key| {
-            self.connections.get(key).is_some_and(|connection| connection.side(event.role).is_none())
-        });
-        let key = match met {
+        let key = match self.met(event, sequences) {
             Some(key) => {
-                self.unmet.remove(&sequences);
+                self.forget_numbers(key);
                 key
             }
             None => {
@@ -57,6 +53,7 @@ impl Connections {
                 // A capture shows both ends at one place, which counts as the client's.
                 if !self.of_capture {
                     self.unmet.insert(sequences, key);
+                    self.unmet_clients.insert(sequences.0, key);
                 }
                 self.young.push_back((event.at, key));
                 key
@@ -64,6 +61,8 @@ impl Connections {
         };
         self.join(event.socket, key, event.role, sink);
         let Some(connection) = self.connections.get_mut(&key) else { return };
+        let server_first = connection.sequences.map_or(sequences.1, |(_, server)| server);
+        side.server_shift = server_first.wrapping_sub(sequences.1);
         *connection.side_mut(event.role) = Some(Box::new(side));
         if event.beginning == Beginning::Missed {
             connection.missed = true;
@@ -81,6 +80,24 @@ impl Connections {
             sink.decide(event.socket, Decision::Stop);
             self.publish(key, Stage::Open, sink);
         }
+    }
+
+    /// The connection of which this is the other end: it has the same pair of numbers. Behind a SYN proxy the server's is another
+    /// one; then the client's number, address and port must be the same.
+    fn met(&self, event: &Established, sequences: (u32, u32)) -> Option<ConnectionKey> {
+        let other = |key: &ConnectionKey| {
+            let connection = self.connections.get(key)?;
+            connection.side(event.role).is_none().then_some(connection)
+        };
+        if let Some(key) = self.unmet.get(&sequences).filter(|key| other(key).is_some()) {
+            return Some(*key);
+        }
+        let key = self.unmet_clients.get(&sequences.0)?;
+        let same_client = match event.role {
+            Role::Client => other(key)?.server.as_ref()?.pair.remote == event.pair.local,
+            Role::Server => other(key)?.client.as_ref()?.pair.local == event.pair.remote,
+        };
+        same_client.then_some(*key)
     }
 
     /// A program may connect a socket again: what it was before is over.

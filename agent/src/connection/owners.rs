@@ -49,7 +49,7 @@ impl Connections {
             self.republish(key, sink);
         }
         let older = self.connections.get(&key).is_some_and(|connection| connection.sequences.is_none());
-        if older && !event.multipath {
+        if older {
             // The kernel reports the end only of what was established under the agent: this is the last that is seen.
             self.end(event.socket, event.at, None, CloseReason::Unknown, sink);
         }

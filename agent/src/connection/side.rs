@@ -19,6 +19,9 @@ pub struct Side {
     pub netns: NetworkNamespace,
     /// What its program asked for (client only).
     pub dialled: Option<SocketAddr>,
+    /// What makes the connection's number of a byte of the server out of the one that this socket has: 0 unless a SYN proxy stands
+    /// between the ends.
+    pub(super) server_shift: u32,
     /// Who held it, in the order of sightings, at most [`MAX_HOLDERS`].
     pub holders: Vec<Holder>,
     /// Why nobody is known to hold it, if so.
@@ -34,6 +37,7 @@ impl Side {
             pair,
             netns,
             dialled: None,
+            server_shift: 0,
             holders: Vec::new(),
             owner_unknown: OwnerUnknown::NotSeen,
             closed: None,

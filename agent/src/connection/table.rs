@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::early::Early;
 use super::fingerprints::Fingerprints;
 use super::library::Libraries;
-use super::reading::Reading;
+use super::reading::{Reading, sender};
 use super::remaining::serial;
 use super::sessions::Sessions;
 use super::settled::Shared;
@@ -17,7 +17,7 @@ use crate::event::{
     AddressPair, Event, LossCause, NetworkNamespace, Role, Segment, SegmentOwner, SocketCookie, Task,
     Timestamp,
 };
-use crate::tls::{IncompleteReason, UnknownReason};
+use crate::tls::{Direction, IncompleteReason, UnknownReason};
 
 /// A connection without a verdict is reported as it stands after this time, and its holes are given up.
 const DECIDE_AFTER: u64 = 10_000_000_000;
@@ -74,6 +74,8 @@ pub struct Connections {
     pub(super) sockets: FxHashMap<SocketCookie, (ConnectionKey, Role)>,
     /// Connections of which one end is known, by their initial sequence numbers, while the other may still appear.
     pub(super) unmet: FxHashMap<(u32, u32), ConnectionKey>,
+    /// The same by the client's number alone, which SYN proxies leave as it is; the newest that has it.
+    pub(super) unmet_clients: FxHashMap<u32, ConnectionKey>,
     /// The same for connections older than the agent, by the pair that the known end has.
     pub(super) unmet_existing: FxHashMap<AddressPair, ConnectionKey>,
     /// Young passive sockets, for multipath ones whose accept shows another socket.
@@ -104,6 +106,7 @@ impl Connections {
             connections: FxHashMap::default(),
             sockets: FxHashMap::default(),
             unmet: FxHashMap::default(),
+            unmet_clients: FxHashMap::default(),
             unmet_existing: FxHashMap::default(),
             accepting: FxHashMap::default(),
             listeners: FxHashMap::default(),
@@ -252,8 +255,14 @@ impl Connections {
         }
     }
 
-    pub(super) fn feed(&mut self, key: ConnectionKey, role: Role, segment: Segment, sink: &mut dyn Sink) {
+    pub(super) fn feed(&mut self, key: ConnectionKey, role: Role, mut segment: Segment, sink: &mut dyn Sink) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
+        let shift = connection.side(role).map_or(0, |side| side.server_shift);
+        let number_of_server = match sender(role, segment.travel) {
+            Direction::Client => &mut segment.acknowledged,
+            Direction::Server => &mut segment.sequence,
+        };
+        *number_of_server = number_of_server.wrapping_add(shift);
         if connection.interface == 0 {
             connection.interface = segment.interface;
         }
@@ -312,6 +321,7 @@ impl Connections {
         let (unmet, accepting, young) = (self.unmet.len(), self.accepting.len(), self.young.len());
         if self.unmet.capacity() > 4 * unmet + SPARE {
             self.unmet.shrink_to(2 * unmet);
+            self.unmet_clients.shrink_to(2 * unmet);
         }
         if self.accepting.capacity() > 4 * accepting + SPARE {
             self.accepting.shrink_to(2 * accepting);
@@ -348,12 +358,8 @@ impl Connections {
         if self.of_capture {
             return;
         }
+        self.forget_numbers(key);
         let Some(connection) = self.connections.get(&key) else { return };
-        if let Some(sequences) = connection.sequences
-            && self.unmet.get(&sequences) == Some(&key)
-        {
-            self.unmet.remove(&sequences);
-        }
         for side in connection.client.iter().chain(&connection.server) {
             if self.unmet_existing.get(&side.pair) == Some(&key) {
                 self.unmet_existing.remove(&side.pair);
@@ -361,6 +367,19 @@ impl Connections {
             if self.accepting.get(&(side.netns, side.pair)) == Some(&key) {
                 self.accepting.remove(&(side.netns, side.pair));
             }
+        }
+    }
+
+    /// Nobody else will join this connection by its numbers.
+    pub(super) fn forget_numbers(&mut self, key: ConnectionKey) {
+        let Some(sequences) = self.connections.get(&key).and_then(|connection| connection.sequences) else {
+            return;
+        };
+        if self.unmet.get(&sequences) == Some(&key) {
+            self.unmet.remove(&sequences);
+        }
+        if self.unmet_clients.get(&sequences.0) == Some(&key) {
+            self.unmet_clients.remove(&sequences.0);
         }
     }
 

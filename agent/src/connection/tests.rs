@@ -1,3 +1,5 @@
+mod ends;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;

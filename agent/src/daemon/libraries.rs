@@ -331,3 +331,31 @@ fn outcome(probed: &Probed) -> ProbeOutcome {
         (false, _) => ProbeOutcome::Part(reason),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{KernelOptions, KernelSource, has_rights};
+    use crate::library::Hook;
+
+    #[test]
+    fn a_file_of_which_nothing_can_be_probed_keeps_nothing_attached() {
+        if !has_rights() {
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "this test needs root");
+            eprintln!("skipped: needs root");
+            return;
+        }
+        let source = KernelSource::start(&KernelOptions::default()).unwrap();
+        let (detaching, detached) = channel();
+        let mut probes =
+            Probes { prober: source.prober(), attached: FxHashMap::default(), detaching, lacking: 0 };
+        let file = File::open("/proc/self/exe").unwrap();
+        let metadata = file.metadata().unwrap();
+        let key = FileKey::of(&metadata);
+        let beyond = Point { hook: Hook::OpenSslPeer, offset: 1 << 40 };
+        let outcome = probes.probe(key, &file, &[beyond]);
+        assert!(matches!(outcome, ProbeOutcome::None(_)), "{outcome:?}");
+        assert!(probes.attached.is_empty());
+        assert_eq!(detached.try_recv().map(|probed| probed.attached()), Ok(0));
+    }
+}

@@ -18,7 +18,8 @@ pub struct FileKey {
 }
 
 impl FileKey {
-    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
+    /// Of the file that they are of.
+    pub fn of(metadata: &std::fs::Metadata) -> Self {
         FileKey {
             device: metadata.dev(),
             inode: metadata.ino(),

@@ -196,3 +196,31 @@ fn is_connected(state: u32) -> bool {
         tcp_state::ESTABLISHED | tcp_state::FIN_WAIT1 | tcp_state::FIN_WAIT2 | tcp_state::CLOSE_WAIT
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_its_youngest_holders_and_a_listener_its_oldest_ones() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 443));
+        let held = |socket, state, start_time| {
+            let process = ProcessKey { pid: 7, start_time };
+            let owner = Task { process, thread: 7, uid: 0, cgroup: 0, comm: [0; 16], kernel_thread: false };
+            let pair = AddressPair { local: address, remote: address };
+            let (socket, netns) = (SocketCookie(socket), NetworkNamespace(1));
+            Held { socket, netns, pair, state, multipath: false, owner: Some(owner) }
+        };
+        for starts in [[1, 2, 3], [3, 2, 1], [2, 3, 1]] {
+            let all = starts.iter().flat_map(|start| {
+                [held(1, tcp_state::ESTABLISHED, *start), held(2, tcp_state::LISTEN, *start)]
+            });
+            let found = arrange(all);
+            let [Event::Existing(existing)] = &found.events[..] else { panic!("{:?}", found.events) };
+            assert_eq!(existing.owner.map(|owner| owner.process.start_time), Some(3));
+            let oldest: Vec<u64> =
+                found.listeners.iter().map(|listener| listener.owner.process.start_time).collect();
+            assert_eq!(oldest, [1]);
+        }
+    }
+}

@@ -89,6 +89,8 @@ pub(super) fn object(options: &KernelOptions) -> Result<Ebpf, KernelError> {
         .override_global("START_BUDGET_RECEIVED", &options.start_budget, true)
         .override_global("LOOPBACK_ONCE", &loopback_once, true)
         .map_max_entries("EVENTS", bytes)
+        // The storage of tasks, which nobody but the programs reads.
+        .allow_unsupported_maps()
         .load(OBJECT)
         .map_err(|source| KernelError::Object { source: Box::new(source) })
 }

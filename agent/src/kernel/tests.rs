@@ -6,6 +6,7 @@ mod elf;
 mod existing;
 mod go;
 mod library;
+mod receives;
 mod rustls;
 
 use std::{

@@ -114,9 +114,9 @@ impl Uses {
         workload: &WorkloadRecord,
         now: WallTime,
     ) -> Use {
-        let known = self.of_key(key).find(|(_, known)| {
-            *known.presenter == presenter && known.certificate == leaf.sha256 && is_recent(known, now)
-        });
+        let known = self
+            .of_key(key)
+            .find(|(_, known)| *known.presenter == presenter && known.certificate == leaf.sha256);
         if let Some(id) = known.map(|(id, _)| id) {
             self.touch(id, now);
             return Use(id);

@@ -190,3 +190,14 @@ proptest! {
         prop_assert_eq!(stream.held_bytes, stream.held.values().map(|chunk| chunk.bytes.len()).sum::<usize>());
     }
 }
+
+#[test]
+fn who_says_next_to_nothing_takes_next_to_no_memory() {
+    let mut stream = Stream::starting_at(0);
+    put(&mut stream, 0, b"a few bytes");
+    text(&mut stream);
+    assert!(stream.remembered.bytes.capacity() < 64, "{}", stream.remembered.bytes.capacity());
+    put(&mut stream, 11, b"and more");
+    text(&mut stream);
+    assert_eq!(stream.remembered.bytes.capacity(), REMEMBERED_FIRST);
+}

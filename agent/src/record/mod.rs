@@ -15,6 +15,7 @@ mod finding;
 mod identity;
 mod library;
 mod name;
+mod page;
 mod process;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -27,6 +28,7 @@ pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, Ga
 pub use identity::{IDENTITY_SCHEMA, IdentityRecord, IdentityUseRecord};
 pub use library::{LIBRARY_SCHEMA, LibraryFileRecord, LibraryFiles, ProbeState};
 pub use name::*;
+pub use page::{PAGE_SCHEMA, PageRecord};
 pub use process::{HolderRecord, ParentRecord, ProcessRecord};
 pub use time::WallTime;
 pub use workload::{

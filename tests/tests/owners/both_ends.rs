@@ -95,6 +95,36 @@ fn both_ends_across_a_router_that_translates_both_addresses_are_one_record() -> 
     Ok(())
 }
 
+#[test]
+fn both_ends_around_a_syn_proxy_are_one_record() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    Agent::shared();
+    let port = Testbed::shared().port();
+    // It answers clients in the server's place, with numbers of its own, until they have shown that they are there.
+    let proxy = format!(
+        "ip addr add 10.88.1.254/24 dev $1; ip addr add 10.88.2.254/24 dev $2; sysctl -qw net.ipv4.ip_forward=1
+        sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0
+        nft 'table ip shield {{
+            chain before {{ type filter hook prerouting priority raw; iif left tcp dport {port} tcp flags syn notrack; }}
+            chain through {{ type filter hook forward priority 0;
+                ct state invalid,untracked counter synproxy mss 1460 wscale 7 timestamp sack-perm
+                ct state invalid drop; }}
+        }}'"
+    );
+    let namespaces = across(&proxy)?;
+    for (side, network) in [(&namespaces[0], 1), (&namespaces[2], 2)] {
+        side.ip(&format!("addr add 10.88.{network}.1/24 dev eth0"))?;
+        side.ip(&format!("route add default via 10.88.{network}.254"))?;
+    }
+    let server = [10, 88, 2, 1];
+    one_record_across(&namespaces, server, server, port)?;
+    let rules = namespaces[1].run("nft", &["list", "table", "ip", "shield"])?;
+    ensure!(!rules.contains("counter packets 0 "), "nothing went through the proxy: {rules}");
+    Ok(())
+}
+
 /// A proxy that passes TLS on makes two connections of TCP: each has its own owners, and what joins them is what only the
 /// ends of TLS can make.
 #[test]

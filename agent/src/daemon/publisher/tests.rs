@@ -61,7 +61,11 @@ fn established() -> Event {
 
 /// A handshake of OpenSSL in which only the server shows a certificate, seen by its client.
 fn handshake() -> Vec<Event> {
-    let text = include_str!("../../tls/fixtures/13_server_only.hex");
+    exchange(include_str!("../../tls/fixtures/13_server_only.hex"), [Travel::Sent, Travel::Received])
+}
+
+/// What client and server said, as the socket saw it that each of them `travels` from or to.
+fn exchange(text: &str, travels: [Travel; 2]) -> Vec<Event> {
     let mut sent = [0_u32; 2];
     let segment = |line: &str| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -73,7 +77,7 @@ fn handshake() -> Vec<Event> {
         Event::Segment(Segment {
             at: AT,
             owner: SegmentOwner::Socket(SOCKET),
-            travel: [Travel::Sent, Travel::Received][side],
+            travel: travels[side],
             sequence,
             acknowledged: 1 + words[1].parse::<u32>().unwrap(),
             withheld: 0,
@@ -83,6 +87,20 @@ fn handshake() -> Vec<Event> {
         })
     };
     text.lines().filter(|line| !line.starts_with('#')).map(segment).collect()
+}
+
+fn sent(sequence: u32, text: &'static str) -> Event {
+    Event::Segment(Segment {
+        at: AT,
+        owner: SegmentOwner::Socket(SOCKET),
+        travel: Travel::Sent,
+        sequence,
+        acknowledged: 1,
+        withheld: 0,
+        withheld_for: Withheld::Budget,
+        interface: 1,
+        bytes: text.into(),
+    })
 }
 
 fn call() -> LibraryCall {
@@ -143,15 +161,7 @@ fn a_finding_is_counted_once_however_many_revisions_there_are() {
         connections.handle(event, &mut publisher);
     }
     for pid in 1..4 {
-        let asked = PeerAsked {
-            at: AT,
-            socket: SOCKET,
-            task: task(pid),
-            pair: pair(),
-            netns: NETNS,
-            multipath: false,
-        };
-        connections.handle(Event::PeerAsked(asked), &mut publisher);
+        connections.handle(asked(task(pid), pair()), &mut publisher);
     }
     connections.handle(closed(), &mut publisher);
     assert_eq!(found(&publisher, Code::ServerOnlyTlsEastWest), 1);
@@ -251,26 +261,13 @@ fn a_verdict_that_is_withdrawn_while_nobody_reads_counts_anew() {
     let own = ProcessKey { pid: std::process::id(), start_time: 0 };
     let task = Task { process: own, ..task(own.pid) };
     let connect = Connect { at: AT, socket: SOCKET, task, dialled: pair().remote, netns: NETNS };
-    let sent = |text: &'static str| {
-        Event::Segment(Segment {
-            at: AT,
-            owner: SegmentOwner::Socket(SOCKET),
-            travel: Travel::Sent,
-            sequence: 1,
-            acknowledged: 1,
-            withheld: 0,
-            withheld_for: Withheld::Budget,
-            interface: 1,
-            bytes: text.into(),
-        })
-    };
-    for event in [Event::Connect(connect), established(), sent("GET /one HTTP/1.1\r\nHost: x\r\n")] {
+    for event in [Event::Connect(connect), established(), sent(1, "GET /one HTTP/1.1\r\nHost: x\r\n")] {
         connections.handle(event, &mut publisher);
     }
     let known = own_workload(&publisher);
     assert_eq!(known.client.authentication, [(Authentication::None, 1)].into());
     // Another copy of the same bytes: which one the server took cannot be known.
-    for event in [sent("GET /two HTTP/1.1\r\nHost: x\r\n"), closed()] {
+    for event in [sent(1, "GET /two HTTP/1.1\r\nHost: x\r\n"), closed()] {
         connections.handle(event, &mut publisher);
     }
     let known = own_workload(&publisher);
@@ -307,6 +304,14 @@ fn a_guessed_owner_presents_nothing_until_it_is_known() {
     let mut publisher = publisher();
     let nothing = publisher.note_uses(&chains, &owned("init.scope", "listener"), [None; 2]);
     assert_eq!((nothing, publisher.uses.entries()), ([None; 2], 0));
+    // Who was refused has shown a name, and who holds both ends can show anybody's.
+    let mut refused = owned("web.service", "getpeername");
+    refused.authentication = Authentication::NotEstablished;
+    let mut own = owned("web.service", "getpeername");
+    own.client.workload.clone_from(&own.server.workload);
+    for record in [refused, own] {
+        assert_eq!(publisher.note_uses(&chains, &record, nothing), nothing);
+    }
     let first = publisher.note_uses(&chains, &owned("web.service", "getpeername"), nothing);
     assert_eq!((first[1].is_some(), publisher.uses.entries()), (true, 1));
     // A chain that was withdrawn was presented by nobody.
@@ -314,4 +319,110 @@ fn a_guessed_owner_presents_nothing_until_it_is_known() {
     withdrawn.server.certificates.clear();
     assert_eq!(publisher.note_uses(&chains, &withdrawn, first), [None; 2]);
     assert_eq!(publisher.uses.entries(), 0);
+}
+
+/// The socket of a server of this test's own process, of which the listener is known.
+fn accepted(connections: &mut Connections) -> (Event, Task) {
+    let own = ProcessKey { pid: std::process::id(), start_time: 0 };
+    let task = Task { process: own, ..task(own.pid) };
+    let pair = pair().mirrored();
+    connections.set_listeners([(NETNS, pair.local, task)]);
+    let Event::Established(event) = established() else { unreachable!() };
+    (Event::Established(Established { role: Role::Server, pair, ..event }), task)
+}
+
+fn asked(task: Task, pair: AddressPair) -> Event {
+    Event::PeerAsked(PeerAsked { at: AT, socket: SOCKET, task, pair, netns: NETNS, multipath: false })
+}
+
+#[test]
+fn a_certificate_is_its_presenters_once_a_guess_turns_out_to_be_true_although_nobody_reads() {
+    let (mut connections, mut publisher) = (connections(), publisher());
+    let (established, task) = accepted(&mut connections);
+    connections.handle(established, &mut publisher);
+    let text = include_str!("../../tls/fixtures/12_server_only.hex");
+    for event in exchange(text, [Travel::Received, Travel::Sent]) {
+        connections.handle(event, &mut publisher);
+    }
+    let known = own_workload(&publisher);
+    assert_eq!((known.server.connections, known.certificates.len()), (1, 0), "whoever listens is a guess");
+    connections.handle(asked(task, pair().mirrored()), &mut publisher);
+    assert_eq!(own_workload(&publisher).certificates.len(), 1);
+}
+
+#[test]
+fn a_credential_after_the_verdict_is_a_finding_although_nobody_reads() {
+    let (mut connections, mut publisher) = (connections(), publisher());
+    connections.handle(established(), &mut publisher);
+    let (line, header) = ("GET / HTTP/1.1\r\nHost: x\r\n", "Authorization: Basic dTpw\r\n\r\n");
+    for (sequence, bytes) in [(1, line), (1 + line.len() as u32, header)] {
+        assert_eq!(found(&publisher, Code::CredentialInClear), 0);
+        connections.handle(sent(sequence, bytes), &mut publisher);
+    }
+    assert_eq!(found(&publisher, Code::UnauthenticatedEastWest), 1);
+    assert_eq!(found(&publisher, Code::CredentialInClear), 1);
+}
+
+#[test]
+fn a_holder_is_described_while_it_can_be_although_nobody_reads() {
+    let (mut connections, mut publisher) = (connections(), publisher());
+    for event in [established()].into_iter().chain(handshake()) {
+        connections.handle(event, &mut publisher);
+    }
+    let own = ProcessKey { pid: std::process::id(), start_time: 0 };
+    connections.handle(asked(Task { process: own, ..task(own.pid) }, pair()), &mut publisher);
+    let described: Vec<u32> =
+        publisher.published.values().next().unwrap().client().iter().map(|one| one.key.pid).collect();
+    assert_eq!(described, [own.pid]);
+}
+
+#[test]
+fn a_process_of_which_nothing_was_known_is_named_once_it_is() {
+    let (mut connections, mut publisher) = (connections(), publisher());
+    let _watcher = publisher.parts.hub.watch(WatchFilter::default());
+    let gone = task(u32::MAX);
+    let connect = Connect { at: AT, socket: SOCKET, task: gone, dialled: pair().remote, netns: NETNS };
+    for event in [Event::Connect(connect), established()].into_iter().chain(handshake()) {
+        connections.handle(event, &mut publisher);
+    }
+    let executable = |publisher: &Publisher| {
+        publisher.published.values().next().unwrap().client()[0].record.executable.clone()
+    };
+    assert_eq!(executable(&publisher), None);
+    let executed = Event::ProcessExecuted { at: AT, task: gone, path: "/usr/bin/late".into() };
+    publisher.parts.processes.observe(&executed);
+    // Another holder is news.
+    connections.handle(asked(task(3), pair()), &mut publisher);
+    assert_eq!(executable(&publisher).as_deref(), Some("/usr/bin/late"));
+}
+
+#[test]
+fn whoever_comes_after_a_change_that_nobody_read_gets_a_revision_of_it() {
+    let (mut connections, mut publisher) = (connections(), publisher());
+    for event in [established(), sent(1, "GET / HTTP/1.1\r\n\r\n")] {
+        connections.handle(event, &mut publisher);
+    }
+    let revision = |publisher: &Publisher| publisher.published.values().next().unwrap().revision;
+    connections.each(|connection| publisher.connection(connection, Stage::Open));
+    assert_eq!(revision(&publisher), 0, "nobody reads");
+    let _watcher = publisher.parts.hub.watch(WatchFilter::default());
+    connections.each(|connection| publisher.connection(connection, Stage::Open));
+    assert_eq!(revision(&publisher), 1);
+    connections.each(|connection| publisher.connection(connection, Stage::Open));
+    assert_eq!(revision(&publisher), 1, "nothing has changed since");
+}
+
+#[test]
+fn owners_that_are_read_again_take_the_place_of_the_old_ones_in_the_numbers() {
+    use crate::record::{LabelsRecord, sample};
+    let mut publisher = publisher();
+    let labels = LabelsRecord { owner: Some("the old team".to_owned()), ..LabelsRecord::default() };
+    let mut record = sample::connection(1);
+    record.client.labels = Some(labels.into());
+    record.observed_from = vec![SideName::Client];
+    publisher.parts.metrics.connection(&record);
+    let is_there = |publisher: &Publisher| publisher.parts.metrics.render_text().contains("the old team");
+    assert!(is_there(&publisher));
+    publisher.set_owners(Arc::default());
+    assert!(!is_there(&publisher));
 }

@@ -316,6 +316,18 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_the_budget_does_not_last_for_is_counted() {
+        let proc = Path::new("/proc");
+        let (mut files, mut cgroups) = (OpenFiles::default(), Cgroups::new(None));
+        for (descriptors, crowded) in [(MAX_VISITED, 0), (1, 1)] {
+            let mut budget = Budget::new(descriptors, Duration::from_secs(60));
+            files.process(proc, std::process::id(), &mut cgroups, &mut budget).unwrap();
+            assert_eq!(files.missed.crowded, crowded);
+        }
+        assert!(files.missed.hides_holders());
+    }
+
+    #[test]
     fn a_namespace_that_was_not_listed_whole_is_not_covered() {
         let [untold, first, second] = [0, 1, 2].map(NetworkNamespace);
         let mut dumps = Dumps { listed: HashSet::from([untold, first]), ..Dumps::default() };

@@ -279,6 +279,45 @@ mod tests {
     }
 
     #[test]
+    fn sockets_of_a_process_whose_leader_has_ended_are_found() {
+        use std::io::{BufRead as _, BufReader};
+        use std::process::{Command, Stdio};
+
+        const LEADERLESS: &str = "
+import ctypes, socket, sys, threading
+held = socket.socket()
+def serve():
+    print(held.fileno(), flush=True)
+    sys.stdin.read()
+threading.Thread(target=serve).start()
+ctypes.CDLL(None).syscall(int(sys.argv[1]), 0)
+";
+        let mut command = Command::new("python3");
+        command.args(["-c", LEADERLESS, &nix::libc::SYS_exit.to_string()]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let process = Process::open(Path::new("/proc"), child.id()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while process.leader_lives() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        let ended = !process.leader_lives();
+        let mut paths = Vec::new();
+        let listed = process.descriptors(&mut Budget::new(1000, Duration::from_secs(60)), &mut |path, _| {
+            paths.push(path.to_owned());
+        });
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(ended, "the leader lives");
+        assert_eq!(listed, Ok(true));
+        assert!(
+            paths.iter().any(|path| path.starts_with("task") && path.ends_with(line.trim())),
+            "{paths:?}"
+        );
+    }
+
+    #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let fields = (4..=52).map(|number| if number == 22 { "4242".to_owned() } else { "0".to_owned() });
         let rest = fields.collect::<Vec<_>>().join(" ");

@@ -2,8 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::Ipv4Addr,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -12,7 +11,7 @@ use std::{
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-use super::{super::*, PATIENCE, Pair, elf, roomy, source};
+use super::{super::*, PATIENCE, elf, roomy, source};
 use crate::{
     event::{LibraryBytes, LibraryForm, LibraryVerdict, LibraryVerification, Presenter, Role, SocketBy},
     library::{Hook, Point},
@@ -25,7 +24,7 @@ const UNTRUSTED_ROOT: i32 = 19;
 /// X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY.
 const UNKNOWN_ISSUER: i32 = 20;
 
-const OPENSSL: [(Hook, &str); 5] = [
+pub(super) const OPENSSL: [(Hook, &str); 5] = [
     (Hook::OpenSslPeer, "d2i_X509"),
     (Hook::OpenSslOwn, "i2d_X509"),
     (Hook::OpenSslVerifyBegin, "X509_STORE_CTX_set_default"),
@@ -37,14 +36,14 @@ const OPENSSL: [(Hook, &str); 5] = [
 const GNUTLS_UNKNOWN_ISSUER: i32 = 1 << 1 | 1 << 6;
 
 /// The file of a library that a program is linked with.
-fn linked(program: &str, library: &str) -> PathBuf {
+pub(super) fn linked(program: &str, library: &str) -> PathBuf {
     let output = Command::new("ldd").arg(program).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let path = text.split_whitespace().find(|word| word.starts_with('/') && word.contains(library));
     path.unwrap_or_else(|| panic!("{program} is not linked with {library}: {text}")).into()
 }
 
-fn points(file: &Path, hooks: &[(Hook, &str)]) -> Vec<Point> {
+pub(super) fn points(file: &Path, hooks: &[(Hook, &str)]) -> Vec<Point> {
     hooks.iter().map(|(hook, name)| Point { hook: *hook, offset: elf::function(file, name) }).collect()
 }
 
@@ -53,7 +52,7 @@ fn probe_openssl(source: &mut KernelSource) -> Probed {
     probe(source, &linked("/usr/bin/openssl", "libcrypto"), &OPENSSL)
 }
 
-fn probe(source: &mut KernelSource, file: &Path, hooks: &[(Hook, &str)]) -> Probed {
+pub(super) fn probe(source: &mut KernelSource, file: &Path, hooks: &[(Hook, &str)]) -> Probed {
     let mut prober = source.prober();
     let probed = prober.probe(file, &points(file, hooks));
     assert!(probed.refused().is_empty(), "{:?}", probed.refused());
@@ -482,40 +481,6 @@ fn a_process_whose_libraries_change_is_named() {
     assert_eq!(changed.len(), 2, "before and after it mapped what it is linked with");
 }
 
-/// As the kernel programs name a thread.
-fn own_thread() -> u64 {
-    u64::from(std::process::id()) << 32 | nix::unistd::gettid().as_raw() as u64
-}
-
-#[test]
-fn a_thread_is_known_by_its_last_receive_up_to_the_bound() {
-    let Some(mut source) = source(&roomy()) else { return };
-    let _probed = probe_openssl(&mut source);
-    let mut busy = Pair::new(Ipv4Addr::LOCALHOST);
-    let mut other = Pair::new(Ipv4Addr::LOCALHOST);
-    let [_, busy_socket] = busy.cookies();
-    let [_, other_socket] = other.cookies();
-    let receive = |pair: &mut Pair| {
-        pair.client.write_all(b"x").unwrap();
-        pair.server.read_exact(&mut [0]).unwrap();
-        let mut ebpf = source.ebpf.lock().unwrap();
-        let received: HashMap<_, u64, [u64; 2]> =
-            HashMap::try_from(ebpf.map_mut("RECEIVED").unwrap()).unwrap();
-        let [socket, at] = received.get(&own_thread(), 0).ok()?;
-        Some((SocketCookie(socket), at))
-    };
-    let mut before = 0;
-    for _ in 0..countersign_common::RECEIVES_MAX {
-        let (socket, at) = receive(&mut busy).unwrap();
-        assert_eq!(socket, busy_socket);
-        assert!(at > before);
-        before = at;
-    }
-    assert_eq!(receive(&mut busy), Some((busy_socket, before)), "no longer noted");
-    assert_eq!(receive(&mut other).unwrap().0, other_socket);
-    assert_eq!(receive(&mut busy), None, "the other socket is not the last one any more");
-}
-
 #[test]
 fn released_probes_show_nothing_more() {
     let Some(mut source) = source(&roomy()) else { return };
@@ -545,36 +510,6 @@ fn a_point_that_is_refused_leaves_the_others_in_place() {
     let missing = prober.probe(Path::new("/nowhere"), &points);
     assert_eq!((missing.attached(), missing.refused().len()), (0, points.len()));
     assert!(missing.refused()[0].error.to_string().contains("/nowhere"), "{:?}", missing.refused());
-}
-
-#[test]
-fn the_tracepoint_of_receives_is_there_as_long_as_a_library_is_probed() {
-    let Some(source) = source(&roomy()) else { return };
-    let mut prober = source.prober();
-    let mut pair = Pair::new(Ipv4Addr::LOCALHOST);
-    let mut attached = || {
-        pair.client.write_all(b"x").unwrap();
-        pair.server.read_exact(&mut [0]).unwrap();
-        let mut ebpf = source.ebpf.lock().unwrap();
-        let mut received: HashMap<_, u64, [u64; 2]> =
-            HashMap::try_from(ebpf.map_mut("RECEIVED").unwrap()).unwrap();
-        received.remove(&own_thread()).is_ok()
-    };
-    prober.load();
-    assert!(!attached(), "it is loaded only");
-    let linker = linked("/usr/bin/openssl", "ld-linux");
-    let of_linker = prober.probe(&linker, &points(&linker, &[(Hook::LinkerState, "_dl_debug_state")]));
-    assert!(of_linker.attached() == 1 && !attached(), "the linker is no library");
-    let file = linked("/usr/bin/openssl", "libcrypto");
-    let peer = points(&file, &[(Hook::OpenSslPeer, "d2i_X509")]);
-    let (one, other) = (prober.probe(&file, &peer), prober.probe(&file, &peer));
-    assert!(attached());
-    drop(one);
-    assert!(attached());
-    drop(other);
-    assert!(!attached());
-    let again = prober.probe(&file, &peer);
-    assert!(attached() && again.refused().is_empty());
 }
 
 #[test]

@@ -84,6 +84,12 @@ fn a_presentation_counts_for_a_day() {
     let later = WallTime(NOW.0 + KEEP + 1);
     uses.note(&leaf("c", "k"), &unit("new.service"), later, None);
     assert_eq!(uses.sharing(&leaf("c", "k"), &unit("new.service"), later), None);
+    assert_eq!((uses.entries(), uses.evicted()), (1, 0), "what is over makes room");
+    // It counts from the last time on.
+    uses.note(&leaf("c", "k"), &unit("new.service"), WallTime(later.0 + KEEP), None);
+    let latest = WallTime(later.0 + KEEP + 1);
+    uses.note(&leaf("c", "k"), &unit("newer.service"), latest, None);
+    assert!(uses.sharing(&leaf("c", "k"), &unit("newer.service"), latest).is_some());
 }
 
 #[test]
@@ -105,6 +111,11 @@ fn what_is_remembered_is_bounded_and_counted() {
         sharing.others.len() <= MAX_WORKLOADS && sharing.others.iter().all(|name| name.len() <= MAX_NAME)
     );
     assert!(uses.evicted() > 1 && uses.entries() <= MAX_KEYS);
+    // The one that was not used for longest went first.
+    for (number, known) in [(0, false), (1, true), (MAX_WORKLOADS, true)] {
+        let name = format!("{number}x");
+        assert_eq!(sharing.others.iter().any(|other| other.starts_with(&name)), known, "{sharing:?}");
+    }
 }
 
 #[test]
@@ -115,6 +126,10 @@ fn nobody_pushes_out_what_others_presented() {
         uses.note(&leaf("c", &number.to_string()), &unit("eve.service"), NOW, None);
     }
     assert_eq!(uses.entries(), MAX_KEYS_OF_ONE + 1);
+    // His latest stay.
+    for (number, known) in [(0, false), (2 * MAX_KEYS - 1, true), (2 * MAX_KEYS - MAX_KEYS_OF_ONE, true)] {
+        assert_eq!(uses.of_keys.contains_key(&*number.to_string()), known, "{number}");
+    }
     uses.note(&leaf("c", "k"), &unit("db.service"), NOW, None);
     assert!(uses.sharing(&leaf("c", "k"), &unit("db.service"), NOW).is_some());
 }
@@ -162,6 +177,11 @@ fn names_that_are_made_up_for_each_use_tell_nothing() {
     assert!(sharing(&image("r:5000/web"), &image("r:5000/db")).is_some());
     assert!(sharing(&container("web", None), &container("db", None)).is_some());
     assert_eq!(sharing(&container("0123456789ab", None), &web), None);
+    // Two users' containers of one image are two; of one whose names are missing nothing is known.
+    let of_user = |user: &str| WorkloadRecord { unit_user: Some(user.to_owned()), ..image("shop/web:1.2") };
+    assert!(sharing(&of_user("eve"), &of_user("adam")).is_some());
+    let unnamed = WorkloadRecord { unknown: Some("runtime_state_missing".into()), ..image("shop/web:1.2") };
+    assert_eq!(sharing(&unnamed, &web), None);
 }
 
 #[test]

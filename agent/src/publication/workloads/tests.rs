@@ -182,6 +182,21 @@ fn a_leaf_that_was_forgotten_is_named_once_it_is_known() {
     let presented = named(&book, "a.service").certificates.remove(0);
     assert_eq!((presented.subject.as_deref(), presented.client), (Some("CN=a.test"), 2));
     assert_eq!((presented.spki_sha256, presented.not_after), (secret.spki_sha256, secret.not_after));
+    // It is forgotten again: what is known of it stays.
+    connection.client.identity = None;
+    note(&book, &connection, NOW);
+    let presented = named(&book, "a.service").certificates.remove(0);
+    assert_eq!(presented.identity.as_deref(), Some("a.test"));
+    assert_eq!(presented.subject.as_deref(), Some("CN=a.test"));
+}
+
+#[test]
+fn a_leaf_that_did_not_parse_says_so_where_it_was_presented() {
+    let book = Workloads::new(None);
+    let broken = CertificateRecord { parse_error: Some("trailing data".to_owned()), ..leaf("a.test") };
+    present(&book, &presenting(outgoing("a.service", Authentication::Mutual), &broken), &broken, NOW);
+    let presented = named(&book, "a.service").certificates.remove(0);
+    assert_eq!(presented.parse_error.as_deref(), Some("trailing data"));
 }
 
 #[test]
@@ -271,6 +286,17 @@ fn leaves_of_all_workloads_have_one_bound() {
     assert_eq!([listed("a"), listed("b"), listed("c")], [0, 1, 1]);
     assert_eq!(named(&book, "a").left_out.certificates, 1);
     assert_eq!((book.sizes().presented, book.sizes().presented_left_out), (2, 1));
+}
+
+#[test]
+fn a_workload_that_is_forgotten_makes_room_with_its_leaves() {
+    let book = Workloads::with_bounds(None, 1, 8);
+    for name in ["a", "b"] {
+        let secret = leaf(name);
+        let connection = presenting(outgoing(name, Authentication::Mutual), &secret);
+        present(&book, &ConnectionRecord { r#final: true, ..connection }, &secret, NOW);
+    }
+    assert_eq!((book.sizes().workloads, book.sizes().presented), (1, 1));
 }
 
 #[test]

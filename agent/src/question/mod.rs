@@ -1,0 +1,162 @@
+//! Question: what responders ask of the history.
+//!
+//! Enters: a question, as typed or as the query of a request, and a file of the store. Leaves: lines of JSON with the names of the public record, and
+//! one last line that says whether that was all. Refuses: printing, and knowing where the file is from: the
+//! daemon's and a copy on a laptop give the same lines.
+
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::display::json_line;
+use crate::record::{PAGE_SCHEMA, PageRecord, WallTime};
+use crate::store::{Reader, StoreError};
+
+mod connections;
+mod moment;
+#[cfg(test)]
+mod tests;
+
+pub use connections::ConnectionsQuestion;
+pub use moment::{Moment, MomentError};
+
+/// Records of a page if nothing else is asked for.
+pub const DEFAULT_LIMIT: u32 = 100;
+/// Most records of a page.
+pub const MAX_LIMIT: u32 = 100_000;
+
+/// A question that cannot be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    /// There is no such question.
+    #[error("there is no question `{0}`")]
+    Unknown(String),
+    /// It is not asked rightly.
+    #[error("{0}")]
+    Refused(String),
+    /// The history does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for QuestionError {
+    fn from(error: rusqlite::Error) -> Self {
+        QuestionError::Store(error.into())
+    }
+}
+
+/// Whoever asks: takes the lines, hears how far it is, and may hang up.
+pub trait Asker {
+    /// A line of the answer, with its line feed. `Break` ends the answer.
+    fn line(&mut self, line: Vec<u8>) -> ControlFlow<()>;
+
+    /// Is called every few milliseconds: how much of the work is done, from 0 to 1. `Break` ends the answer.
+    fn progress(&mut self, done: f64) -> ControlFlow<()>;
+}
+
+/// What one question is answered with.
+pub(crate) struct Answering<'a> {
+    /// The file.
+    pub reader: &'a mut Reader,
+    /// When it was asked.
+    pub now: WallTime,
+    asker: &'a mut dyn Asker,
+    count: u64,
+}
+
+impl Answering<'_> {
+    /// Hands a record over.
+    pub fn record(&mut self, record: &impl Serialize) -> Result<ControlFlow<()>, QuestionError> {
+        let mut line = Vec::new();
+        json_line(record, &mut line).map_err(StoreError::Record)?;
+        self.count += 1;
+        Ok(self.asker.line(line))
+    }
+
+    /// Says how far it is.
+    pub fn progress(&mut self, done: f64) -> ControlFlow<()> {
+        self.asker.progress(done)
+    }
+}
+
+/// Where an answer ends.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Where the next page begins.
+    pub next: Option<String>,
+    /// Whoever asked has hung up.
+    pub interrupted: bool,
+}
+
+/// What can be asked. Names and fields are those of the local API (`/v1/NAME?FIELD=VALUE`) and of the command line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Question {
+    /// `connections`
+    Connections(ConnectionsQuestion),
+}
+
+impl Question {
+    /// All names.
+    pub const NAMES: &'static [&'static str] = &["connections"];
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Question::Connections(_) => "connections",
+        }
+    }
+
+    /// As a request asks it.
+    ///
+    /// # Errors
+    /// If there is no such question, or a field that it does not have.
+    pub fn parse(name: &str, query: &str) -> Result<Question, QuestionError> {
+        let refused = |error: serde_html_form::de::Error| QuestionError::Refused(format!("{name}: {error}"));
+        match name {
+            "connections" => serde_html_form::from_str(query).map(Question::Connections).map_err(refused),
+            _ => Err(QuestionError::Unknown(name.to_owned())),
+        }
+    }
+
+    /// The query of the request that asks it.
+    pub fn query(&self) -> String {
+        // Fields are texts, numbers and lists of them, which all have a form.
+        serde_html_form::to_string(self).unwrap_or_default()
+    }
+
+    /// Answers with a page of lines; the last one is a [`PageRecord`].
+    ///
+    /// # Errors
+    /// If it is not asked rightly, or the history cannot be read. Lines may have been handed over before.
+    pub fn answer(
+        &self,
+        reader: &mut Reader,
+        now: WallTime,
+        asker: &mut dyn Asker,
+    ) -> Result<PageRecord, QuestionError> {
+        let mut answering = Answering { reader, now, asker, count: 0 };
+        let end = match self {
+            Question::Connections(question) => question.answer(&mut answering)?,
+        };
+        let page = PageRecord {
+            schema: PAGE_SCHEMA.into(),
+            question: self.name().into(),
+            asked: now,
+            count: answering.count,
+            next: end.next,
+            cut: end.interrupted.then(|| "interrupted".into()),
+        };
+        // Whoever hung up does not hear it.
+        let _ = answering.record(&page)?;
+        Ok(page)
+    }
+}
+
+/// The bounds of a page: `limit`, else [`DEFAULT_LIMIT`].
+pub(crate) fn limit(asked: Option<u32>) -> Result<u32, QuestionError> {
+    match asked.unwrap_or(DEFAULT_LIMIT) {
+        limit @ 1..=MAX_LIMIT => Ok(limit),
+        limit => Err(QuestionError::Refused(format!("limit: {limit} is not from 1 to {MAX_LIMIT}"))),
+    }
+}

@@ -1,0 +1,151 @@
+//! The file: made, brought to the version of this program, or refused.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::display::display_safe;
+
+/// `PRAGMA application_id`: "CSgn". `file` and this program know the file by it.
+pub const APPLICATION_ID: i32 = 0x4353_676e;
+
+/// What brings the schema from each version to the next; a new file takes all of them.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// Made anew by each writer that opens the file.
+const VIEWS: &str = include_str!("views.sql");
+
+/// `PRAGMA user_version` of files that this program writes.
+pub const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
+
+/// How long a statement waits for another one's lock.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Statements that are kept ready.
+const STATEMENTS: usize = 64;
+
+/// The history cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such file.
+    #[error("there is no history at {}: name a file with --db, or start the daemon", shown(path))]
+    Missing {
+        /// Where.
+        path: PathBuf,
+    },
+    /// It is something else, or damaged.
+    #[error("{} is no history of countersign, or is damaged", shown(path))]
+    NotAHistory {
+        /// Which.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: Option<rusqlite::Error>,
+    },
+    /// A later program wrote it.
+    #[error(
+        "{} has version {found} of the schema, this program knows {SCHEMA_VERSION}: use the program that wrote it",
+        shown(path)
+    )]
+    Later {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        found: i32,
+    },
+    /// SQLite refuses.
+    #[error("the history does not answer")]
+    Database(#[from] rusqlite::Error),
+    /// A record in it is not one.
+    #[error("a record of the history is damaged")]
+    Record(#[from] serde_json::Error),
+}
+
+impl StoreError {
+    /// What SQLite says, if it is SQLite that says it.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            StoreError::Database(error) | StoreError::NotAHistory { source: Some(error), .. } => {
+                error.sqlite_error_code()
+            }
+            _ => None,
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    display_safe(&path.to_string_lossy()).into_owned()
+}
+
+/// Opens the file to write, makes it if it is missing, and brings it to [`SCHEMA_VERSION`].
+pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
+    let mut database = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    let version = version(path, &database)?;
+    if version == 0 {
+        // Has to be said before the first table is there.
+        database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
+    database.pragma_update(None, "journal_mode", "WAL")?;
+    // A batch that was committed survives the end of the daemon, not a loss of power: the file stays whole in both.
+    database.pragma_update(None, "synchronous", "NORMAL")?;
+    database.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    let transaction = database.transaction()?;
+    for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or_default()) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.execute_batch(VIEWS)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
+    Ok(database)
+}
+
+/// Opens the file to read; it is not changed, and who writes it is not held up.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Missing { path: path.to_path_buf() });
+    }
+    let database = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    match version(path, &database)? {
+        0 => Err(StoreError::NotAHistory { path: path.to_path_buf(), source: None }),
+        _ => Ok(database),
+    }
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let database = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    database.busy_timeout(PATIENCE)?;
+    database.set_prepared_statement_cache_capacity(STATEMENTS);
+    // What a damaged or forged file says of itself runs nothing.
+    database.pragma_update(None, "trusted_schema", false)?;
+    database.pragma_update(None, "cell_size_check", true)?;
+    Ok(database)
+}
+
+/// The version of the file's schema, 0 for an empty file.
+fn version(path: &Path, database: &Connection) -> Result<i32, StoreError> {
+    let number = |name| database.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let not_a_history = |source| StoreError::NotAHistory { path: path.to_path_buf(), source };
+    let (application, version) = match (number("application_id"), number("user_version")) {
+        (Ok(application), Ok(version)) => (application, version),
+        (Err(error), _) | (_, Err(error)) => {
+            return Err(match error.sqlite_error_code() {
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => not_a_history(Some(error)),
+                _ => error.into(),
+            });
+        }
+    };
+    match (application, version) {
+        (0, 0) if is_empty(database)? => Ok(0),
+        (APPLICATION_ID, version) if version > SCHEMA_VERSION => {
+            Err(StoreError::Later { path: path.to_path_buf(), found: version })
+        }
+        (APPLICATION_ID, version) if version > 0 => Ok(version),
+        _ => Err(not_a_history(None)),
+    }
+}
+
+fn is_empty(database: &Connection) -> Result<bool, StoreError> {
+    Ok(database.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?)
+}

@@ -1,0 +1,419 @@
+//! What repeats: written once, known by a number.
+
+use std::hash::Hash;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::StoreError;
+use super::node::node_key;
+use super::parts::{Held, from_hex};
+use crate::record::{
+    CertificateRecord, ConnectionRecord, EndpointRecord, ProcessRecord, Scope, SideName, WorkloadRecord,
+};
+
+/// Numbers of one table that are remembered; some forty bytes each. Others are looked up.
+const MAX_REMEMBERED: usize = 16_384;
+
+const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
+
+/// First bytes of the SHA-256 of what is kept: nobody finds two records with the same.
+type Hashed = [u8; 16];
+
+/// Numbers that were given lately.
+#[derive(Debug)]
+struct Numbers<K>(FxHashMap<K, i64>);
+
+impl<K> Default for Numbers<K> {
+    fn default() -> Self {
+        Numbers(FxHashMap::default())
+    }
+}
+
+impl<K: Eq + Hash> Numbers<K> {
+    fn get(&self, key: &K) -> Option<i64> {
+        self.0.get(key).copied()
+    }
+
+    /// When there is no room, all are forgotten: those in use are soon back.
+    fn remember(&mut self, key: K, number: i64) -> i64 {
+        if self.0.len() >= MAX_REMEMBERED {
+            self.0.clear();
+        }
+        self.0.insert(key, number);
+        number
+    }
+}
+
+/// Gives numbers to what repeats. What it remembers is true only while its transaction can still be committed.
+#[derive(Debug, Default)]
+pub(super) struct Dimensions {
+    programs: Numbers<Hashed>,
+    processes: Numbers<(u32, u64, Option<i64>, i64)>,
+    holders: Numbers<Hashed>,
+    /// Until when holders are known to have been seen.
+    seen_until: Numbers<i64>,
+    workloads: Numbers<Hashed>,
+    certificates: Numbers<[u8; 32]>,
+    endpoints: Numbers<Hashed>,
+    answers: Numbers<Hashed>,
+    nodes: Numbers<String>,
+    edges: Numbers<(i64, i64, u16)>,
+    pairings: Numbers<(i64, i64, i64)>,
+    /// JSON of what is looked up, used again.
+    buffer: Vec<u8>,
+}
+
+impl Dimensions {
+    /// Its number, from memory, from the file, or a new one.
+    fn number<K: Eq + Hash>(
+        numbers: &mut Numbers<K>,
+        key: K,
+        find: impl FnOnce() -> Result<Option<i64>, StoreError>,
+        insert: impl FnOnce() -> Result<i64, StoreError>,
+    ) -> Result<i64, StoreError> {
+        if let Some(known) = numbers.get(&key) {
+            return Ok(known);
+        }
+        let number = match find()? {
+            Some(number) => number,
+            None => insert()?,
+        };
+        Ok(numbers.remember(key, number))
+    }
+
+    /// The number of what was said of a connection.
+    pub fn answer(&mut self, database: &Connection, answer: &ConnectionRecord) -> Result<i64, StoreError> {
+        let key = hashed(&mut self.buffer, answer)?;
+        let text = &self.buffer;
+        Self::number(
+            &mut self.answers,
+            key,
+            || find(database, "SELECT id FROM answer WHERE digest = ?1", [&key[..]]),
+            || {
+                insert(
+                    database,
+                    "INSERT INTO answer (digest, authentication, encryption, protocol, scope, record) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![
+                        key,
+                        answer.authentication.as_str(),
+                        answer.encryption.as_str(),
+                        &*answer.protocol,
+                        answer.scope.as_str(),
+                        json(text),
+                    ],
+                )
+            },
+        )
+    }
+
+    /// The number of an end; `seen` is when it was seen.
+    pub fn endpoint(
+        &mut self,
+        database: &Connection,
+        endpoint: &EndpointRecord,
+        seen: i64,
+    ) -> Result<i64, StoreError> {
+        let key = hashed(&mut self.buffer, endpoint)?;
+        if let Some(known) = self.endpoints.get(&key) {
+            return Ok(known);
+        }
+        if let Some(found) = find(database, "SELECT id FROM endpoint WHERE digest = ?1", [&key[..]])? {
+            return Ok(self.endpoints.remember(key, found));
+        }
+        let record = std::mem::take(&mut self.buffer);
+        let workload = match &endpoint.workload {
+            Some(workload) => Some(self.workload(database, workload)?),
+            None => None,
+        };
+        let number = insert(
+            database,
+            "INSERT INTO endpoint (digest, address, workload, identity, record) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![key, endpoint.address, workload, endpoint.identity, json(&record)],
+        )?;
+        self.buffer = record;
+        for (position, fingerprint) in endpoint.certificates.iter().enumerate() {
+            // Fingerprints are our own, of this length.
+            let Some(sha256) = from_hex::<32>(fingerprint) else { continue };
+            let certificate = self.fingerprint(database, sha256, seen)?;
+            insert(
+                database,
+                "INSERT INTO endpoint_certificate (endpoint, position, certificate) VALUES (?1, ?2, ?3)",
+                params![number, position as i64, certificate],
+            )?;
+        }
+        Ok(self.endpoints.remember(key, number))
+    }
+
+    fn workload(&mut self, database: &Connection, workload: &WorkloadRecord) -> Result<i64, StoreError> {
+        let memory = hashed(&mut self.buffer, workload)?;
+        if let Some(known) = self.workloads.get(&memory) {
+            return Ok(known);
+        }
+        // The latest names of a key are the ones that are kept; endpoints have their own.
+        let number = query(
+            database,
+            "INSERT INTO workload (key, kind, name, record) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (key) DO UPDATE SET name = excluded.name, record = excluded.record RETURNING id",
+            params![workload.key(), &*workload.kind, workload.name, json(&self.buffer)],
+        )?;
+        Ok(self.workloads.remember(memory, number))
+    }
+
+    /// The number of a certificate of which perhaps only this is known.
+    fn fingerprint(&mut self, database: &Connection, sha256: [u8; 32], seen: i64) -> Result<i64, StoreError> {
+        Self::number(
+            &mut self.certificates,
+            sha256,
+            || find(database, "SELECT id FROM certificate WHERE sha256 = ?1", [&sha256[..]]),
+            || {
+                insert(
+                    database,
+                    "INSERT INTO certificate (sha256, first_seen) VALUES (?1, ?2)",
+                    params![sha256, seen],
+                )
+            },
+        )
+    }
+
+    /// Writes what is known of a certificate.
+    pub fn certificate(
+        &mut self,
+        database: &Connection,
+        record: &CertificateRecord,
+    ) -> Result<(), StoreError> {
+        let Some(sha256) = from_hex::<32>(&record.sha256) else { return Ok(()) };
+        let seen = record.first_seen.map_or(0, |time| time.0);
+        let number = self.fingerprint(database, sha256, seen)?;
+        hashed(&mut self.buffer, record)?;
+        execute(
+            database,
+            "UPDATE certificate SET spki_sha256 = ?2, identity = ?3, subject = ?4, issuer = ?5, serial = ?6, \
+             not_before = ?7, not_after = ?8, first_seen = min(first_seen, ?9), record = ?10 WHERE id = ?1",
+            params![
+                number,
+                record.spki_sha256.as_deref().and_then(from_hex::<32>),
+                crate::certificate::identity(record),
+                record.subject,
+                record.issuer,
+                record.serial,
+                record.not_before.map(|time| time.0),
+                record.not_after.map(|time| time.0),
+                seen,
+                json(&self.buffer),
+            ],
+        )
+    }
+
+    /// The number of those who held a socket; `None` for nobody.
+    pub fn held(&mut self, database: &Connection, held: &Held, seen: i64) -> Result<Option<i64>, StoreError> {
+        if held.owner.is_none() && held.holders.is_empty() {
+            return Ok(None);
+        }
+        let mut all: Vec<(i64, i64, Option<&str>, Option<&str>)> = Vec::new();
+        if let Some(owner) = &held.owner {
+            all.push((0, self.process(database, owner)?, None, None));
+        }
+        for (position, holder) in (1..).zip(&held.holders) {
+            let process = self.process(database, &holder.process)?;
+            all.push((position, process, Some(&holder.role), Some(&holder.source)));
+        }
+        let key = hashed(&mut self.buffer, &all)?;
+        let number = Self::number(
+            &mut self.holders,
+            key,
+            || find(database, "SELECT id FROM holders WHERE digest = ?1", [&key[..]]),
+            || {
+                let number = insert(
+                    database,
+                    "INSERT INTO holders (digest, first_seen, seen_until) VALUES (?1, ?2, ?2)",
+                    params![key, seen],
+                )?;
+                for (position, process, role, source) in all {
+                    insert(
+                        database,
+                        "INSERT INTO holder (holders, position, process, role, source) VALUES (?1, ?2, ?3, ?4, ?5)",
+                        params![number, position, process, role, source],
+                    )?;
+                }
+                Ok(number)
+            },
+        )?;
+        // To the hour, so that those who hold many sockets are not written anew for each.
+        if self.seen_until.get(&number).is_none_or(|until| until < seen) {
+            let until = (seen / NANOSECONDS_PER_HOUR + 1) * NANOSECONDS_PER_HOUR;
+            execute(
+                database,
+                "UPDATE holders SET seen_until = max(seen_until, ?2), first_seen = min(first_seen, ?3) WHERE id = ?1",
+                params![number, until, seen],
+            )?;
+            self.seen_until.remember(number, until);
+        }
+        Ok(Some(number))
+    }
+
+    fn process(&mut self, database: &Connection, process: &ProcessRecord) -> Result<i64, StoreError> {
+        let program =
+            ProcessRecord { pid: 0, start_time: 0, started: None, namespace_pid: None, ..process.clone() };
+        let program = self.program(database, &program)?;
+        let started = process.started.map(|time| time.0);
+        let (pid, start_time) = (process.pid, process.start_time);
+        Self::number(
+            &mut self.processes,
+            (pid, start_time, started, program),
+            || {
+                find(
+                    database,
+                    "SELECT id FROM process WHERE pid = ?1 AND start_time = ?2 AND started IS ?3 AND program = ?4",
+                    params![pid, start_time as i64, started, program],
+                )
+            },
+            || {
+                insert(
+                    database,
+                    "INSERT INTO process (pid, start_time, started, namespace_pid, program) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![pid, start_time as i64, started, process.namespace_pid, program],
+                )
+            },
+        )
+    }
+
+    fn program(&mut self, database: &Connection, program: &ProcessRecord) -> Result<i64, StoreError> {
+        let key = hashed(&mut self.buffer, program)?;
+        let text = &self.buffer;
+        Self::number(
+            &mut self.programs,
+            key,
+            || find(database, "SELECT id FROM program WHERE digest = ?1", [&key[..]]),
+            || {
+                insert(
+                    database,
+                    "INSERT INTO program (digest, executable, comm, record) VALUES (?1, ?2, ?3, ?4)",
+                    params![key, program.executable, program.comm, json(text)],
+                )
+            },
+        )
+    }
+
+    /// The number of connections with these ends and this answer.
+    pub fn pairing(
+        &mut self,
+        database: &Connection,
+        numbers: (i64, i64, i64),
+        ends: [&EndpointRecord; 2],
+        scope: Scope,
+    ) -> Result<i64, StoreError> {
+        if let Some(known) = self.pairings.get(&numbers) {
+            return Ok(known);
+        }
+        let (client, server, answer) = numbers;
+        let found = find(
+            database,
+            "SELECT id FROM pairing WHERE client = ?1 AND server = ?2 AND answer = ?3",
+            params![client, server, answer],
+        )?;
+        let number = match found {
+            Some(number) => number,
+            None => {
+                let edge = self.edge(database, ends, scope)?;
+                insert(
+                    database,
+                    "INSERT INTO pairing (edge, client, server, answer, connections, first_seen, last_seen, \
+                     client_bytes, server_bytes) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, 0, 0)",
+                    params![edge, client, server, answer, i64::MAX, i64::MIN],
+                )?
+            }
+        };
+        Ok(self.pairings.remember(numbers, number))
+    }
+
+    fn edge(
+        &mut self,
+        database: &Connection,
+        ends: [&EndpointRecord; 2],
+        scope: Scope,
+    ) -> Result<i64, StoreError> {
+        let client = self.node(database, ends[0], SideName::Client, scope)?;
+        let server = self.node(database, ends[1], SideName::Server, scope)?;
+        let port = ends[1].port;
+        Self::number(
+            &mut self.edges,
+            (client, server, port),
+            || {
+                find(
+                    database,
+                    "SELECT id FROM edge WHERE client = ?1 AND server = ?2 AND port = ?3",
+                    params![client, server, port],
+                )
+            },
+            || {
+                insert(
+                    database,
+                    "INSERT INTO edge (client, server, port) VALUES (?1, ?2, ?3)",
+                    params![client, server, port],
+                )
+            },
+        )
+    }
+
+    fn node(
+        &mut self,
+        database: &Connection,
+        endpoint: &EndpointRecord,
+        side: SideName,
+        scope: Scope,
+    ) -> Result<i64, StoreError> {
+        let key = node_key(endpoint, side, scope);
+        if let Some(known) = self.nodes.get(&key) {
+            return Ok(known);
+        }
+        if let Some(found) = find(database, "SELECT id FROM node WHERE key = ?1", [&key])? {
+            return Ok(self.nodes.remember(key, found));
+        }
+        let workload = match &endpoint.workload {
+            Some(workload) => Some(self.workload(database, workload)?),
+            None => None,
+        };
+        let number =
+            insert(database, "INSERT INTO node (key, workload) VALUES (?1, ?2)", params![key, workload])?;
+        Ok(self.nodes.remember(key, number))
+    }
+}
+
+/// Writes the JSON of a value into the buffer.
+fn hashed(buffer: &mut Vec<u8>, value: &impl Serialize) -> Result<Hashed, StoreError> {
+    buffer.clear();
+    serde_json::to_writer(&mut *buffer, value)?;
+    let mut key = [0; 16];
+    key.copy_from_slice(&Sha256::digest(&*buffer)[..16]);
+    Ok(key)
+}
+
+/// JSON is text: what serde_json writes is UTF-8.
+fn json(buffer: &[u8]) -> &str {
+    std::str::from_utf8(buffer).unwrap_or_default()
+}
+
+fn find(
+    database: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Option<i64>, StoreError> {
+    Ok(database.prepare_cached(sql)?.query_row(parameters, |row| row.get(0)).optional()?)
+}
+
+fn query(database: &Connection, sql: &str, parameters: impl rusqlite::Params) -> Result<i64, StoreError> {
+    Ok(database.prepare_cached(sql)?.query_row(parameters, |row| row.get(0))?)
+}
+
+fn insert(database: &Connection, sql: &str, parameters: impl rusqlite::Params) -> Result<i64, StoreError> {
+    Ok(database.prepare_cached(sql)?.insert(parameters)?)
+}
+
+fn execute(database: &Connection, sql: &str, parameters: impl rusqlite::Params) -> Result<(), StoreError> {
+    database.prepare_cached(sql)?.execute(parameters)?;
+    Ok(())
+}

@@ -1,0 +1,200 @@
+-- The history of one host, version 1. docs/schema.md explains it to people who bring their own SQL.
+-- What repeats is kept once and named by a number; a connection is one row of numbers. Times are nanoseconds since
+-- 1970-01-01 UTC. The columns `record` hold JSON with the names of the public record.
+
+-- What a process runs: everything of it that outlives it.
+CREATE TABLE program (
+  id INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL UNIQUE,
+  executable TEXT,
+  comm TEXT NOT NULL,
+  record TEXT NOT NULL
+);
+CREATE INDEX program_executable ON program (executable);
+
+CREATE TABLE process (
+  id INTEGER PRIMARY KEY,
+  pid INTEGER NOT NULL,
+  start_time INTEGER NOT NULL,
+  started INTEGER,
+  namespace_pid INTEGER,
+  program INTEGER NOT NULL REFERENCES program (id)
+);
+CREATE INDEX process_pid ON process (pid, start_time);
+
+-- Who held a socket.
+CREATE TABLE holders (
+  id INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL UNIQUE,
+  first_seen INTEGER NOT NULL,
+  -- The end of the hour in which it was seen last.
+  seen_until INTEGER NOT NULL
+);
+CREATE TABLE holder (
+  holders INTEGER NOT NULL REFERENCES holders (id),
+  -- 0 is its owner, without role and source; then all that held it, the owner too.
+  position INTEGER NOT NULL,
+  process INTEGER NOT NULL REFERENCES process (id),
+  role TEXT,
+  source TEXT,
+  PRIMARY KEY (holders, position)
+) WITHOUT ROWID;
+CREATE INDEX holder_process ON holder (process);
+
+CREATE TABLE workload (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE,
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  record TEXT NOT NULL
+);
+CREATE INDEX workload_name ON workload (name);
+
+CREATE TABLE certificate (
+  id INTEGER PRIMARY KEY,
+  sha256 BLOB NOT NULL UNIQUE,
+  spki_sha256 BLOB,
+  identity TEXT,
+  subject TEXT,
+  issuer TEXT,
+  serial TEXT,
+  not_before INTEGER,
+  not_after INTEGER,
+  -- When it was met first.
+  first_seen INTEGER NOT NULL,
+  -- Null while only its fingerprint is known.
+  record TEXT
+);
+CREATE INDEX certificate_spki ON certificate (spki_sha256);
+CREATE INDEX certificate_identity ON certificate (identity);
+
+-- An end of connections: everything of it but its port if it is the client's, and its processes.
+CREATE TABLE endpoint (
+  id INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL UNIQUE,
+  address TEXT NOT NULL,
+  workload INTEGER REFERENCES workload (id),
+  identity TEXT,
+  record TEXT NOT NULL
+);
+CREATE INDEX endpoint_address ON endpoint (address);
+CREATE INDEX endpoint_workload ON endpoint (workload);
+CREATE INDEX endpoint_identity ON endpoint (identity);
+
+-- The chain that an end presented, leaf first.
+CREATE TABLE endpoint_certificate (
+  endpoint INTEGER NOT NULL REFERENCES endpoint (id),
+  position INTEGER NOT NULL,
+  certificate INTEGER NOT NULL REFERENCES certificate (id),
+  PRIMARY KEY (endpoint, position)
+) WITHOUT ROWID;
+CREATE INDEX endpoint_certificate_certificate ON endpoint_certificate (certificate);
+
+-- What was said of connections: everything but their ends, times, ids and counts.
+CREATE TABLE answer (
+  id INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL UNIQUE,
+  authentication TEXT NOT NULL,
+  encryption TEXT NOT NULL,
+  protocol TEXT NOT NULL,
+  scope TEXT NOT NULL,
+  record TEXT NOT NULL
+);
+
+-- An end of an edge: a workload (`workload:KEY`), else an identity (`identity:NAME`), else an address (`address:A`),
+-- and `external` for clients from elsewhere without either.
+CREATE TABLE node (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE,
+  workload INTEGER REFERENCES workload (id)
+);
+
+CREATE TABLE edge (
+  id INTEGER PRIMARY KEY,
+  client INTEGER NOT NULL REFERENCES node (id),
+  server INTEGER NOT NULL REFERENCES node (id),
+  port INTEGER NOT NULL,
+  UNIQUE (client, server, port)
+);
+CREATE INDEX edge_server ON edge (server);
+
+-- Connections with the same ends and the same answer, counted as they are written. first_seen and last_seen are of
+-- all there ever were, the counts of those that are still kept, one by one or folded.
+CREATE TABLE pairing (
+  id INTEGER PRIMARY KEY,
+  edge INTEGER NOT NULL REFERENCES edge (id),
+  client INTEGER NOT NULL REFERENCES endpoint (id),
+  server INTEGER NOT NULL REFERENCES endpoint (id),
+  answer INTEGER NOT NULL REFERENCES answer (id),
+  connections INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_seen INTEGER NOT NULL,
+  client_bytes INTEGER NOT NULL,
+  server_bytes INTEGER NOT NULL,
+  UNIQUE (client, server, answer)
+);
+CREATE INDEX pairing_edge ON pairing (edge);
+CREATE INDEX pairing_server ON pairing (server);
+CREATE INDEX pairing_answer ON pairing (answer);
+
+CREATE TABLE connection (
+  -- Nanoseconds since 1970, moved on by `shift` where two would be equal.
+  opened INTEGER PRIMARY KEY,
+  -- The last ten bytes of its id; the first six are its milliseconds (RFC 9562 section 5.7).
+  chance BLOB NOT NULL,
+  pairing INTEGER NOT NULL REFERENCES pairing (id),
+  -- Twice the revision, and one more if it was the last.
+  revision INTEGER NOT NULL,
+  client_port INTEGER NOT NULL,
+  client_holders INTEGER REFERENCES holders (id),
+  server_holders INTEGER REFERENCES holders (id),
+  -- Nanoseconds after it was opened.
+  decided INTEGER,
+  closed INTEGER,
+  -- 0 fin, 1 reset, 2 timeout, 3 unknown.
+  close_reason INTEGER,
+  session_id BLOB,
+  -- Sent by either side, when it had ended.
+  client_bytes INTEGER,
+  server_bytes INTEGER,
+  -- Bytes that were looked at for a credential in clear; null for none.
+  client_examined INTEGER,
+  server_examined INTEGER,
+  shift INTEGER,
+  -- JSON of what few connections have: addresses they were translated to, and whose session they resume.
+  rest TEXT
+);
+CREATE INDEX connection_pairing ON connection (pairing);
+
+-- Connections that are only counted any more, by pairing and hour.
+CREATE TABLE folded (
+  pairing INTEGER NOT NULL REFERENCES pairing (id),
+  -- Hours since 1970 of when they were opened.
+  hour INTEGER NOT NULL,
+  connections INTEGER NOT NULL,
+  first_opened INTEGER NOT NULL,
+  last_opened INTEGER NOT NULL,
+  client_bytes INTEGER NOT NULL,
+  server_bytes INTEGER NOT NULL,
+  PRIMARY KEY (pairing, hour)
+) WITHOUT ROWID;
+
+CREATE TABLE finding (
+  id TEXT PRIMARY KEY,
+  code TEXT NOT NULL,
+  severity TEXT NOT NULL,
+  -- The edge of its first connection, null if that is not kept.
+  edge INTEGER REFERENCES edge (id),
+  first_seen INTEGER NOT NULL,
+  last_seen INTEGER NOT NULL,
+  record TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- What was not seen, or seen and not written.
+CREATE TABLE gap (
+  id INTEGER PRIMARY KEY,
+  began INTEGER,
+  ended INTEGER NOT NULL,
+  cause TEXT NOT NULL,
+  lost INTEGER
+);

@@ -1,0 +1,130 @@
+use std::sync::Arc;
+
+use super::sample::{Folder, OPENED, full, id};
+use super::*;
+use crate::record::sample::connection;
+use crate::record::*;
+
+fn record(connection: &ConnectionRecord) -> Record {
+    Record::Connection(Arc::new(connection.clone()))
+}
+
+fn one(file: &std::path::Path, sql: &str) -> i64 {
+    Reader::open(file).unwrap().database().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn what_was_written_is_read_as_it_was() {
+    let folder = Folder::new("round");
+    let records = [full(1), full(2), ConnectionRecord { revision: 0, id: id(0, 9), ..connection(3) }];
+    let mut writer = Writer::open(&folder.file()).unwrap();
+    let written = writer.write(&records.each_ref().map(record)).unwrap();
+    assert_eq!(written, Written { connections: 3, revisions: 0, refused: 0 });
+    let mut reader = Reader::open(&folder.file()).unwrap();
+    for record in &records {
+        assert_eq!(reader.connection_by_id(&record.id).unwrap().as_ref(), Some(record));
+    }
+    assert_eq!(reader.connection_by_id(&id(OPENED, 5)).unwrap(), None);
+}
+
+#[test]
+fn a_later_revision_takes_the_place_of_the_one_before() {
+    let folder = Folder::new("revision");
+    let mut writer = Writer::open(&folder.file()).unwrap();
+    let first = ConnectionRecord { bytes: None, closed: None, ..full(1) };
+    let second = ConnectionRecord {
+        revision: 1,
+        authentication: Authentication::Mutual,
+        bytes: Some(ByteCounts { client_to_server: 5, server_to_client: 6 }),
+        ..full(1)
+    };
+    let third = ConnectionRecord { revision: 2, r#final: true, ..second.clone() };
+    writer.write(&[record(&first)]).unwrap();
+    let written = writer.write(&[record(&second), record(&third)]).unwrap();
+    assert_eq!(written, Written { connections: 0, revisions: 1, refused: 0 });
+    assert_eq!(
+        writer.write(&[record(&second)]).unwrap(),
+        Written::default(),
+        "an old revision changes nothing"
+    );
+    let mut reader = Reader::open(&folder.file()).unwrap();
+    assert_eq!(reader.connection_by_id(&third.id).unwrap(), Some(third));
+    let file = folder.file();
+    assert_eq!(one(&file, "SELECT count(*) FROM connection"), 1);
+    assert_eq!(one(&file, "SELECT sum(connections) FROM pairing"), 1);
+    assert_eq!(one(&file, "SELECT sum(client_bytes) FROM pairing"), 5);
+}
+
+#[test]
+fn what_repeats_is_kept_once() {
+    let folder = Folder::new("repeats");
+    let mut writer = Writer::open(&folder.file()).unwrap();
+    let all: Vec<Record> = (0..500).map(|number| record(&full(number))).collect();
+    writer.write(&all[..250]).unwrap();
+    // Another run of the daemon finds what this one wrote.
+    let mut writer = Writer::open(&folder.file()).unwrap();
+    writer.write(&all[250..]).unwrap();
+    let file = folder.file();
+    for (table, rows) in [
+        ("connection", 500),
+        ("pairing", 1),
+        ("edge", 1),
+        ("answer", 1),
+        ("endpoint", 2),
+        ("holders", 1),
+        ("process", 2),
+        ("program", 1),
+        ("workload", 1),
+        ("certificate", 2),
+    ] {
+        assert_eq!(one(&file, &format!("SELECT count(*) FROM {table}")), rows, "{table}");
+    }
+    assert_eq!(one(&file, "SELECT connections FROM pairing"), 500);
+}
+
+#[test]
+fn connections_of_the_same_nanosecond_are_all_kept() {
+    let folder = Folder::new("shift");
+    let mut writer = Writer::open(&folder.file()).unwrap();
+    let same: Vec<ConnectionRecord> = (0..20)
+        .map(|number| ConnectionRecord { id: id(OPENED, number), opened: WallTime(OPENED), ..full(0) })
+        .collect();
+    writer.write(&same.iter().map(record).collect::<Vec<_>>()).unwrap();
+    let last = ConnectionRecord { revision: 3, ..same[19].clone() };
+    writer.write(&[record(&last)]).unwrap();
+    let mut reader = Reader::open(&folder.file()).unwrap();
+    for record in same[..19].iter().chain([&last]) {
+        assert_eq!(reader.connection_by_id(&record.id).unwrap().as_ref(), Some(record));
+    }
+}
+
+#[test]
+fn what_is_no_record_of_an_agent_is_refused_and_counted() {
+    let folder = Folder::new("refused");
+    let mut writer = Writer::open(&folder.file()).unwrap();
+    let written = writer.write(&[record(&connection(5)), record(&full(1))]).unwrap();
+    assert_eq!(written, Written { connections: 1, revisions: 0, refused: 1 });
+}
+
+#[test]
+fn other_files_are_refused() {
+    let folder = Folder::new("other");
+    assert!(matches!(Reader::open(&folder.file()), Err(StoreError::Missing { .. })));
+    std::fs::write(
+        folder.file(),
+        "no database at all, but longer than a header of a hundred bytes, so that it is read as one",
+    )
+    .unwrap();
+    assert!(matches!(Reader::open(&folder.file()), Err(StoreError::NotAHistory { .. })));
+    assert!(matches!(Writer::open(&folder.file()), Err(StoreError::NotAHistory { .. })));
+    std::fs::remove_file(folder.file()).unwrap();
+    let foreign = rusqlite::Connection::open(folder.file()).unwrap();
+    foreign.execute_batch("CREATE TABLE t (x)").unwrap();
+    assert!(matches!(Writer::open(&folder.file()), Err(StoreError::NotAHistory { .. })));
+    std::fs::remove_file(folder.file()).unwrap();
+    drop(Writer::open(&folder.file()).unwrap());
+    let later = rusqlite::Connection::open(folder.file()).unwrap();
+    later.pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+    assert!(matches!(Reader::open(&folder.file()), Err(StoreError::Later { .. })));
+    assert!(matches!(Writer::open(&folder.file()), Err(StoreError::Later { .. })));
+}

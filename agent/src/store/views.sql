@@ -1,0 +1,2 @@
+-- Views with the names of the public record, nested fields joined by `_`. They are made anew whenever the daemon
+-- opens the file, so that they may grow without a new version of the schema.

@@ -1,0 +1,377 @@
+//! Writing: the records of a batch in one transaction, all or none of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::StoreError;
+use super::database::open_to_write;
+use super::dimensions::Dimensions;
+use super::parts::{ConnectionId, Parts, Row};
+use crate::record::{ByteCounts, CloseReasonName, ConnectionRecord, FindingRecord, GapRecord, Record};
+
+/// Connections that were opened in the same nanosecond are moved on by this many at most.
+const MAX_SHIFT: i64 = 1_000;
+
+/// The one writer of a file.
+#[derive(Debug)]
+pub struct Writer {
+    database: Connection,
+    dimensions: Dimensions,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Connections that were not in the file.
+    pub connections: u64,
+    /// Later revisions of connections that were.
+    pub revisions: u64,
+    /// Records that no agent makes: their id is not one of their time.
+    pub refused: u64,
+}
+
+impl Writer {
+    /// Opens the file, makes it if it is missing, and brings an older one to this version of the schema.
+    ///
+    /// # Errors
+    /// If it cannot be opened, is no history, or is a later program's.
+    pub fn open(path: &Path) -> Result<Writer, StoreError> {
+        Ok(Writer { database: open_to_write(path)?, dimensions: Dimensions::default() })
+    }
+
+    /// Writes records, of each connection only the last revision among them.
+    ///
+    /// # Errors
+    /// If the file does not take them: then it has none of them, and they may be written again.
+    pub fn write(&mut self, records: &[Record]) -> Result<Written, StoreError> {
+        let written = self.write_all(records);
+        if written.is_err() {
+            // The numbers given in this transaction are void.
+            self.dimensions = Dimensions::default();
+        }
+        written
+    }
+
+    fn write_all(&mut self, records: &[Record]) -> Result<Written, StoreError> {
+        let transaction = self.database.transaction()?;
+        let mut batch = Batch {
+            database: &transaction,
+            dimensions: &mut self.dimensions,
+            added: FxHashMap::default(),
+            written: Written::default(),
+        };
+        for connection in latest(records) {
+            batch.connection(connection)?;
+        }
+        for record in records {
+            match record {
+                Record::Connection(_) => {}
+                Record::Certificate(certificate) => {
+                    batch.dimensions.certificate(&transaction, certificate)?
+                }
+                Record::Finding(finding) => batch.finding(finding)?,
+                Record::Gap(gap) => batch.gap(gap)?,
+            }
+        }
+        batch.count()?;
+        let written = batch.written;
+        transaction.commit()?;
+        Ok(written)
+    }
+}
+
+/// The last revision of each connection, in the order in which the connections came.
+fn latest(records: &[Record]) -> Vec<&Arc<ConnectionRecord>> {
+    let mut met = FxHashSet::default();
+    let connections = records.iter().rev().filter_map(|record| match record {
+        Record::Connection(connection) => Some(connection),
+        _ => None,
+    });
+    let mut latest: Vec<_> = connections.filter(|connection| met.insert(&connection.id)).collect();
+    latest.reverse();
+    latest
+}
+
+/// A transaction.
+struct Batch<'a> {
+    database: &'a Connection,
+    dimensions: &'a mut Dimensions,
+    /// What each pairing gets.
+    added: FxHashMap<i64, Added>,
+    written: Written,
+}
+
+/// What a batch adds to a pairing.
+#[derive(Debug, Clone, Copy)]
+struct Added {
+    connections: i64,
+    first_seen: i64,
+    last_seen: i64,
+    client_bytes: i64,
+    server_bytes: i64,
+}
+
+/// A connection as the file has it.
+struct Stored {
+    opened: i64,
+    pairing: i64,
+    revision: i64,
+    bytes: ByteCounts,
+}
+
+impl Batch<'_> {
+    fn connection(&mut self, record: &ConnectionRecord) -> Result<(), StoreError> {
+        let Some(parts) = Parts::of(record.clone()) else {
+            self.written.refused += 1;
+            return Ok(());
+        };
+        let (row, database) = (&parts.row, self.database);
+        // The first revision is in no file yet.
+        let stored = if row.revision == 0 { None } else { self.stored(row)? };
+        let revision = i64::from(row.revision) * 2 + i64::from(row.r#final);
+        if stored.as_ref().is_some_and(|stored| stored.revision >= revision) {
+            return Ok(());
+        }
+        let answer = self.dimensions.answer(database, &parts.answer)?;
+        let client = self.dimensions.endpoint(database, &parts.client, row.opened)?;
+        let server = self.dimensions.endpoint(database, &parts.server, row.opened)?;
+        let ends = [&parts.client, &parts.server];
+        let pairing =
+            self.dimensions.pairing(database, (client, server, answer), ends, parts.answer.scope)?;
+        let held = [
+            self.dimensions.held(database, &parts.held[0], row.opened)?,
+            self.dimensions.held(database, &parts.held[1], row.opened)?,
+        ];
+        if let Some(stored) = stored {
+            self.written.revisions += 1;
+            self.add(stored.pairing, -1, &parts.row, Some(stored.bytes));
+            self.replace(&stored, row, pairing, revision, held)?;
+        } else {
+            self.written.connections += 1;
+            self.insert(row, pairing, revision, held)?;
+        }
+        self.add(pairing, 1, &parts.row, row.bytes);
+        Ok(())
+    }
+
+    /// The row of the connection, if an earlier revision is in the file.
+    fn stored(&self, row: &Row) -> Result<Option<Stored>, StoreError> {
+        let sql = "SELECT opened, pairing, revision, coalesce(client_bytes, 0), coalesce(server_bytes, 0) \
+                   FROM connection WHERE opened BETWEEN ?1 AND ?2 AND chance = ?3";
+        let stored = self
+            .database
+            .prepare_cached(sql)?
+            .query_row(params![row.opened, row.opened + MAX_SHIFT, row.id.chance], |found| {
+                Ok(Stored {
+                    opened: found.get(0)?,
+                    pairing: found.get(1)?,
+                    revision: found.get(2)?,
+                    bytes: ByteCounts {
+                        client_to_server: found.get::<_, i64>(3)?.cast_unsigned(),
+                        server_to_client: found.get::<_, i64>(4)?.cast_unsigned(),
+                    },
+                })
+            })
+            .optional()?;
+        Ok(stored)
+    }
+
+    fn insert(
+        &mut self,
+        row: &Row,
+        pairing: i64,
+        revision: i64,
+        held: [Option<i64>; 2],
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO connection (opened, chance, pairing, revision, client_port, client_holders, \
+                   server_holders, decided, closed, close_reason, session_id, client_bytes, server_bytes, \
+                   client_examined, server_examined, shift, rest) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+        let mut statement = self.database.prepare_cached(sql)?;
+        let mut shift = 0;
+        loop {
+            let values = Values::of(row);
+            let inserted = statement.execute(params![
+                row.opened + shift,
+                row.id.chance,
+                pairing,
+                revision,
+                row.client_port,
+                held[0],
+                held[1],
+                row.decided,
+                row.closed,
+                values.close_reason,
+                row.session_id,
+                values.client_bytes,
+                values.server_bytes,
+                values.client_examined,
+                values.server_examined,
+                (shift != 0).then_some(shift),
+                row.rest,
+            ]);
+            match inserted {
+                Err(error)
+                    if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+                        && shift < MAX_SHIFT =>
+                {
+                    shift += 1;
+                }
+                other => return Ok(other.map(drop)?),
+            }
+        }
+    }
+
+    fn replace(
+        &mut self,
+        stored: &Stored,
+        row: &Row,
+        pairing: i64,
+        revision: i64,
+        held: [Option<i64>; 2],
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE connection SET pairing = ?2, revision = ?3, client_port = ?4, client_holders = ?5, \
+                   server_holders = ?6, decided = ?7, closed = ?8, close_reason = ?9, session_id = ?10, \
+                   client_bytes = ?11, server_bytes = ?12, client_examined = ?13, server_examined = ?14, rest = ?15 \
+                   WHERE opened = ?1";
+        let values = Values::of(row);
+        self.database.prepare_cached(sql)?.execute(params![
+            stored.opened,
+            pairing,
+            revision,
+            row.client_port,
+            held[0],
+            held[1],
+            row.decided,
+            row.closed,
+            values.close_reason,
+            row.session_id,
+            values.client_bytes,
+            values.server_bytes,
+            values.client_examined,
+            values.server_examined,
+            row.rest,
+        ])?;
+        Ok(())
+    }
+
+    /// Notes that a pairing has a connection more, or one less.
+    fn add(&mut self, pairing: i64, connections: i64, row: &Row, bytes: Option<ByteCounts>) {
+        let last = [row.decided, row.closed].into_iter().flatten().max().unwrap_or(0).max(0);
+        let added = self.added.entry(pairing).or_insert(Added {
+            connections: 0,
+            first_seen: row.opened,
+            last_seen: row.opened,
+            client_bytes: 0,
+            server_bytes: 0,
+        });
+        let bytes = bytes.unwrap_or_default();
+        added.connections += connections;
+        added.first_seen = added.first_seen.min(row.opened);
+        added.last_seen = added.last_seen.max(row.opened.saturating_add(last));
+        added.client_bytes += connections * bytes.client_to_server.cast_signed();
+        added.server_bytes += connections * bytes.server_to_client.cast_signed();
+    }
+
+    /// Adds what the batch brought to the pairings. One that no connection has any more was a mistake.
+    fn count(&mut self) -> Result<(), StoreError> {
+        let sql = "UPDATE pairing SET connections = connections + ?2, first_seen = min(first_seen, ?3), \
+                   last_seen = max(last_seen, ?4), client_bytes = client_bytes + ?5, server_bytes = server_bytes + ?6 \
+                   WHERE id = ?1";
+        let mut statement = self.database.prepare_cached(sql)?;
+        for (pairing, added) in self.added.drain() {
+            statement.execute(params![
+                pairing,
+                added.connections,
+                added.first_seen,
+                added.last_seen,
+                added.client_bytes,
+                added.server_bytes,
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn finding(&mut self, finding: &FindingRecord) -> Result<(), StoreError> {
+        let edge = match finding.connection.as_deref().and_then(ConnectionId::parse) {
+            Some(id) => self.edge_of(id)?,
+            None => None,
+        };
+        let sql = "INSERT INTO finding (id, code, severity, edge, first_seen, last_seen, record) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+                   ON CONFLICT (id) DO UPDATE SET severity = excluded.severity, edge = coalesce(excluded.edge, edge), \
+                   first_seen = min(first_seen, excluded.first_seen), last_seen = max(last_seen, excluded.last_seen), \
+                   record = excluded.record";
+        self.database.prepare_cached(sql)?.execute(params![
+            finding.id,
+            &*finding.code,
+            name(finding.severity)?,
+            edge,
+            finding.first_seen.0,
+            finding.last_seen.0,
+            serde_json::to_string(finding)?,
+        ])?;
+        Ok(())
+    }
+
+    fn edge_of(&self, id: ConnectionId) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT edge FROM connection JOIN pairing ON pairing.id = connection.pairing \
+                   WHERE opened BETWEEN ?1 AND ?2 AND chance = ?3";
+        let (from, to) = id.opened();
+        let edge = self
+            .database
+            .prepare_cached(sql)?
+            .query_row(params![from, to + MAX_SHIFT, id.chance], |row| row.get(0))
+            .optional()?;
+        Ok(edge)
+    }
+
+    fn gap(&mut self, gap: &GapRecord) -> Result<(), StoreError> {
+        let sql = "INSERT INTO gap (began, ended, cause, lost) VALUES (?1, ?2, ?3, ?4)";
+        self.database.prepare_cached(sql)?.execute(params![
+            gap.from.map(|time| time.0),
+            gap.to.0,
+            gap.cause,
+            gap.lost.map(u64::cast_signed),
+        ])?;
+        Ok(())
+    }
+}
+
+/// Values of a row as the columns have them.
+struct Values {
+    close_reason: Option<i64>,
+    client_bytes: Option<i64>,
+    server_bytes: Option<i64>,
+    client_examined: Option<i64>,
+    server_examined: Option<i64>,
+}
+
+impl Values {
+    fn of(row: &Row) -> Values {
+        let examined = |bytes: u64| (bytes != 0).then_some(bytes.cast_signed());
+        Values {
+            close_reason: row.close_reason.map(close_reason),
+            client_bytes: row.bytes.map(|bytes| bytes.client_to_server.cast_signed()),
+            server_bytes: row.bytes.map(|bytes| bytes.server_to_client.cast_signed()),
+            client_examined: examined(row.examined.client),
+            server_examined: examined(row.examined.server),
+        }
+    }
+}
+
+/// As `connection.close_reason` has it.
+fn close_reason(reason: CloseReasonName) -> i64 {
+    CloseReasonName::ALL.iter().zip(0..).find(|(name, _)| **name == reason).map_or(3, |(_, number)| number)
+}
+
+/// The name of the contract.
+fn name(value: impl serde::Serialize) -> Result<String, StoreError> {
+    match serde_json::to_value(value)? {
+        serde_json::Value::String(name) => Ok(name),
+        other => Ok(other.to_string()),
+    }
+}
