@@ -53,7 +53,7 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("tcpdump", "tcpdump"),
     Package::program("mptcpize", "mptcpize"),
     Package::program("bpftool", "bpftool"),
-    Package::program("prometheus", "promtool"),
+    Package::program("prometheus", "prometheus"),
     Package::program("qemu-system-x86", "qemu-system-x86_64"),
     Package::named("busybox-static"),
     Package::program("cpio", "cpio"),
