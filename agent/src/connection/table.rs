@@ -182,6 +182,11 @@ impl Connections {
         self.limits.connections
     }
 
+    /// Most connects and early segments that wait.
+    pub fn early_bound(&self) -> usize {
+        Early::BOUND
+    }
+
     /// Most sessions remembered.
     pub fn session_bound(&self) -> usize {
         self.limits.sessions

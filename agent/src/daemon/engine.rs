@@ -18,7 +18,9 @@ use crate::identity::WallClock;
 use crate::kernel::{self, KernelSource, Losses};
 use crate::metrics::Stage as WorkStage;
 use crate::ownership::Owners;
-use crate::publication::{MAX_EDGES, MAX_FINDINGS, MAX_KEYS, MAX_PRESENTED, MAX_REACHED, MAX_WORKLOADS};
+use crate::publication::{
+    MAX_ANSWERS, MAX_EDGES, MAX_FINDINGS, MAX_KEYS, MAX_PRESENTED, MAX_REACHED, MAX_WORKLOADS,
+};
 use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 use crate::scope::Networks;
 use crate::verdict::Policy;
@@ -362,6 +364,8 @@ impl Engine {
         let sizes = self.connections.sizes();
         let processes = self.publisher.parts.processes.sizes();
         let cgroups = self.publisher.parts.processes.cgroup_sizes();
+        let users = self.publisher.parts.processes.user_sizes();
+        let belonging = &self.publisher.belonging;
         let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
         let workloads = self.publisher.parts.workloads.sizes();
         let (uses, edges) = (&self.publisher.uses, self.publisher.parts.edges.sizes());
@@ -387,6 +391,9 @@ impl Engine {
             ("workload_certificates", workloads.presented, MAX_PRESENTED, workloads.presented_left_out),
             ("edges", edges.edges, MAX_EDGES, edges.edges_evicted),
             ("reached", edges.reached, MAX_REACHED, edges.reached_evicted),
+            ("early", sizes.early, self.connections.early_bound(), sizes.early_evicted),
+            ("users", users.entries, users.bound, users.evicted),
+            ("rule_answers", belonging.entries(), MAX_ANSWERS, belonging.forgotten()),
             ("findings", findings.entries(), MAX_FINDINGS, findings.refused()),
             ("keys", uses.entries(), MAX_KEYS, uses.evicted()),
         ] {

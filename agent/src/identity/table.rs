@@ -210,6 +210,11 @@ impl ProcessTable {
         TableSize { evicted: workloads.evicted + self.cgroups.evicted(), ..workloads }
     }
 
+    /// How full the memory of users' names is.
+    pub fn user_sizes(&self) -> TableSize {
+        self.users.size()
+    }
+
     /// Files, folders and links of `/proc` and of container runtimes that were read so far.
     pub fn reads(&self) -> u64 {
         self.procfs.reads() + self.workloads.reads()
@@ -395,6 +400,7 @@ impl ProcessTable {
             user: self.users.name(uid, at),
             pid_namespace: sighting.namespace.map(|(inode, _)| inode),
             namespace_pid: sighting.namespace.and_then(|(_, pid)| pid),
+            mount_namespace: sighting.mount_namespace,
             ..ProcessRecord::default()
         };
         if let Some(Executable { path, file, changed }) = executable {

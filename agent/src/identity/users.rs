@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::unistd::{Uid, User};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::generations::TableSize;
 use crate::event::Timestamp;
 
 /// Bound on remembered users: hosts have tens; directory services with thousands log in few at a time.
@@ -29,6 +30,8 @@ pub(super) struct UserNames {
     names: FxHashMap<u32, (Option<String>, Timestamp)>,
     /// Asked, and not answered yet.
     asked: FxHashSet<u32>,
+    /// Names given up for room.
+    forgotten: u64,
     look_up: LookUp,
     clerk: Option<Clerk>,
 }
@@ -54,7 +57,8 @@ impl Default for UserNames {
 
 impl UserNames {
     fn with(look_up: LookUp) -> Self {
-        UserNames { names: FxHashMap::default(), asked: FxHashSet::default(), look_up, clerk: None }
+        let (names, asked) = (FxHashMap::default(), FxHashSet::default());
+        UserNames { names, asked, forgotten: 0, look_up, clerk: None }
     }
 
     /// The name of `uid`, if it has one that is known by now. `at` is now.
@@ -76,6 +80,11 @@ impl UserNames {
     /// Whether an answer is still to come.
     pub(super) fn is_awaiting(&self) -> bool {
         !self.asked.is_empty()
+    }
+
+    /// How many names are remembered, and how many fit.
+    pub(super) fn size(&self) -> TableSize {
+        TableSize { entries: self.names.len(), bound: MAX_USERS, evicted: self.forgotten, refused: 0 }
     }
 
     fn ask(&mut self, uid: u32, at: Timestamp) {
@@ -122,6 +131,7 @@ impl UserNames {
     fn learn(&mut self, uid: u32, name: Option<String>, at: Timestamp) {
         self.asked.remove(&uid);
         if self.names.len() >= MAX_USERS {
+            self.forgotten += self.names.len() as u64;
             self.names.clear();
         }
         self.names.insert(uid, (name, at));
@@ -147,8 +157,9 @@ mod tests {
         let mut users = UserNames::with(Arc::new(|_| None));
         for uid in 0..3 * MAX_USERS as u32 {
             users.learn(uid, None, Timestamp(0));
-            assert!(users.names.len() <= MAX_USERS);
+            assert!(users.size().entries <= users.size().bound);
         }
+        assert_eq!(users.size().entries as u64 + users.size().evicted, 3 * MAX_USERS as u64);
     }
 
     /// On a loaded machine an answer may take longer than anybody waits.
