@@ -5,16 +5,20 @@ use serde::{Deserialize, Serialize};
 use super::{Answering, End, Moment, QuestionError, limit};
 
 /// Which connections.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionsQuestion {
-    /// Opened at this time or later.
+    /// Opened at this time or later: a date, a time, or how long ago (2h, 7d)
+    #[arg(long, value_name = "TIME")]
     pub since: Option<Moment>,
-    /// Opened before this time.
+    /// Opened before this time
+    #[arg(long, value_name = "TIME")]
     pub until: Option<Moment>,
-    /// So many at most.
+    /// So many at most [default: 100]
+    #[arg(long, value_name = "N")]
     pub limit: Option<u32>,
-    /// Begins behind this page (`next` of the last line).
+    /// Begin behind a page: `next` of its last line
+    #[arg(long, value_name = "PLACE")]
     pub after: Option<String>,
 }
 
@@ -40,8 +44,8 @@ impl ConnectionsQuestion {
         let page = opened.len().min(limit as usize);
         for (done, opened) in opened[..page].iter().enumerate() {
             let Some(record) = answering.reader.connection(*opened)? else { continue };
-            let wanted = answering.progress(done as f64 / page as f64);
-            if wanted.is_break() || answering.record(&record)?.is_break() {
+            let taken = answering.record(&record)?;
+            if taken.is_break() || answering.progress(done as f64 / page as f64).is_break() {
                 return Ok(End { next: Some(opened.to_string()), interrupted: true });
             }
         }

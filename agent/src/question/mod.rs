@@ -6,24 +6,40 @@
 
 use std::ops::ControlFlow;
 
-use serde::{Deserialize, Serialize};
+use rusqlite::ErrorCode;
+use serde::Serialize;
 
 use crate::display::json_line;
 use crate::record::{PAGE_SCHEMA, PageRecord, WallTime};
 use crate::store::{Reader, StoreError};
 
+mod blast_radius;
 mod connections;
+mod diff;
+#[cfg(test)]
+pub(crate) mod made;
 mod moment;
+mod names;
+mod strength;
+mod subject;
 #[cfg(test)]
 mod tests;
+mod timeline;
+mod times;
 
+pub use blast_radius::BlastRadiusQuestion;
 pub use connections::ConnectionsQuestion;
+pub use diff::DiffQuestion;
 pub use moment::{Moment, MomentError};
+pub use timeline::TimelineQuestion;
 
 /// Records of a page if nothing else is asked for.
 pub const DEFAULT_LIMIT: u32 = 100;
 /// Most records of a page.
 pub const MAX_LIMIT: u32 = 100_000;
+
+/// Key of the node of all clients from elsewhere.
+const EXTERNAL: &str = "external";
 
 /// A question that cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -47,11 +63,16 @@ impl From<rusqlite::Error> for QuestionError {
 
 /// Whoever asks: takes the lines, hears how far it is, and may hang up.
 pub trait Asker {
-    /// A line of the answer, with its line feed. `Break` ends the answer.
+    /// Takes a line of the answer, with its line feed. `Break` ends the answer behind it.
     fn line(&mut self, line: Vec<u8>) -> ControlFlow<()>;
 
     /// Is called every few milliseconds: how much of the work is done, from 0 to 1. `Break` ends the answer.
     fn progress(&mut self, done: f64) -> ControlFlow<()>;
+
+    /// Why it ended the answer: `interrupted` `time` `bytes`.
+    fn why(&self) -> &'static str {
+        "interrupted"
+    }
 }
 
 /// What one question is answered with.
@@ -62,6 +83,8 @@ pub(crate) struct Answering<'a> {
     pub now: WallTime,
     asker: &'a mut dyn Asker,
     count: u64,
+    /// Why the answer has less than there is, though nobody ended it.
+    pub left_out: Option<&'static str>,
 }
 
 impl Answering<'_> {
@@ -88,37 +111,57 @@ pub(crate) struct End {
     pub interrupted: bool,
 }
 
-/// What can be asked. Names and fields are those of the local API (`/v1/NAME?FIELD=VALUE`) and of the command line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Question {
-    /// `connections`
-    Connections(ConnectionsQuestion),
+macro_rules! questions {
+    ($($(#[$meta:meta])* $variant:ident($question:ty) = $name:literal),+ $(,)?) => {
+        /// What can be asked. Names and fields are those of the local API (`/v1/NAME?FIELD=VALUE`) and of the command line.
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        #[serde(untagged)]
+        pub enum Question { $($(#[$meta])* $variant($question)),+ }
+
+        impl Question {
+            /// All names.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+
+            /// Its name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Question::$variant(_) => $name),+ }
+            }
+
+            /// As a request asks it.
+            ///
+            /// # Errors
+            /// If there is no such question, or a field that it does not have.
+            pub fn parse(name: &str, query: &str) -> Result<Question, QuestionError> {
+                let refused = |error| QuestionError::Refused(format!("{name}: {error}"));
+                match name {
+                    $($name => serde_html_form::from_str(query).map(Question::$variant).map_err(refused),)+
+                    _ => Err(QuestionError::Unknown(name.to_owned())),
+                }
+            }
+
+            fn records(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
+                match self { $(Question::$variant(question) => question.answer(answering)),+ }
+            }
+        }
+
+        $(impl From<$question> for Question {
+            fn from(question: $question) -> Question { Question::$variant(question) }
+        })+
+    };
+}
+
+questions! {
+    /// Connections, the newest first.
+    Connections(ConnectionsQuestion) = "connections",
+    /// Whom somebody reached, and who could reach what through them.
+    BlastRadius(BlastRadiusQuestion) = "blast-radius",
+    /// What happened to somebody, in the order of time.
+    Timeline(TimelineQuestion) = "timeline",
+    /// What changed between two times.
+    Diff(DiffQuestion) = "diff",
 }
 
 impl Question {
-    /// All names.
-    pub const NAMES: &'static [&'static str] = &["connections"];
-
-    /// Its name.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Question::Connections(_) => "connections",
-        }
-    }
-
-    /// As a request asks it.
-    ///
-    /// # Errors
-    /// If there is no such question, or a field that it does not have.
-    pub fn parse(name: &str, query: &str) -> Result<Question, QuestionError> {
-        let refused = |error: serde_html_form::de::Error| QuestionError::Refused(format!("{name}: {error}"));
-        match name {
-            "connections" => serde_html_form::from_str(query).map(Question::Connections).map_err(refused),
-            _ => Err(QuestionError::Unknown(name.to_owned())),
-        }
-    }
-
     /// The query of the request that asks it.
     pub fn query(&self) -> String {
         // Fields are texts, numbers and lists of them, which all have a form.
@@ -135,9 +178,13 @@ impl Question {
         now: WallTime,
         asker: &mut dyn Asker,
     ) -> Result<PageRecord, QuestionError> {
-        let mut answering = Answering { reader, now, asker, count: 0 };
-        let end = match self {
-            Question::Connections(question) => question.answer(&mut answering)?,
+        let mut answering = Answering { reader, now, asker, count: 0, left_out: None };
+        let end = match self.records(&mut answering) {
+            // A long statement ends by the progress handler of whoever opened the file.
+            Err(QuestionError::Store(error)) if error.code() == Some(ErrorCode::OperationInterrupted) => {
+                End { next: None, interrupted: true }
+            }
+            end => end?,
         };
         let page = PageRecord {
             schema: PAGE_SCHEMA.into(),
@@ -145,7 +192,7 @@ impl Question {
             asked: now,
             count: answering.count,
             next: end.next,
-            cut: end.interrupted.then(|| "interrupted".into()),
+            cut: end.interrupted.then(|| answering.asker.why()).or(answering.left_out).map(Into::into),
         };
         // Whoever hung up does not hear it.
         let _ = answering.record(&page)?;

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+mod blast_radius;
 mod certificate;
 mod connection;
+mod event;
 mod finding;
 mod identity;
 mod library;
@@ -22,8 +24,13 @@ pub(crate) mod sample;
 mod time;
 mod workload;
 
+pub use blast_radius::{
+    BLAST_RADIUS_SCHEMA, BLAST_RADIUS_SUMMARY_SCHEMA, BlastRadiusRecord, BlastRadiusSummaryRecord,
+    DirectRecord, RelationName, StepRecord,
+};
 pub use certificate::{CERTIFICATE_SCHEMA, CertificateRecord, SubjectAlternativeNames};
 pub use connection::*;
+pub use event::*;
 pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord, Severity};
 pub use identity::{IDENTITY_SCHEMA, IdentityRecord, IdentityUseRecord};
 pub use library::{LIBRARY_SCHEMA, LibraryFileRecord, LibraryFiles, ProbeState};

@@ -20,6 +20,6 @@ pub struct PageRecord {
     pub count: u64,
     /// Where the next page begins (`--after`); null if this was all.
     pub next: Option<String>,
-    /// Why the answer ends before its limit: `interrupted` `time` `bytes`; null if it does not.
+    /// Why the answer ends before its limit: `interrupted` `time` `bytes`, or `limit` `size` where it has a bound of its own; null if it does not.
     pub cut: Option<Text>,
 }

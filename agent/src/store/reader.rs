@@ -71,6 +71,21 @@ impl Reader {
         }
     }
 
+    /// The id of the connection in this row (`connection.opened`), if it is one of this pairing.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn connection_id(&self, opened: i64, pairing: i64) -> Result<Option<String>, StoreError> {
+        let sql =
+            "SELECT opened - coalesce(shift, 0), chance FROM connection WHERE opened = ?1 AND pairing = ?2";
+        let id = self
+            .database
+            .prepare_cached(sql)?
+            .query_row([opened, pairing], |row| Ok(ConnectionId::of(row.get(0)?, row.get(1)?).to_string()))
+            .optional()?;
+        Ok(id)
+    }
+
     /// The connection in this row (`connection.opened`).
     ///
     /// # Errors

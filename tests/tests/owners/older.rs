@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use countersign_tests::{
-    Agent, AgentOptions, Expectation, Matcher, PATIENCE, Testbed, agent_binary, at, findings_are,
-    pair_across, ready, request_over, text,
+    Agent, AgentOptions, Expectation, Matcher, Testbed, agent_binary, at, findings_are, pair_across, ready,
+    request_over, text,
 };
 use serde_json::{Value, json};
 

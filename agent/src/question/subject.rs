@@ -1,0 +1,93 @@
+//! Whom a question means: a name that certificates carry, a fingerprint, a key or an issuer.
+
+use rusqlite::{Connection, params};
+use rustc_hash::FxHashSet;
+
+use super::QuestionError;
+use crate::record::Text;
+
+/// Certificates that one subject may mean; an issuer's are the most.
+const MAX_CERTIFICATES: usize = 20_000;
+/// Digits from which on a part of a fingerprint is taken for one: so few are not met by chance.
+const MIN_DIGITS: usize = 8;
+
+/// What a subject was found to be.
+#[derive(Debug, Default)]
+pub(crate) struct Subject {
+    /// `identity` `subject` `certificate` `key` `issuer`.
+    pub understood_as: Vec<Text>,
+    /// Rows of `certificate`, in order.
+    pub certificates: Vec<i64>,
+    /// Ends that presented one of them, or that are known by the name.
+    pub endpoints: FxHashSet<i64>,
+    /// There are more certificates.
+    pub is_cut: bool,
+}
+
+impl Subject {
+    /// Looks a subject up; one that nothing is known of has no certificates and no ends.
+    pub fn find(database: &Connection, text: &str) -> Result<Subject, QuestionError> {
+        let mut subject = Subject::default();
+        let digits = digits(text);
+        let by_name = [("identity", "identity = ?1"), ("subject", "subject = ?1"), ("issuer", "issuer = ?1")];
+        let by_digits = [
+            ("certificate", "substr(hex(sha256), 1, length(?1)) = ?1"),
+            ("key", "substr(hex(spki_sha256), 1, length(?1)) = ?1"),
+        ];
+        for (what, condition) in by_name {
+            subject.add(database, what, condition, text)?;
+        }
+        if let Some(digits) = &digits {
+            for (what, condition) in by_digits {
+                subject.add(database, what, condition, digits)?;
+            }
+        }
+        subject.certificates.sort_unstable();
+        subject.certificates.dedup();
+        let sql = "SELECT endpoint FROM endpoint_certificate WHERE certificate = ?1";
+        let mut statement = database.prepare_cached(sql)?;
+        for certificate in &subject.certificates {
+            for endpoint in statement.query_map([certificate], |row| row.get(0))? {
+                subject.endpoints.insert(endpoint?);
+            }
+        }
+        // Resumed sessions have the name without the certificate.
+        let known = subject.endpoints.len();
+        let mut statement = database.prepare_cached("SELECT id FROM endpoint WHERE identity = ?1")?;
+        for endpoint in statement.query_map([text], |row| row.get(0))? {
+            subject.endpoints.insert(endpoint?);
+        }
+        if subject.endpoints.len() > known && !subject.understood_as.contains(&"identity".into()) {
+            subject.understood_as.push("identity".into());
+        }
+        Ok(subject)
+    }
+
+    fn add(
+        &mut self,
+        database: &Connection,
+        what: &'static str,
+        condition: &str,
+        value: &str,
+    ) -> Result<(), QuestionError> {
+        let sql = format!("SELECT id FROM certificate WHERE {condition} ORDER BY id LIMIT ?2");
+        let mut statement = database.prepare_cached(&sql)?;
+        let found: Vec<i64> = statement
+            .query_map(params![value, MAX_CERTIFICATES as i64 + 1], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        if !found.is_empty() {
+            self.understood_as.push(what.into());
+        }
+        self.is_cut |= found.len() > MAX_CERTIFICATES;
+        self.certificates.extend(found.into_iter().take(MAX_CERTIFICATES));
+        Ok(())
+    }
+}
+
+/// A fingerprint or the beginning of one, in capitals: with colons or without.
+fn digits(text: &str) -> Option<String> {
+    let text = text.strip_prefix("sha256:").unwrap_or(text);
+    let digits: String = text.chars().filter(|character| *character != ':').collect();
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_hex && (MIN_DIGITS..=64).contains(&digits.len())).then(|| digits.to_ascii_uppercase())
+}
