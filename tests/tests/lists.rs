@@ -200,7 +200,7 @@ fn owners_are_named_once_their_file_is_read_also_for_who_is_silent() -> Result<(
     ensure!(without.status.code() == Some(1), "{without:?}");
     until("a connection to be counted for the owner", PATIENCE, || {
         request_to_self(None, [127, 0, 0, 1].into())?;
-        let labels = "owner=\"the team\",environment=\"tests\"";
+        let labels = "owner=\"the team\",purpose=\"\",environment=\"tests\"";
         Ok((agent.metric("countersign_owner_connections_total", labels)? > 0.0).then_some(()))
     })?;
     let mut watch = Command::new(agent_binary());

@@ -114,7 +114,7 @@ pub(super) struct Procfs {
     root: PathBuf,
     /// What a process that is not there means.
     absent: ProcessUnknown,
-    /// Inode of the mount namespace of process 1, if that is shown.
+    /// Inode of the mount namespace of process 1; of the own one where a sandbox does not show that.
     mounts: Option<u64>,
     /// Files and links read so far.
     reads: Cell<u64>,
@@ -127,8 +127,9 @@ impl Procfs {
             std::fs::metadata(root.join("self/ns/pid")).is_ok_and(|meta| meta.ino() != INITIAL_PID_NAMESPACE);
         let absent =
             if foreign { ProcessUnknown::OtherPidNamespace } else { ProcessUnknown::ExitedBeforeRead };
-        let first = std::fs::read_link(root.join("1/ns/mnt")).ok();
-        let mounts = first.and_then(|link| inode_of("mnt", link.to_str()?));
+        let mounts_of = |pid: &str| std::fs::read_link(root.join(pid).join("ns/mnt"));
+        let mounts = mounts_of("1").or_else(|_| mounts_of("self")).ok();
+        let mounts = mounts.and_then(|link| inode_of("mnt", link.to_str()?));
         Procfs { root: root.to_owned(), absent, mounts, reads: Cell::new(0) }
     }
 

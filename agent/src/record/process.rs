@@ -41,7 +41,8 @@ pub struct ProcessRecord {
     /// Its pid there.
     #[serde(default)]
     pub namespace_pid: Option<u32>,
-    /// Inode of the mount namespace in which `executable` is a path; null if that is the one of process 1, or not known.
+    /// Inode of the mount namespace in which `executable` is a path; null if that is the one of process 1 (the agent's where
+    /// that is not shown), or not known.
     #[serde(default)]
     pub mount_namespace: Option<u64>,
 }
