@@ -168,7 +168,7 @@ pub mod counter {
     pub const LIBRARY_REFUSED: u32 = 5;
     /// Chains of which certificates beyond a bound were not read: all of a list, the rest of others.
     pub const LONG_CHAINS: u32 = 6;
-    /// Calls of libraries that no table had room for: what depends on them is not told.
+    /// Calls of libraries, and receives, for whose memory there was no room: what depends on them is not told.
     pub const CALLS_FORGOTTEN: u32 = 7;
     /// How many slots there are.
     pub const SLOTS: usize = 8;

@@ -51,9 +51,6 @@ pub const LIBRARY_CHUNKS_MAX: u32 = 16;
 /// Sockets that are known at a glance to be beyond [`RECEIVES_MAX`]: a busy server's open connections. An entry has 8 bytes.
 pub const BEYOND_SLOTS: usize = 16_384;
 
-/// Threads that are inside of calls of a TLS library: those that run, and some that were preempted or never returned.
-pub const CALLS_MAX: usize = 4096;
-
 /// Goroutines whose handshake is remembered, the least recently used go first. Thousands can be in one at a time.
 pub const GOROUTINES_MAX: usize = 16_384;
 

@@ -10,8 +10,7 @@ use crate::{
     library::{
         Subject, Whose, is_certificate, ship_certificates, ship_list_of, ship_verdict, stands_in_message,
     },
-    maps::{STATUSES, noted},
-    task::current_thread,
+    maps::VERIFICATIONS,
     user::read_user,
 };
 
@@ -27,6 +26,16 @@ struct Datum {
     padding: u32,
 }
 
+/// Value of `VERIFICATIONS`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Verification {
+    /// Where its outcome will be; 0 for none.
+    status: u64,
+    /// Where the next certificate of the peer is told of; 0 before the first one.
+    next: u64,
+}
+
 /// `int gnutls_pcert_import_x509_raw(gnutls_pcert_st *pcert, const gnutls_datum_t *cert, gnutls_x509_crt_fmt_t format,
 /// unsigned int flags)`: the peer's certificates; own ones take another way. Up to TLS 1.2 they are in the message, and the
 /// leaf is read again from a copy; in TLS 1.3 the copy of the leaf is all there is.
@@ -40,6 +49,30 @@ fn gnutls_pcert_import_x509_raw(context: ProbeContext) -> u32 {
         ship_list_of(library::GNUTLS, datum.data, u64::from(datum.size));
     } else if is_certificate(datum.data, datum.size) {
         let subject = Subject { library: library::GNUTLS, presenter: presenter::PEER, form: form::LEAF };
+        ship_certificates(subject, Whose::LastReceive, datum.data, datum.size);
+    }
+    0
+}
+
+/// `int gnutls_x509_crt_import(gnutls_x509_crt_t cert, const gnutls_datum_t *data, gnutls_x509_crt_fmt_t format)`: a verification
+/// of the peer begins with an import of its certificates out of one array, in which they follow one another. What else is imported
+/// meanwhile, as the signer of an OCSP response, is elsewhere; what is imported at other times are trust stores and own certificates.
+#[uprobe]
+fn gnutls_x509_crt_import(context: ProbeContext) -> u32 {
+    let Some(verification) = VERIFICATIONS.get() else { return 0 };
+    let place: u64 = context.arg(1).unwrap_or(0);
+    let following = verification.next != 0;
+    if verification.status == 0
+        || context.arg(2) != Some(FORMAT_DER)
+        || (following && place != verification.next)
+    {
+        return 0;
+    }
+    let Some(datum) = read_user::<Datum>(place) else { return 0 };
+    if is_certificate(datum.data, datum.size) {
+        verification.next = place.wrapping_add(size_of::<Datum>() as u64);
+        let form = if following { form::FOLLOWING } else { form::LEAF };
+        let subject = Subject { library: library::GNUTLS, presenter: presenter::PEER, form };
         ship_certificates(subject, Whose::LastReceive, datum.data, datum.size);
     }
     0
@@ -70,18 +103,21 @@ fn gnutls_certificate_verify_peers3(context: ProbeContext) -> u32 {
 /// Notes where the outcome will be. One of these functions may call another with the same place.
 #[inline(always)]
 fn verifies(status: Option<u64>) {
-    if let Some(status) = status {
-        noted(STATUSES.insert(current_thread(), status, 0));
+    if let Some(status) = status
+        && let Some(verification) = VERIFICATIONS.get_or_create()
+    {
+        *verification = Verification { status, next: 0 };
     }
 }
 
 /// The return of all three: a negative number if nothing could be verified, else the status tells.
 #[uretprobe]
 fn gnutls_verified(context: RetProbeContext) -> u32 {
-    let thread = current_thread();
-    let Some(status) = (unsafe { STATUSES.get(thread) }) else { return 0 };
-    let status = *status;
-    _ = STATUSES.remove(thread);
+    let Some(verification) = VERIFICATIONS.get() else { return 0 };
+    let status = core::mem::take(&mut verification.status);
+    if status == 0 {
+        return 0;
+    }
     let (verdict, code) = match read_user::<i32>(status) {
         Some(bits) if context.ret::<i32>() >= 0 => {
             (if bits == 0 { verdict::VERIFIED } else { verdict::FAILED }, bits)

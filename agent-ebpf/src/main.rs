@@ -31,6 +31,7 @@ mod segment;
 mod sockops;
 mod state;
 mod task;
+mod thread;
 mod user;
 
 #[panic_handler]

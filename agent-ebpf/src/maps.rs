@@ -1,22 +1,22 @@
 //! Every map, with the reason for its size.
 
 use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE},
+    bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     cty::c_void,
     macros::btf_map,
 };
-use core::ptr::null;
 use countersign_common::{
-    BEYOND_SLOTS, CALLS_MAX, DECISIONS_MAX, DecisionRecord, GOROUTINES_MAX, JOINS_MAX, PairRecord,
-    RING_BYTES, counter,
+    BEYOND_SLOTS, DECISIONS_MAX, DecisionRecord, GOROUTINES_MAX, JOINS_MAX, PairRecord, RING_BYTES, counter,
 };
 
 use crate::{
+    gnutls::Verification,
     go::{Goroutine, GoroutineKey},
     openssl::{Verifying, Writing},
     receive::Received,
     state::Socket,
+    thread::TaskStorage,
 };
 
 /// All events, in the order in which they happened on each CPU. User space sets the size.
@@ -38,7 +38,8 @@ pub static DECISIONS: HashMap<u64, DecisionRecord, DECISIONS_MAX, { BPF_F_NO_PRE
 #[btf_map]
 pub static JOINS: LruHashMap<PairRecord, u32, JOINS_MAX> = LruHashMap::new();
 
-/// The last receive of each thread that has received in a handshake; lives and dies with it, so it needs no bound of its own.
+/// The last receive of each thread that has received in a handshake. As all of its kind it lives and dies with the thread, so it
+/// needs no bound of its own.
 #[btf_map]
 pub static RECEIVED: TaskStorage<Received> = TaskStorage::new();
 
@@ -47,48 +48,30 @@ pub static RECEIVED: TaskStorage<Received> = TaskStorage::new();
 #[btf_map]
 pub static BEYOND: Array<u64, BEYOND_SLOTS> = Array::new();
 
-/// Threads in which OpenSSL writes own certificates. Least recently used entries go first: a call need not return.
+/// Own certificates that OpenSSL writes in a thread.
 #[btf_map]
-pub static WRITING: LruHashMap<u64, Writing, CALLS_MAX> = LruHashMap::new();
+pub static WRITING: TaskStorage<Writing> = TaskStorage::new();
 
-/// Threads in which OpenSSL verifies a peer.
+/// A peer that OpenSSL verifies in a thread.
 #[btf_map]
-pub static VERIFYING: LruHashMap<u64, Verifying, CALLS_MAX> = LruHashMap::new();
+pub static VERIFYING: TaskStorage<Verifying> = TaskStorage::new();
 
-/// Where GnuTLS will write the outcome of a verification, by thread.
+/// A peer that GnuTLS verifies in a thread.
 #[btf_map]
-pub static STATUSES: LruHashMap<u64, u64, CALLS_MAX> = LruHashMap::new();
+pub static VERIFICATIONS: TaskStorage<Verification> = TaskStorage::new();
 
-/// Goroutines in handshakes of Go's crypto/tls.
+/// Goroutines in handshakes of Go's crypto/tls. Least recently used entries go first, uncounted: a handshake need not end, and the
+/// kernel does not tell.
 #[btf_map]
 pub static GOROUTINES: LruHashMap<GoroutineKey, Goroutine, GOROUTINES_MAX> = LruHashMap::new();
 
-/// Threads in which rustls has parsed certificates, and the end of the leaf.
+/// The end of the leaf that rustls has parsed in a thread; 0 for none.
 #[btf_map]
-pub static PARSED: LruHashMap<u64, u64, CALLS_MAX> = LruHashMap::new();
+pub static PARSED: TaskStorage<u64> = TaskStorage::new();
 
 /// Losses and volume, one slot per `counter`.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<u64, { counter::SLOTS }> = PerCpuArray::new();
-
-/// What is remembered of each thread, as the loader wants it described: types whose sizes are the numbers.
-#[repr(C)]
-pub struct TaskStorage<T> {
-    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
-    key: *const i32,
-    value: *const T,
-    max_entries: *const [i32; 0],
-    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
-}
-
-// SAFETY: the pointers lead nowhere and are never followed.
-unsafe impl<T> Sync for TaskStorage<T> {}
-
-impl<T> TaskStorage<T> {
-    const fn new() -> Self {
-        TaskStorage { r#type: null(), key: null(), value: null(), max_entries: null(), map_flags: null() }
-    }
-}
 
 /// A map as helpers want it.
 #[inline(always)]

@@ -10,9 +10,8 @@ use crate::{
     library::{
         Subject, Whose, is_certificate, ship_certificates, ship_list_of, ship_verdict, stands_in_message,
     },
-    maps::{VERIFYING, WRITING, noted},
+    maps::{VERIFYING, WRITING},
     receive::last_receive,
-    task::current_thread,
     user::read_user,
 };
 
@@ -48,6 +47,8 @@ pub struct Verifying {
 const SSL_CLIENT: u64 = u64::from_ne_bytes(*b"ssl_clie");
 const SSL_SERVER: u64 = u64::from_ne_bytes(*b"ssl_serv");
 
+/// Nothing is verified.
+const NONE: u32 = 0;
 /// The context is set up.
 const BEGUN: u32 = 1;
 /// `X509_verify_cert` has been called with it.
@@ -76,19 +77,15 @@ fn i2d_x509(context: ProbeContext) -> u32 {
     if buffer == 0 {
         return 0;
     }
-    let thread = current_thread();
-    if let Some(writing) = WRITING.get_ptr_mut(thread) {
-        unsafe { (*writing).buffer = buffer };
-        return 0;
+    if let Some(writing) = WRITING.get_or_create() {
+        writing.buffer = buffer;
     }
-    noted(WRITING.insert(thread, Writing { buffer, end: 0, received_at: 0 }, 0));
     0
 }
 
 #[uretprobe]
 fn i2d_x509_done(context: RetProbeContext) -> u32 {
-    let Some(writing) = WRITING.get_ptr_mut(current_thread()) else { return 0 };
-    let writing = unsafe { &mut *writing };
+    let Some(writing) = WRITING.get() else { return 0 };
     let buffer = writing.buffer;
     writing.buffer = 0;
     let length: i32 = context.ret();
@@ -120,8 +117,9 @@ fn written(writing: &mut Writing, buffer: u64, length: u32) {
 fn x509_store_ctx_set_default(context: ProbeContext) -> u32 {
     let name = read_user::<u64>(context.arg(1).unwrap_or(0));
     if name == Some(SSL_CLIENT) || name == Some(SSL_SERVER) {
-        let verifying = Verifying { context: context.arg(0).unwrap_or(0), stage: BEGUN, depth: 0 };
-        noted(VERIFYING.insert(current_thread(), verifying, 0));
+        if let Some(verifying) = VERIFYING.get_or_create() {
+            *verifying = Verifying { context: context.arg(0).unwrap_or(0), stage: BEGUN, depth: 0 };
+        }
     }
     0
 }
@@ -129,8 +127,7 @@ fn x509_store_ctx_set_default(context: ProbeContext) -> u32 {
 /// `int X509_verify_cert(X509_STORE_CTX *ctx)`
 #[uprobe]
 fn x509_verify_cert(context: ProbeContext) -> u32 {
-    let Some(verifying) = VERIFYING.get_ptr_mut(current_thread()) else { return 0 };
-    let verifying = unsafe { &mut *verifying };
+    let Some(verifying) = VERIFYING.get() else { return 0 };
     if verifying.stage == BEGUN && context.arg(0) == Some(verifying.context) {
         verifying.stage = RUNNING;
     }
@@ -142,8 +139,7 @@ fn x509_verify_cert(context: ProbeContext) -> u32 {
 
 #[uretprobe]
 fn x509_verify_cert_done(_context: RetProbeContext) -> u32 {
-    let Some(verifying) = VERIFYING.get_ptr_mut(current_thread()) else { return 0 };
-    let verifying = unsafe { &mut *verifying };
+    let Some(verifying) = VERIFYING.get() else { return 0 };
     if verifying.stage == RUNNING {
         verifying.depth = verifying.depth.saturating_sub(1);
         if verifying.depth == 0 {
@@ -156,13 +152,12 @@ fn x509_verify_cert_done(_context: RetProbeContext) -> u32 {
 /// `int X509_STORE_CTX_get_error(const X509_STORE_CTX *ctx)`: libssl asks once verification is over; callbacks ask before.
 #[uretprobe]
 fn x509_store_ctx_get_error(context: RetProbeContext) -> u32 {
-    let thread = current_thread();
-    let Some(verifying) = (unsafe { VERIFYING.get(thread) }) else { return 0 };
+    let Some(verifying) = VERIFYING.get() else { return 0 };
     let stage = verifying.stage;
-    if stage == RUNNING {
+    if stage == NONE || stage == RUNNING {
         return 0;
     }
-    _ = VERIFYING.remove(thread);
+    verifying.stage = NONE;
     let error: i32 = context.ret();
     // Where X509_verify_cert was not called, a callback of the application verified, and what the error means is its matter.
     let (verdict, code) = match (stage, error) {

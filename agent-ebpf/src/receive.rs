@@ -5,20 +5,13 @@
 //! the socket's cookie, one entry of `BEYOND` and one of the thread.
 
 use aya_ebpf::{
-    bindings::BPF_LOCAL_STORAGE_GET_F_CREATE,
-    cty::c_void,
-    helpers::{
-        bpf_ktime_get_boot_ns,
-        generated::{bpf_get_current_task_btf, bpf_task_storage_get},
-    },
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
+    cty::c_void, helpers::bpf_ktime_get_boot_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use countersign_common::{BEYOND_SLOTS, RECEIVES_MAX, counter};
+use countersign_common::{BEYOND_SLOTS, RECEIVES_MAX};
 
 use crate::{
     kernel::{load, offset},
-    maps::{BEYOND, RECEIVED, count, raw},
+    maps::{BEYOND, RECEIVED},
     state,
 };
 
@@ -35,7 +28,7 @@ pub struct Received {
 /// The last receive of the current thread, if it can be of a handshake.
 #[inline(always)]
 pub fn last_receive() -> Option<Received> {
-    memory(0).copied().filter(|received| received.socket != 0)
+    RECEIVED.get().copied().filter(|received| received.socket != 0)
 }
 
 /// `TP_PROTO(struct sock *sk, int ret, int flags)`
@@ -50,27 +43,17 @@ fn sock_recv_length(context: BtfTracePointContext) -> i32 {
     let cookie = load(socket, offset!(sock_cookie));
     if cookie == 0 || is_beyond(cookie) || !is_early(socket, cookie) {
         // What the thread parses now is not the older socket's.
-        if let Some(received) = memory(0)
+        if let Some(received) = RECEIVED.get()
             && received.socket != cookie
         {
             received.socket = 0;
         }
         return 0;
     }
-    match memory(u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE)) {
-        Some(received) => *received = Received { socket: cookie, at: unsafe { bpf_ktime_get_boot_ns() } },
-        None => count(counter::CALLS_FORGOTTEN, 1),
+    if let Some(received) = RECEIVED.get_or_create() {
+        *received = Received { socket: cookie, at: unsafe { bpf_ktime_get_boot_ns() } };
     }
     0
-}
-
-/// What is remembered of the current thread.
-#[inline(always)]
-fn memory(flags: u64) -> Option<&'static mut Received> {
-    unsafe {
-        let task = bpf_get_current_task_btf();
-        bpf_task_storage_get(raw(&RECEIVED), task, core::ptr::null_mut(), flags).cast::<Received>().as_mut()
-    }
 }
 
 /// Whether a socket is known to be beyond its first receives.

@@ -6,8 +6,7 @@ use countersign_common::{counter, form, library, presenter, verdict};
 
 use crate::{
     library::{Subject, Whose, is_certificate, list_of, ship_certificates, ship_verdict},
-    maps::{self, PARSED, noted},
-    task::current_thread,
+    maps::{self, PARSED},
     user::{be24, read_user},
 };
 
@@ -36,7 +35,8 @@ fn parsed(context: &ProbeContext) -> Option<()> {
     let (list, total) = list_of(der, leaf)?;
     let subject = Subject { library: library::RUSTLS, presenter: presenter::PEER, form: form::LIST };
     ship_certificates(subject, Whose::LastReceive, list, total);
-    noted(PARSED.insert(current_thread(), signature_end(der, leaf)?, 0));
+    let end = signature_end(der, leaf)?;
+    *PARSED.get_or_create()? = end;
     None
 }
 
@@ -52,9 +52,7 @@ fn rustls_verify(context: ProbeContext) -> u32 {
 #[inline(always)]
 fn verified(context: &ProbeContext) -> Option<()> {
     let (der, length) = vector(context.arg(2)?)?;
-    let thread = current_thread();
-    let known = unsafe { PARSED.get(thread) }.copied();
-    _ = PARSED.remove(thread);
+    let known = PARSED.get().map(core::mem::take).filter(|end| *end != 0);
     // Its message was shipped when it was parsed.
     if known.is_some() && known == signature_end(der, length) {
         return None;

@@ -17,12 +17,6 @@ pub fn current_process() -> u32 {
     (bpf_get_current_pid_tgid() >> 32) as u32
 }
 
-/// The current thread: its process in the upper half.
-#[inline(always)]
-pub fn current_thread() -> u64 {
-    bpf_get_current_pid_tgid()
-}
-
 /// Writes the current task, in process context.
 #[inline(always)]
 pub fn write_current(record: *mut TaskRecord) {

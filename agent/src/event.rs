@@ -115,9 +115,10 @@ pub struct Task {
     pub kernel_thread: bool,
 }
 
-/// What a source reports. One variant per thing that happened, none for what it means.
+/// What a source reports. One variant per thing that happened, none for what it means. `B` holds payload: a source whose
+/// events are taken one by one need not copy it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum Event<B = Bytes> {
     /// A process is about to connect (`cgroup/connect4,6`).
     Connect(Connect),
     /// A process asked a socket for its peer, which accept(2) does (`cgroup/getpeername4,6`).
@@ -127,7 +128,7 @@ pub enum Event {
     /// The three-way handshake is done (`sockops`).
     Established(Established),
     /// Bytes of one direction, within the budget (`cgroup_skb`).
-    Segment(Segment),
+    Segment(Segment<B>),
     /// The socket reached TCP_CLOSE (`sockops`).
     Closed(Closed),
     /// A connection whose beginning was not seen: older than the agent, found by the iterator or
@@ -187,7 +188,7 @@ pub enum Event {
     },
 }
 
-impl Event {
+impl<B> Event<B> {
     /// When it happened.
     pub fn at(&self) -> Timestamp {
         match self {
@@ -306,8 +307,8 @@ pub enum SegmentOwner {
 
 /// A run of payload bytes at its place in the sequence space; segments of one socket arrive in the order in
 /// which the kernel saw them, which on ingress is before TCP has ordered them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment<B = Bytes> {
     /// When.
     pub at: Timestamp,
     /// Whose.
@@ -325,7 +326,25 @@ pub struct Segment {
     /// Index of the interface, 0 if not known.
     pub interface: u32,
     /// The payload.
-    pub bytes: Bytes,
+    pub bytes: B,
+}
+
+impl<B: AsRef<[u8]>> Segment<B> {
+    /// The same without a hold on the payload.
+    pub fn as_slice(&self) -> Segment<&[u8]> {
+        self.with_bytes(self.bytes.as_ref())
+    }
+
+    /// The same with a copy of the payload.
+    pub fn to_owned(&self) -> Segment {
+        self.with_bytes(Bytes::copy_from_slice(self.bytes.as_ref()))
+    }
+
+    fn with_bytes<C>(&self, bytes: C) -> Segment<C> {
+        let Segment { at, owner, travel, sequence, acknowledged, withheld, withheld_for, interface, .. } =
+            *self;
+        Segment { at, owner, travel, sequence, acknowledged, withheld, withheld_for, interface, bytes }
+    }
 }
 
 /// Why a source does not ship payload of a packet that it met.

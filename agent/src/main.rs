@@ -21,7 +21,10 @@ fn preflight(config: &Config) -> Vec<CheckRow> {
 
 fn libraries() -> std::io::Result<Vec<LibraryFileRecord>> {
     let mut discovery = Discovery::new(Path::new("/proc"), usize::MAX);
-    discovery.sweep(Instant::now(), &mut |_| {})?;
+    for pid in discovery.processes()? {
+        // One that has ended since has no libraries.
+        let _ = discovery.look(pid, Instant::now(), &mut |_| {});
+    }
     Ok(discovery.rows())
 }
 

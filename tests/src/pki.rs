@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use rcgen::{
@@ -52,6 +53,8 @@ pub struct Pki {
     pub client_untrusted: Identity,
     intermediate: Authority,
     directory: PathBuf,
+    /// Groups of certificates of equal length so far.
+    series: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -162,6 +165,7 @@ impl Pki {
             client_untrusted: issue(Leaf::client("client-untrusted"), &foreign)?,
             intermediate,
             directory: directory.to_owned(),
+            series: AtomicUsize::new(0),
         })
     }
 
@@ -189,7 +193,11 @@ impl Pki {
         self.alike(count, &Leaf::server("server"))
     }
 
+    /// In a folder of their own: tests that run at the same time have different ones.
     fn alike(&self, count: usize, template: &Leaf<'_>) -> Result<Vec<Identity>> {
+        let series = self.series.fetch_add(1, Ordering::Relaxed);
+        let folder = self.directory.join(format!("{}-{series}", template.file));
+        std::fs::create_dir(&folder)?;
         let mut length = None;
         (0..count)
             .map(|number| {
@@ -198,7 +206,7 @@ impl Pki {
                     // Serial number and signature are integers, whose encodings differ in length by a byte or two.
                     let usage = template.usage.clone();
                     let leaf = Leaf { file: &file, usage, key: None, ..*template };
-                    let identity = issue(&self.directory, leaf, &self.intermediate)?;
+                    let identity = issue(&folder, leaf, &self.intermediate)?;
                     if identity.leaf_length == *length.get_or_insert(identity.leaf_length) {
                         return Ok(identity);
                     }

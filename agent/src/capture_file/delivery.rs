@@ -1,30 +1,10 @@
 //! What of a flow's payload is handed out: up to a budget in each direction, and what was left out is said.
 
-use bytes::{Bytes, BytesMut};
-
 use super::flow::{Flow, Half};
 use crate::event::{Event, Segment, SegmentOwner, SocketCookie, Timestamp, Travel, Withheld};
 
-/// Bytes of payload that share one allocation as long as events hold any of them: a few packets, so that it stays in the
-/// processor's nearest cache.
-const SHARED: usize = 4 * 1024;
-
-/// Where payload is copied to that events take along: the same memory again once they are done with it.
-#[derive(Default)]
-pub struct Payload(BytesMut);
-
-impl Payload {
-    fn copy(&mut self, bytes: &[u8]) -> Bytes {
-        if self.0.capacity() < bytes.len() {
-            self.0.reserve(bytes.len().max(SHARED));
-        }
-        self.0.extend_from_slice(bytes);
-        self.0.split().freeze()
-    }
-}
-
 /// Where events go.
-pub type Each<'a> = &'a mut dyn FnMut(Event);
+pub type Each<'a> = &'a mut dyn FnMut(Event<&[u8]>);
 
 /// A run of payload and where it belongs.
 pub struct Run<'a> {
@@ -39,7 +19,7 @@ pub struct Run<'a> {
 }
 
 /// Hands out what is wanted of a packet's payload, and says what was left out.
-pub fn deliver(flow: &mut Flow, run: Run<'_>, copies: &mut Payload, each: Each<'_>) {
+pub fn deliver(flow: &mut Flow, run: Run<'_>, each: Each<'_>) {
     let client = flow.client();
     let sent = flow.sent_mut(run.half);
     let Some(offset) = sent.offset(run.sequence) else { return };
@@ -67,6 +47,6 @@ pub fn deliver(flow: &mut Flow, run: Run<'_>, copies: &mut Payload, each: Each<'
         withheld: u32::try_from(withheld).unwrap_or(u32::MAX),
         withheld_for: if length < payload.len() { Withheld::Budget } else { Withheld::Cut },
         interface: 0,
-        bytes: copies.copy(payload.get(..length).unwrap_or_default()),
+        bytes: payload.get(..length).unwrap_or_default(),
     }));
 }

@@ -2,7 +2,7 @@
 //!
 //! There is one observer, and it takes the client's part: `Sent` is from client to server.
 
-use super::delivery::{Each, Payload, Run, deliver};
+use super::delivery::{Each, Run, deliver};
 use super::flow::{EARLY_DATA_MAX, EarlyData, Flow, Half, Key};
 use super::packet::TcpPacket;
 use super::succession::{OPENING_AGE, fit, is_in_network, is_superseded};
@@ -23,7 +23,6 @@ pub const SAME_ADDRESSES_MAX: usize = 16;
 #[derive(Default)]
 pub struct Flows {
     table: Table,
-    copies: Payload,
 }
 
 impl Flows {
@@ -268,7 +267,7 @@ impl Flows {
                 sequence: first_sent,
                 acknowledged: first_received,
             };
-            deliver(flow, run, &mut self.copies, each);
+            deliver(flow, run, each);
         }
         self.table.enter(slot, Stage::Open, at);
     }
@@ -314,7 +313,7 @@ impl Flows {
                 let acknowledged = if packet.flags.ack { packet.acknowledged } else { first };
                 let (payload, missing) = (packet.payload, packet.missing);
                 let run = Run { payload, missing, at, socket, half: sender, sequence, acknowledged };
-                deliver(flow, run, &mut self.copies, each);
+                deliver(flow, run, each);
             }
         }
         if packet.flags.fin && flow.sent(sender).total.is_none() {

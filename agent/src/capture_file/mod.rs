@@ -118,7 +118,7 @@ impl CaptureSource {
     ///
     /// Returns behind the first packet that gives events, so that what is decided on them holds for the next packet; where none
     /// does, after a thousand of them or when a second has passed.
-    pub fn drain(&mut self, each: &mut dyn FnMut(Event)) -> bool {
+    pub fn drain(&mut self, each: &mut dyn FnMut(Event<&[u8]>)) -> bool {
         let mut handed = false;
         let began = self.now;
         for _ in 0..BATCH {
@@ -175,13 +175,18 @@ impl CaptureSource {
         self.flows.input_of(socket)
     }
 
-    fn take(&mut self, input: usize, each: &mut dyn FnMut(Event)) {
+    fn take(&mut self, input: usize, each: &mut dyn FnMut(Event<&[u8]>)) {
         let Some((head, bytes)) = self.timeline.packet(input) else { return };
         self.now = on_the_clock(self.now, head.at, &mut self.summary);
         self.summary.packets += 1;
         self.summary.bytes += bytes.len() as u64;
         self.flows.sweep(self.now, &mut self.summary, each);
         let (now, flows, datagrams) = (self.now, &mut self.flows, &mut self.datagrams);
+        if let Some(packet) = plain::frame(head.link, bytes) {
+            flows.take(&packet, (now, input), &mut self.summary, each);
+            self.summary.tcp_packets += 1;
+            return;
+        }
         let cut = head.original.saturating_sub(head.captured);
         let context = Context { at: now.0, cut };
         self.network.frame(
@@ -200,7 +205,7 @@ impl CaptureSource {
         self.summary.fragments_dropped = self.network.fragments_dropped();
     }
 
-    fn finish(&mut self, each: &mut dyn FnMut(Event)) -> bool {
+    fn finish(&mut self, each: &mut dyn FnMut(Event<&[u8]>)) -> bool {
         self.ended = true;
         self.flows.finish(self.now, &mut self.summary, each);
         self.network.finish();

@@ -1,13 +1,24 @@
-//! The plain case: an IP header without options, and a whole TCP packet right behind it.
+//! The plain case: an Ethernet frame without tags, an IP header without options, and a whole TCP packet right behind it.
 //!
 //! Nearly all packets are like that, and this costs a third of what a library needs that is ready for everything. What is any
 //! different is left to the library; a test holds both against each other.
 
 use super::packet::{Endpoint, Flags, TcpPacket, VirtualNetwork};
 
+/// LINKTYPE_ETHERNET of tcpdump.org's registry.
+const ETHERNET: u32 = 1;
 const TCP: u8 = 6;
 /// Of the flags beside the fragment's offset only "don't fragment" may be set.
 const DO_NOT_FRAGMENT: u8 = 0x40;
+
+/// The TCP packet that a frame of a link type carries; `None` if the library is to look.
+#[inline]
+pub fn frame(link: u32, frame: &[u8]) -> Option<TcpPacket<'_>> {
+    let (header, packet) = frame.split_first_chunk::<14>()?;
+    let kind = u16::from_be_bytes([header[12], header[13]]);
+    // Which of the two IP is, its header says.
+    (link == ETHERNET && matches!(kind, 0x0800 | 0x86dd)).then(|| tcp(packet, VirtualNetwork::default()))?
+}
 
 /// The TCP packet that an IP packet carries, with whatever padding follows it; `None` if the library is to look.
 #[inline]
@@ -82,6 +93,19 @@ mod tests {
         });
         assert_eq!((seen, summary), (1, Summary::default()), "{packet:x?}");
         true
+    }
+
+    #[test]
+    fn only_a_frame_that_says_so_holds_a_plain_packet() {
+        let packet = ipv4([10, 0, 0, 1], [10, 0, 0, 2], 6, &segment(40_000, 443, 7, 8, ACK, b"payload"));
+        for kind in 0..=u16::MAX {
+            let bytes = [&[2; 12][..], &kind.to_be_bytes(), &packet].concat();
+            let expected =
+                tcp(&packet, VirtualNetwork::default()).filter(|_| [0x0800, 0x86dd].contains(&kind));
+            assert_eq!(frame(ETHERNET, &bytes), expected, "{kind:x}");
+            assert_eq!(frame(ETHERNET + 100, &bytes), None);
+        }
+        assert_eq!(frame(ETHERNET, &[2; 13]), None);
     }
 
     #[test]

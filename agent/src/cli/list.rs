@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Failure;
 use super::output::{Colour, coloured};
-use super::table::cut;
+use super::table::{cut, cut_path};
 use crate::api::{self, WorkloadList};
 use crate::display::{display_safe, json_line};
 use crate::record::{
@@ -60,7 +60,11 @@ pub(super) fn print_left_out(gap: &GapRecord, output: &mut impl Write) -> io::Re
 pub(super) fn name(known: &KnownWorkloadRecord) -> String {
     let key = known.key.as_str();
     let kind = key.strip_prefix(&*known.workload.kind).and_then(|rest| rest.strip_prefix(':'));
-    cut(&display_safe(kind.unwrap_or(key)), WORKLOAD)
+    let name = display_safe(kind.unwrap_or(key));
+    match &*known.workload.kind {
+        "executable" => cut_path(&name, WORKLOAD),
+        _ => cut(&name, WORKLOAD),
+    }
 }
 
 /// The identity, else the fingerprint.

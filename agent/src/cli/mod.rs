@@ -20,6 +20,7 @@ use crate::record::LibraryFileRecord;
 mod arguments;
 mod check;
 mod configuration;
+mod connection_lines;
 mod identities;
 mod interruption;
 mod libraries;

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use serde::Serialize;
 
+use super::connection_lines::ConnectionLines;
 use super::output::{Colour, coloured};
 use super::pem_folder::PemFolder;
 use super::summary;
@@ -32,6 +33,7 @@ pub(super) struct Printer<W: Write> {
     output: W,
     /// What is not written yet: records become text where they wait.
     lines: Vec<u8>,
+    connections: ConnectionLines,
     form: Form,
     certificates: Option<PemFolder>,
     /// The first certificate that could not be written, and how many in all.
@@ -48,7 +50,8 @@ impl<W: Write> Printer<W> {
             print_header(&mut lines)?;
         }
         let bar = bar.then(ProgressBar::no_length);
-        Ok(Printer { output, lines, form, certificates, unwritten: None, bar, day: None })
+        let connections = ConnectionLines::new();
+        Ok(Printer { output, lines, connections, form, certificates, unwritten: None, bar, day: None })
     }
 
     /// The summary; everything is written when it returns.
@@ -95,7 +98,10 @@ impl<W: Write> Printer<W> {
 impl<W: Write> Output for Printer<W> {
     fn connection(&mut self, record: &ConnectionRecord) -> io::Result<()> {
         match self.form {
-            Form::Json => self.json(record),
+            Form::Json => {
+                self.connections.write(record, &mut self.lines)?;
+                self.write_if_much()
+            }
             Form::Table { colour } => {
                 let day = day(record.closed.or(record.decided).unwrap_or(record.opened));
                 if self.day != day {

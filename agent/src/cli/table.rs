@@ -37,12 +37,13 @@ impl Row {
             None => Cow::Borrowed(record.protocol.as_ref()),
         };
         let port = record.server.port;
-        let server = match name(&record.server) {
-            Some(name) => format!("{}:{port}", cut(&name, SERVER - format!(":{port}").len())),
+        let port = format!(":{port}");
+        let server = match name(&record.server, SERVER - port.len()) {
+            Some(name) => name + &port,
             None => address(&record.server),
         };
         // A process has its pid; an address alone needs its port to be found again in the capture.
-        let client = name(&record.client).map_or_else(|| address(&record.client), |name| cut(&name, CLIENT));
+        let client = name(&record.client, CLIENT).unwrap_or_else(|| address(&record.client));
         Row {
             mark: match (record.r#final, record.revision) {
                 (true, _) => '.',
@@ -106,8 +107,8 @@ fn time(time: WallTime) -> String {
     }
 }
 
-/// The workload and the pid, else the process; without both only the address is known.
-fn name(end: &EndpointRecord) -> Option<String> {
+/// The workload and the pid, which is never cut, else the process; without both only the address is known.
+fn name(end: &EndpointRecord, width: usize) -> Option<String> {
     let process = end.process.as_ref();
     let workload = end.workload.as_ref().map(|workload| match &*workload.kind {
         "executable" => Path::new(&workload.name)
@@ -117,7 +118,7 @@ fn name(end: &EndpointRecord) -> Option<String> {
     });
     let name = workload.or_else(|| process.map(|process| process.comm.as_str().into()))?;
     let pid = process.map_or(String::new(), |process| format!("[{}]", process.pid));
-    Some(display_safe(&format!("{name}{pid}")).into_owned())
+    Some(cut(&display_safe(&name), width.saturating_sub(pid.len())) + &pid)
 }
 
 fn address(end: &EndpointRecord) -> String {
@@ -160,4 +161,13 @@ pub(super) fn cut(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The same of a path, of which the end tells most.
+pub(super) fn cut_path(path: &str, width: usize) -> String {
+    let length = path.chars().count();
+    if length <= width {
+        return path.to_owned();
+    }
+    ['…'].into_iter().chain(path.chars().skip((length + 1).saturating_sub(width))).collect()
 }

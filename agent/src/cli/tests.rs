@@ -270,6 +270,19 @@ fn unknowns_say_why_and_colours_are_only_for_terminals() {
 }
 
 #[test]
+fn a_pid_is_never_cut_however_long_the_name_before_it_is() {
+    let mut record = known_connection();
+    for end in [&mut record.client, &mut record.server] {
+        let process = ProcessRecord { pid: 4_194_304, ..ProcessRecord::default() };
+        end.process = Some(process.into());
+        end.workload = Some(sample::unit("a-service-with-a-long-name.service").into());
+    }
+    record.server.port = 65535;
+    let line = Row::of(&record).line(false);
+    assert!(line.contains(" a-service-w…[4194304] → a-servic…[4194304]:65535 "), "{line}");
+}
+
+#[test]
 fn names_that_others_choose_cannot_touch_the_terminal() {
     let hostile = "a\x1b[2J\n\u{202e}\u{9b}b";
     let mut record = known_connection();

@@ -18,6 +18,7 @@ const KIND: usize = 10;
 const OWNER: usize = 16;
 const CLIENT: usize = 26;
 const IDENTITY: usize = 60;
+const PURPOSE: usize = 100;
 
 pub(super) fn list(arguments: &WorkloadsArguments) -> Result<Exit, Failure> {
     let socket = arguments.daemon.socket()?;
@@ -93,6 +94,9 @@ pub(super) fn print(
             role(&workload.server),
         );
         writeln!(output, "{}", line.trim_end())?;
+        if let Some(purpose) = workload.labels.as_ref().and_then(|labels| labels.purpose.as_deref()) {
+            writeln!(output, "{:KIND$} purpose: {}", "", cut(&display_safe(purpose), PURPOSE))?;
+        }
         for presented in &workload.certificates {
             writeln!(output, "{:KIND$} → {}", "", certificate(presented, now, colour))?;
         }

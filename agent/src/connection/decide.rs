@@ -45,7 +45,8 @@ impl Connections {
     /// Nothing further is wanted of a connection's bytes: the last conclusion of them.
     pub(super) fn settle(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
-        let Some(reading) = connection.reading.take() else { return };
+        let Some(mut reading) = connection.reading.take() else { return };
+        self.spare.take_back(&mut reading);
         let memory = (&mut self.sessions, &mut self.shared, &mut self.fingerprints, &mut self.library.counts);
         let watched = conclude(connection, *reading, memory, sink);
         connection.decided.get_or_insert(now);
@@ -63,7 +64,13 @@ impl Connections {
     }
 
     /// What comes after the verdict on a connection of a capture.
-    pub(super) fn watch(&mut self, key: ConnectionKey, role: Role, segment: Segment, sink: &mut dyn Sink) {
+    pub(super) fn watch(
+        &mut self,
+        key: ConnectionKey,
+        role: Role,
+        segment: Segment<&[u8]>,
+        sink: &mut dyn Sink,
+    ) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let Some(watched) = connection.watched.as_mut() else { return };
         watched.take(role, segment);
@@ -143,6 +150,7 @@ impl Connections {
                 reading.sent_in_all(bytes);
             }
             reading.give_up_holes(tls::IncompleteReason::Lost);
+            self.spare.take_back(&mut reading);
             conclude(
                 &mut connection,
                 *reading,

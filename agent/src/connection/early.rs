@@ -93,6 +93,9 @@ impl Early {
         }
     }
 
+    /// Most that ever wait.
+    pub const BOUND: usize = MAX_CONNECTS + MAX_SEGMENTS;
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.connects.len() + self.segments.len()

@@ -73,7 +73,7 @@ impl Connections {
         if event.role == Role::Server {
             self.accepting.insert((event.netns, event.pair), key);
             for segment in self.early.take_segments(event.pair, event.netns) {
-                self.feed(key, Role::Server, segment, sink);
+                self.feed(key, Role::Server, segment.as_slice(), sink);
             }
         }
         if decided {
@@ -118,13 +118,26 @@ impl Connections {
     }
 
     pub(super) fn existing(&mut self, event: &Existing, sink: &mut dyn Sink) {
+        if let Some(key) = self.meet(event, sink) {
+            self.republish(key, sink);
+        }
+    }
+
+    /// Takes what one pass over open files has found: each connection is reported once, with both its ends.
+    pub fn handle_pass(&mut self, found: &[Existing], sink: &mut dyn Sink) {
+        let mut met: Vec<ConnectionKey> = found.iter().filter_map(|event| self.meet(event, sink)).collect();
+        met.sort_unstable();
+        met.dedup();
+        for key in met {
+            self.republish(key, sink);
+        }
+    }
+
+    /// The connection that an open socket belongs to, if there is news of it.
+    fn meet(&mut self, event: &Existing, sink: &mut dyn Sink) -> Option<ConnectionKey> {
         if let Some(&(key, role)) = self.sockets.get(&event.socket) {
-            if let (Some(side), Some(task)) = (self.side_mut(key, role), event.owner)
-                && side.hold(task, HolderRole::Use, OwnerSource::Iterator)
-            {
-                self.republish(key, sink);
-            }
-            return;
+            let (side, task) = (self.side_mut(key, role)?, event.owner?);
+            return side.hold(task, HolderRole::Use, OwnerSource::Iterator).then_some(key);
         }
         let met = self.unmet_existing.get(&event.pair.mirrored()).copied();
         let other = met.and_then(|key| self.connections.get(&key)).map(|met| match met.client {
@@ -140,7 +153,7 @@ impl Connections {
         let key = match met.filter(|_| other != Some(role)) {
             Some(key) => key,
             None => {
-                let Some(key) = self.create(event.at, None, event.pair) else { return };
+                let key = self.create(event.at, None, event.pair)?;
                 self.unmet_existing.insert(event.pair, key);
                 self.young.push_back((event.at, key));
                 key
@@ -156,7 +169,7 @@ impl Connections {
             *connection.side_mut(role) = Some(Box::new(side));
             connection.decided = Some(event.at);
         }
-        self.republish(key, sink);
+        Some(key)
     }
 
     pub(super) fn close(&mut self, event: &Closed, sink: &mut dyn Sink) {

@@ -25,6 +25,7 @@ mod remaining;
 mod sessions;
 mod settled;
 mod side;
+mod spare;
 mod table;
 mod watched;
 mod wrapped;

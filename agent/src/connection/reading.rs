@@ -5,7 +5,7 @@ use super::watched::Watched;
 use super::wrapped::Unwrapper;
 use crate::cleartext::{Credential, Dialogue, Examination, LOOK, Name, Protocol, Switch, Upgrade};
 use crate::event::{CloseReason, Role, Segment, Travel, Withheld};
-use crate::reassembly::Stream;
+use crate::reassembly::{Inserted, Stream};
 use crate::tls::{self, Conversation, Direction, IncompleteReason, Outlook, TlsFacts, UnknownReason};
 
 /// Protocols that make room for another, within one connection: TLS inside STARTTLS inside a proxy.
@@ -51,11 +51,12 @@ pub struct Before {
 }
 
 impl Reading {
-    /// A connection seen from its first byte.
-    pub fn from_start(client_sequence: u32, server_sequence: u32, granted: u32) -> Self {
+    /// A connection seen from its first byte, by the sequence numbers of client and server, in buffers of others.
+    pub fn from_start((client, server): (u32, u32), rooms: [Vec<u8>; 2], granted: u32) -> Self {
+        let [of_client, of_server] = rooms;
         Reading {
-            client: Stream::starting_at(client_sequence),
-            server: Stream::starting_at(server_sequence),
+            client: Stream::with_room(client, of_client),
+            server: Stream::with_room(server, of_server),
             conversation: Conversation::new(),
             clear: None,
             wrapped: None,
@@ -68,7 +69,7 @@ impl Reading {
     }
 
     /// Takes a segment seen by the socket of `role`.
-    pub fn take(&mut self, role: Role, segment: Segment) {
+    pub fn take(&mut self, role: Role, segment: Segment<&[u8]>) {
         let direction = sender(role, segment.travel);
         let (stream, opposite) = match direction {
             Direction::Client => (&mut self.client, &self.server),
@@ -76,11 +77,16 @@ impl Reading {
         };
         let acknowledged = opposite.offset_of(segment.acknowledged);
         let end = segment.sequence.wrapping_add(segment.bytes.len() as u32);
-        if !segment.bytes.is_empty() {
-            stream.insert(segment.sequence, segment.bytes, acknowledged);
-        }
+        let inserted = match segment.bytes {
+            [] => Inserted::Duplicate,
+            bytes => stream.insert(segment.sequence, bytes, acknowledged),
+        };
         if segment.withheld > 0 {
             stream.withhold(end, segment.withheld, segment.withheld_for);
+        }
+        if let Inserted::Next(bytes) = inserted {
+            self.push(direction, bytes, acknowledged);
+            self.stream_mut(direction).remember(bytes);
         }
         self.advance(direction, acknowledged);
     }
@@ -353,6 +359,11 @@ impl Reading {
         let looked_through = self.ended || self.cut || self.has_heard_much();
         let can_ask = self.may_switch() && self.name() != Name::Found(Protocol::Ldap);
         can_ask && !looked_through && dialogue.credential.is_none()
+    }
+
+    /// Lets go of the bytes that were read, see [`Stream::forget_read`].
+    pub fn forget_read(&mut self) -> [Vec<u8>; 2] {
+        [self.client.forget_read(), self.server.forget_read()]
     }
 
     /// The facts, if it is TLS, and what could still take them back.

@@ -29,6 +29,7 @@ impl Connections {
         if let Some(mut reading) = connection.reading.take() {
             reading.look();
             reading.give_up_holes(IncompleteReason::Truncated);
+            self.spare.take_back(&mut reading);
             conclude(
                 &mut connection,
                 *reading,

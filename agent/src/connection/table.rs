@@ -12,6 +12,7 @@ use super::reading::{Reading, sender};
 use super::remaining::serial;
 use super::sessions::Sessions;
 use super::settled::Shared;
+use super::spare::Spare;
 use super::{Conclusion, Connection, ConnectionKey, Protocol, Sink};
 use crate::event::{
     AddressPair, Event, LossCause, NetworkNamespace, Role, Segment, SegmentOwner, SocketCookie, Task,
@@ -84,6 +85,7 @@ pub struct Connections {
     pub(super) sessions: Sessions,
     pub(super) shared: Shared,
     pub(super) fingerprints: Fingerprints,
+    pub(super) spare: Spare,
     pub(super) early: Early,
     pub(super) library: Libraries,
     /// When to look again at young connections, oldest first.
@@ -113,6 +115,7 @@ impl Connections {
             sessions: Sessions::new(limits.sessions),
             shared: Shared::default(),
             fingerprints: Fingerprints::default(),
+            spare: Spare::default(),
             early: Early::default(),
             library: Libraries::default(),
             young: VecDeque::new(),
@@ -131,11 +134,11 @@ impl Connections {
     }
 
     /// Takes one event.
-    pub fn handle(&mut self, event: Event, sink: &mut dyn Sink) {
+    pub fn handle(&mut self, event: Event<impl AsRef<[u8]>>, sink: &mut dyn Sink) {
         match event {
             Event::Connect(connect) => self.early.connect(connect),
             Event::Established(event) => self.establish(&event, sink),
-            Event::Segment(event) => self.segment(event, sink),
+            Event::Segment(event) => self.segment(event.as_slice(), sink),
             Event::PeerAsked(event) => self.peer_asked(&event, sink),
             Event::Released(event) => self.released(&event, sink),
             Event::Closed(event) => self.close(&event, sink),
@@ -177,6 +180,11 @@ impl Connections {
     /// Most connections at a time.
     pub fn bound(&self) -> usize {
         self.limits.connections
+    }
+
+    /// Most connects and early segments that wait.
+    pub fn early_bound(&self) -> usize {
+        Early::BOUND
     }
 
     /// Most sessions remembered.
@@ -244,18 +252,24 @@ impl Connections {
         Some(key)
     }
 
-    fn segment(&mut self, segment: Segment, sink: &mut dyn Sink) {
+    fn segment(&mut self, segment: Segment<&[u8]>, sink: &mut dyn Sink) {
         match segment.owner {
             SegmentOwner::Socket(socket) => {
                 if let Some(&(key, role)) = self.sockets.get(&socket) {
                     self.feed(key, role, segment, sink);
                 }
             }
-            SegmentOwner::Listener { pair, netns } => self.early.segment(pair, netns, segment),
+            SegmentOwner::Listener { pair, netns } => self.early.segment(pair, netns, segment.to_owned()),
         }
     }
 
-    pub(super) fn feed(&mut self, key: ConnectionKey, role: Role, mut segment: Segment, sink: &mut dyn Sink) {
+    pub(super) fn feed(
+        &mut self,
+        key: ConnectionKey,
+        role: Role,
+        mut segment: Segment<&[u8]>,
+        sink: &mut dyn Sink,
+    ) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let shift = connection.side(role).map_or(0, |side| side.server_shift);
         let number_of_server = match sender(role, segment.travel) {
@@ -273,13 +287,15 @@ impl Connections {
         if (connection.decided.is_some() && connection.reading.is_none()) || connection.subflow {
             return;
         }
-        let Some((client, server)) = connection.sequences else { return };
+        let Some(sequences) = connection.sequences else { return };
         let budget = self.limits.start_budget;
         if connection.reading.is_none() && !self.of_capture {
             self.library.reads(key);
         }
-        let reading =
-            connection.reading.get_or_insert_with(|| Box::new(Reading::from_start(client, server, budget)));
+        let spare = &mut self.spare;
+        let reading = connection.reading.get_or_insert_with(|| {
+            Box::new(Reading::from_start(sequences, [spare.take(), spare.take()], budget))
+        });
         let at = segment.at;
         reading.take(role, segment);
         self.consider(key, at, sink);

@@ -538,7 +538,7 @@ fn the_table_refuses_beyond_its_bound_and_counts_it() {
         };
         event.socket = SocketCookie(u64::from(number) + 100);
         event.first_sent = number;
-        table.handle(Event::Established(event), &mut seen);
+        table.handle(Event::<Bytes>::Established(event), &mut seen);
     }
     assert_eq!(table.sizes().connections, 8);
     assert_eq!(table.sizes().refused, 12);
@@ -592,7 +592,7 @@ fn a_socket_that_connects_again_is_a_new_connection() {
         unreachable!()
     };
     again.first_sent = 7;
-    table.handle(Event::Established(again), &mut seen);
+    table.handle(Event::<Bytes>::Established(again), &mut seen);
     assert_eq!(seen.finals().len(), 1);
     assert!(table.knows(CLIENT));
     feed(&mut table, &mut seen, &[closed(9, CLIENT, 0, 0)]);

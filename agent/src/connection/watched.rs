@@ -6,7 +6,7 @@
 
 use super::reading::sender;
 use crate::event::{Role, Segment};
-use crate::reassembly::Stream;
+use crate::reassembly::{Inserted, Stream};
 use crate::tls::{Direction, RenegotiationWatch};
 
 /// Both directions, without what was read of them.
@@ -18,24 +18,23 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Goes on where the streams stand.
+    /// Goes on where the streams stand, which need not know what was read of them.
     pub fn new(client: Stream, server: Stream, watch: RenegotiationWatch) -> Self {
-        let mut watched = Watched { client, server, watch };
-        watched.client.forget_read();
-        watched.server.forget_read();
-        watched
+        Watched { client, server, watch }
     }
 
     /// Takes a segment seen by the socket of `role`.
-    pub fn take(&mut self, role: Role, segment: Segment) {
+    pub fn take(&mut self, role: Role, segment: Segment<&[u8]>) {
         let direction = sender(role, segment.travel);
         let stream = match direction {
             Direction::Client => &mut self.client,
             Direction::Server => &mut self.server,
         };
         let end = segment.sequence.wrapping_add(segment.bytes.len() as u32);
-        if !segment.bytes.is_empty() {
-            stream.insert(segment.sequence, segment.bytes, 0);
+        if !segment.bytes.is_empty()
+            && let Inserted::Next(bytes) = stream.insert(segment.sequence, segment.bytes, 0)
+        {
+            self.watch.push(direction, bytes);
         }
         if segment.withheld > 0 {
             stream.withhold(end, segment.withheld, segment.withheld_for);

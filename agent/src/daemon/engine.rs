@@ -1,5 +1,7 @@
 //! The one thread through which everything flows: source → connections → publisher.
 
+mod pass;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -10,16 +12,19 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::heartbeat::Heartbeat;
 use super::libraries::{Notice, Notices};
 use super::publisher::{self, Publisher};
-use crate::connection::{Connections, Pass};
+use crate::connection::Connections;
 use crate::event::{Decision, Event, LossCause, SocketCookie, Timestamp};
 use crate::identity::WallClock;
-use crate::kernel::{self, KernelSource, Losses, Missed};
+use crate::kernel::{self, KernelSource, Losses};
 use crate::metrics::Stage as WorkStage;
 use crate::ownership::Owners;
-use crate::publication::{MAX_EDGES, MAX_FINDINGS, MAX_KEYS, MAX_PRESENTED, MAX_REACHED, MAX_WORKLOADS};
+use crate::publication::{
+    MAX_ANSWERS, MAX_EDGES, MAX_FINDINGS, MAX_KEYS, MAX_PRESENTED, MAX_REACHED, MAX_WORKLOADS,
+};
 use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 use crate::scope::Networks;
 use crate::verdict::Policy;
+use pass::UnderWay;
 
 /// Events handled in one go: bounds the time between two looks at commands and clock.
 const BATCH: usize = 4096;
@@ -76,6 +81,8 @@ pub struct Engine {
     /// That a pass does not see everything is in the log.
     unseen_said: bool,
     last_pass: Option<Instant>,
+    /// The pass that is not over yet.
+    pass: Option<UnderWay>,
     heartbeat_failed: bool,
     pulse: Arc<AtomicU64>,
     /// Takes what there is to say of processes; nothing if libraries are not probed.
@@ -102,6 +109,7 @@ impl Engine {
             lost_since_pass: false,
             unseen_said: false,
             last_pass: None,
+            pass: None,
             heartbeat_failed: false,
             pulse: Arc::default(),
             notices: None,
@@ -128,7 +136,7 @@ impl Engine {
             );
         }
         self.learn();
-        self.pass();
+        self.begin_pass();
         if let Some(notices) = &self.notices {
             notices.begin();
         }
@@ -153,6 +161,7 @@ impl Engine {
             self.publisher.parts.metrics.stage(WorkStage::KernelDrain, started.elapsed());
             let busy = !events.is_empty();
             self.take_all(&mut events);
+            self.hear_of_pass();
             self.carry_out_orders();
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
@@ -194,6 +203,9 @@ impl Engine {
     fn take(&mut self, event: Event) {
         let publisher = &mut self.publisher;
         publisher.now = event.at();
+        if let Some(pass) = &mut self.pass {
+            pass.note(&event);
+        }
         publisher.parts.metrics.event(&event);
         publisher.parts.processes.observe(&event);
         // Short-lived processes are read while they are there.
@@ -267,8 +279,8 @@ impl Engine {
         let asked = !std::mem::take(&mut self.publisher.wanted).is_empty();
         let elapsed = |time: Duration| self.last_pass.is_none_or(|last| last.elapsed() >= time);
         self.lost_since_pass |= self.source.without_iterator().is_some() && elapsed(PASS_WITHOUT_ITERATOR);
-        if (asked || self.lost_since_pass) && elapsed(PASS) {
-            self.pass();
+        if (asked || self.lost_since_pass) && self.pass.is_none() && elapsed(PASS) {
+            self.begin_pass();
         }
         self.carry_out_orders();
         self.measure();
@@ -285,65 +297,6 @@ impl Engine {
         self.publisher.parts.clock.wall(kernel::clock().boot)
     }
 
-    /// Finds connections that no event told of: older than the agent, or of which the event was lost; and ends
-    /// those of which the end was lost.
-    fn pass(&mut self) {
-        self.last_pass = Some(Instant::now());
-        let found = self.source.existing();
-        // The ring may still hold what happened to the sockets that the pass met: their events come first, and what
-        // has ended meanwhile is not found.
-        let mut ended = FxHashSet::default();
-        let mut events = Vec::new();
-        while self.source.drain(BATCH, &mut |event| events.push(event)) == BATCH {}
-        for event in events {
-            if let Event::Closed(closed) = &event {
-                ended.insert(closed.socket);
-            }
-            self.take(event);
-        }
-        let existing = match found {
-            Ok(existing) => existing,
-            Err(error) => {
-                tracing::warn!(%error, "cannot list open sockets: connections older than the agent appear with their next packet");
-                return;
-            }
-        };
-        let listeners = existing.listeners.iter();
-        self.connections
-            .set_listeners(listeners.map(|listener| (listener.netns, listener.local, listener.owner)));
-        self.say_what_was_not_shown(existing.missed);
-        let found: FxHashSet<SocketCookie> = existing.open.iter().copied().collect();
-        for event in existing.events {
-            if !matches!(&event, Event::Existing(existing) if ended.contains(&existing.socket)) {
-                self.take(event);
-            }
-        }
-        if std::mem::take(&mut self.lost_since_pass) {
-            // A namespace that was not listed hides sockets that are open.
-            let pass = Pass {
-                before: &self.found,
-                found: &found,
-                doubtful: &self.doubtful,
-                covered: existing.covered.as_ref(),
-            };
-            self.doubtful = self.connections.reconcile(&pass, kernel::clock().boot, &mut self.publisher);
-            self.lost_since_pass = !self.doubtful.is_empty();
-        }
-        self.found = found;
-    }
-
-    fn say_what_was_not_shown(&mut self, missed: Missed) {
-        let processes = missed.processes + missed.crowded;
-        self.publisher.parts.metrics.open_files_unseen(processes, missed.namespaces, missed.sockets);
-        if missed.is_empty() || std::mem::replace(&mut self.unseen_said, true) {
-            return;
-        }
-        tracing::warn!(
-            reason = missed.reasons().join("; "),
-            "not every open socket is shown: connections older than the agent may stay without an owner"
-        );
-    }
-
     fn notice_losses(&mut self, now: Timestamp) {
         let losses = self.source.losses();
         for cause in LossCause::ALL {
@@ -353,7 +306,7 @@ impl Engine {
             }
             self.lost_since_pass = true;
             self.publisher.parts.metrics.lost(cause, lost);
-            let event = Event::Lost { at: now, cause, count: lost };
+            let event: Event = Event::Lost { at: now, cause, count: lost };
             self.connections.handle(event, &mut self.publisher);
             let to = self.wall();
             self.publisher.gap(GapRecord {
@@ -411,6 +364,8 @@ impl Engine {
         let sizes = self.connections.sizes();
         let processes = self.publisher.parts.processes.sizes();
         let cgroups = self.publisher.parts.processes.cgroup_sizes();
+        let users = self.publisher.parts.processes.user_sizes();
+        let belonging = &self.publisher.belonging;
         let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
         let workloads = self.publisher.parts.workloads.sizes();
         let (uses, edges) = (&self.publisher.uses, self.publisher.parts.edges.sizes());
@@ -436,6 +391,9 @@ impl Engine {
             ("workload_certificates", workloads.presented, MAX_PRESENTED, workloads.presented_left_out),
             ("edges", edges.edges, MAX_EDGES, edges.edges_evicted),
             ("reached", edges.reached, MAX_REACHED, edges.reached_evicted),
+            ("early", sizes.early, self.connections.early_bound(), sizes.early_evicted),
+            ("users", users.entries, users.bound, users.evicted),
+            ("rule_answers", belonging.entries(), MAX_ANSWERS, belonging.forgotten()),
             ("findings", findings.entries(), MAX_FINDINGS, findings.refused()),
             ("keys", uses.entries(), MAX_KEYS, uses.evicted()),
         ] {

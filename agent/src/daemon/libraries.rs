@@ -2,6 +2,9 @@
 //!
 //! The engine tells it of processes that began, changed and ended.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -15,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use crate::discovery::{Discovery, FileKey, Order, ProbeOutcome};
-use crate::kernel::{Probed, Prober};
+use crate::kernel::{Probed, Prober, RefusedPoint};
 use crate::library::Point;
 use crate::metrics::{Metrics, Stage};
 use crate::record::LibraryFileRecord;
@@ -191,14 +194,26 @@ impl Watcher {
         }
     }
 
+    /// Looks at every process, and lets it be seen at once what was found: attaching takes milliseconds a file.
     fn sweep(&mut self) {
-        let mut outcomes = Vec::new();
-        let probes = &mut self.probes;
-        let swept = self.discovery.sweep(Instant::now(), &mut |order| outcomes.extend(probes.obey(order)));
-        if let Err(error) = swept {
-            tracing::warn!(%error, "cannot list processes: TLS libraries that are loaded from now on may be missed");
+        match self.discovery.processes() {
+            Ok(mut living) => {
+                let mut examined = self.discovery.examined();
+                living.retain(|pid| {
+                    let lives = self.look(*pid, None);
+                    if examined != self.discovery.examined() {
+                        examined = self.discovery.examined();
+                        self.publish();
+                    }
+                    lives
+                });
+                let probes = &mut self.probes;
+                self.discovery.keep(&living, Instant::now(), &mut |order| drop(probes.obey(order)));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot list processes: TLS libraries that are loaded from now on may be missed");
+            }
         }
-        self.note(outcomes);
         self.publish();
     }
 
@@ -208,14 +223,13 @@ impl Watcher {
         }
     }
 
-    /// `attempt` counts the looks at a program that has just started.
-    fn look(&mut self, pid: u32, attempt: Option<usize>) {
+    /// `attempt` counts the looks at a program that has just started. False if the process is gone, and maps nothing any more.
+    fn look(&mut self, pid: u32, attempt: Option<usize>) -> bool {
         let mut outcomes = Vec::new();
         let probes = &mut self.probes;
         let look = self.discovery.look(pid, Instant::now(), &mut |order| outcomes.extend(probes.obey(order)));
         self.note(outcomes);
-        // A process that is gone maps nothing any more.
-        let Ok(look) = look else { return };
+        let Ok(look) = look else { return false };
         if let Some(attempt) = attempt
             && look.links
             && !look.announces
@@ -224,6 +238,7 @@ impl Watcher {
         {
             self.later.push_back((Instant::now() + *delay, pid, attempt + 1));
         }
+        true
     }
 
     fn look_again(&mut self, now: Instant) {
@@ -268,7 +283,7 @@ impl Probes {
     /// Does what discovery asks for, and says what became of a file that is to be probed.
     fn obey(&mut self, order: Order) -> Option<(FileKey, ProbeOutcome)> {
         match order {
-            Order::Probe { key, file, points } => Some((key, self.probe(key, &file, &points))),
+            Order::Probe { key, file, points, last } => Some((key, self.probe(key, &file, &points, last))),
             Order::Release { key } => {
                 if let Some(probed) = self.attached.remove(&key) {
                     self.detach(probed);
@@ -278,11 +293,11 @@ impl Probes {
         }
     }
 
-    fn probe(&mut self, key: FileKey, file: &File, points: &[Point]) -> ProbeOutcome {
+    fn probe(&mut self, key: FileKey, file: &File, points: &[Point], last: bool) -> ProbeOutcome {
         // However the file was reached, the way to it may be gone by now.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let probed = self.prober.probe(Path::new(&path), points);
-        let outcome = outcome(&probed);
+        let outcome = outcome(probed.attached(), probed.refused(), last);
         match &outcome {
             ProbeOutcome::Whole => {}
             ProbeOutcome::Part(reason) | ProbeOutcome::None(reason) | ProbeOutcome::Later(reason) => {
@@ -319,43 +334,17 @@ impl Probes {
     }
 }
 
-fn outcome(probed: &Probed) -> ProbeOutcome {
-    let reasons = probed.refused().iter();
+/// What becomes of a file of which so many programs are attached. What is wanting may be there when it is asked for again: until
+/// then nothing is kept, since half of a library's points can mislead.
+fn outcome(attached: usize, refused: &[RefusedPoint], last: bool) -> ProbeOutcome {
     let reasons =
-        reasons.map(|refused| format!("{:?}: {}", refused.point.hook, super::chain(&refused.error)));
+        refused.iter().map(|refused| format!("{:?}: {}", refused.point.hook, super::chain(&refused.error)));
     let reason = reasons.collect::<Vec<_>>().join("; ");
-    match (probed.refused().is_empty(), probed.attached()) {
+    let transient = refused.iter().any(|refused| refused.error.is_transient());
+    match (refused.is_empty(), attached) {
         (true, _) => ProbeOutcome::Whole,
-        (false, _) if probed.may_succeed_later() => ProbeOutcome::Later(reason),
+        (false, _) if transient && !last => ProbeOutcome::Later(reason),
         (false, 0) => ProbeOutcome::None(reason),
         (false, _) => ProbeOutcome::Part(reason),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::{KernelOptions, KernelSource, has_rights};
-    use crate::library::Hook;
-
-    #[test]
-    fn a_file_of_which_nothing_can_be_probed_keeps_nothing_attached() {
-        if !has_rights() {
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "this test needs root");
-            eprintln!("skipped: needs root");
-            return;
-        }
-        let source = KernelSource::start(&KernelOptions::default()).unwrap();
-        let (detaching, detached) = channel();
-        let mut probes =
-            Probes { prober: source.prober(), attached: FxHashMap::default(), detaching, lacking: 0 };
-        let file = File::open("/proc/self/exe").unwrap();
-        let metadata = file.metadata().unwrap();
-        let key = FileKey::of(&metadata);
-        let beyond = Point { hook: Hook::OpenSslPeer, offset: 1 << 40 };
-        let outcome = probes.probe(key, &file, &[beyond]);
-        assert!(matches!(outcome, ProbeOutcome::None(_)), "{outcome:?}");
-        assert!(probes.attached.is_empty());
-        assert_eq!(detached.try_recv().map(|probed| probed.attached()), Ok(0));
     }
 }

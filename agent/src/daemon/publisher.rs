@@ -43,7 +43,8 @@ pub struct Publisher {
     pub wanted: Vec<SocketCookie>,
     /// Who presented which key.
     pub uses: Uses,
-    belonging: Belonging,
+    /// What rules said of workloads and identities.
+    pub belonging: Belonging,
     /// The time before this run, for readers that came later.
     missed: Option<Arc<GapRecord>>,
     published: FxHashMap<ConnectionKey, Published>,

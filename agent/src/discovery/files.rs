@@ -37,6 +37,8 @@ pub enum Order {
         file: File,
         /// Where.
         points: Vec<Point>,
+        /// It is not asked for again: what is refused for now stays refused, and the rest is to be kept.
+        last: bool,
     },
     /// Detach them.
     Release {
@@ -148,25 +150,25 @@ impl Discovery {
         }
     }
 
-    /// Looks at every process there is, and forgets those that are gone.
+    /// Every process there is. One may end before it is looked at; a thread of the kernel maps nothing.
     ///
     /// # Errors
     /// If procfs cannot be listed.
-    pub fn sweep(&mut self, now: Instant, order: &mut dyn FnMut(Order)) -> io::Result<()> {
-        let mut alive = BTreeSet::new();
+    pub fn processes(&self) -> io::Result<BTreeSet<u32>> {
+        let mut pids = BTreeSet::new();
         for entry in std::fs::read_dir(&self.proc)? {
-            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // A process that ends meanwhile, or a thread of the kernel, which maps nothing.
-            if self.look(pid, now, order).is_ok() {
-                alive.insert(pid);
-            }
+            pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
         }
-        let gone: Vec<u32> = self.processes.keys().filter(|pid| !alive.contains(pid)).copied().collect();
+        Ok(pids)
+    }
+
+    /// After every process was looked at: forgets those that are not among the living, and files that nobody has used for a while.
+    pub fn keep(&mut self, living: &BTreeSet<u32>, now: Instant, order: &mut dyn FnMut(Order)) {
+        let gone: Vec<u32> = self.processes.keys().filter(|pid| !living.contains(pid)).copied().collect();
         for pid in gone {
             self.gone(pid, now);
         }
         self.expire(now, order);
-        Ok(())
     }
 
     /// Takes the probes off files that nobody has used for a while.
@@ -344,7 +346,7 @@ impl Discovery {
         };
         known.state = State::Asked { refusals };
         self.pinned.insert((key.device, key.inode), key);
-        order(Order::Probe { key, file, points });
+        order(Order::Probe { key, file, points, last: refusals + 1 >= MAX_REFUSALS });
     }
 
     fn has_room(&self, slot: Slot) -> bool {

@@ -132,10 +132,16 @@ fn a_sweep_finds_all_and_forgets_who_is_gone() {
     let mut discovery = Discovery::new(&proc.0, 10);
     let now = Instant::now();
     let mut orders = String::new();
-    discovery.sweep(now, &mut |order| orders.push(sign(&order))).unwrap();
+    let mut sweep = |discovery: &mut Discovery, now| {
+        let mut order = |order| orders.push(sign(&order));
+        let mut living = discovery.processes().unwrap();
+        living.retain(|pid| discovery.look(*pid, now, &mut order).is_ok());
+        discovery.keep(&living, now, &mut order);
+    };
+    sweep(&mut discovery, now);
     fs::remove_dir_all(proc.0.join("7")).unwrap();
-    discovery.sweep(now, &mut |order| orders.push(sign(&order))).unwrap();
-    discovery.sweep(now + GRACE, &mut |order| orders.push(sign(&order))).unwrap();
+    sweep(&mut discovery, now);
+    sweep(&mut discovery, now + GRACE);
     assert_eq!(orders, "+-");
     assert!(discovery.look(7, now, &mut |_| {}).is_err());
 }
@@ -219,8 +225,9 @@ fn what_was_refused_for_now_is_tried_again_ever_more_rarely_and_then_given_up() 
     let mut refused = |discovery: &mut Discovery, now| {
         let mut key = None;
         let mut take = |order| {
-            if let Order::Probe { key: of, .. } = order {
+            if let Order::Probe { key: of, last, .. } = order {
                 key = Some(of);
+                assert_eq!(last, tried + 1 == MAX_REFUSALS);
             }
         };
         discovery.look(7, now, &mut take).unwrap();

@@ -89,6 +89,8 @@ pub(super) struct Sighting {
     pub(super) uid: Option<u32>,
     /// Inode of its PID namespace and its pid there, if that is not the initial one.
     pub(super) namespace: Option<(u64, Option<u32>)>,
+    /// Inode of its mount namespace, if that is not the one of process 1.
+    pub(super) mount_namespace: Option<u64>,
 }
 
 /// Fields of `/proc/PID/stat`.
@@ -112,6 +114,8 @@ pub(super) struct Procfs {
     root: PathBuf,
     /// What a process that is not there means.
     absent: ProcessUnknown,
+    /// Inode of the mount namespace of process 1, if that is shown.
+    mounts: Option<u64>,
     /// Files and links read so far.
     reads: Cell<u64>,
 }
@@ -123,7 +127,9 @@ impl Procfs {
             std::fs::metadata(root.join("self/ns/pid")).is_ok_and(|meta| meta.ino() != INITIAL_PID_NAMESPACE);
         let absent =
             if foreign { ProcessUnknown::OtherPidNamespace } else { ProcessUnknown::ExitedBeforeRead };
-        Procfs { root: root.to_owned(), absent, reads: Cell::new(0) }
+        let first = std::fs::read_link(root.join("1/ns/mnt")).ok();
+        let mounts = first.and_then(|link| inode_of("mnt", link.to_str()?));
+        Procfs { root: root.to_owned(), absent, mounts, reads: Cell::new(0) }
     }
 
     /// Everything about `pid`; `start_ticks` guards against a reused pid; `None` takes whichever process has the pid now.
@@ -140,13 +146,16 @@ impl Procfs {
             false => self.executable(&folder),
         };
         let cgroup = self.contents(&folder, "cgroup").ok();
-        let namespace = self.namespace(&folder);
+        let namespace = self.namespace(&folder, "pid").filter(|inode| *inode != INITIAL_PID_NAMESPACE);
+        let mount_namespace =
+            self.mounts.and_then(|mounts| self.namespace(&folder, "mnt").filter(|inode| *inode != mounts));
         let status = match uid || namespace.is_some() {
             true => self.contents(&folder, "status").unwrap_or_default(),
             false => Vec::new(),
         };
         let namespace = namespace.map(|inode| (inode, namespace_pid(&status)));
-        Ok(Sighting { stat, executable, cgroup, uid: uid.then(|| real_uid(&status)).flatten(), namespace })
+        let uid = uid.then(|| real_uid(&status)).flatten();
+        Ok(Sighting { stat, executable, cgroup, uid, namespace, mount_namespace })
     }
 
     /// What its `cgroup` says, alone.
@@ -245,12 +254,11 @@ impl Procfs {
         other.is_some_and(|other| (other.stx_ino, device_of(&other).as_str()) != (inode, device))
     }
 
-    /// The inode of its PID namespace, if that is not the initial one.
-    fn namespace(&self, folder: &OwnedFd) -> Option<u64> {
+    /// The inode of its namespace of this kind.
+    fn namespace(&self, folder: &OwnedFd, kind: &str) -> Option<u64> {
         self.count();
-        let link = readlinkat(folder.as_fd(), "ns/pid").ok()?;
-        let inode = link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()?;
-        (inode != INITIAL_PID_NAMESPACE).then_some(inode)
+        let link = readlinkat(folder.as_fd(), Path::new("ns").join(kind).as_path()).ok()?;
+        inode_of(kind, link.to_str()?)
     }
 
     /// Files and links read so far.
@@ -302,6 +310,11 @@ impl Stat {
             start_ticks: field(22)?,
         })
     }
+}
+
+/// `pid:[4026531836]` (namespaces(7)).
+fn inode_of(kind: &str, link: &str) -> Option<u64> {
+    link.strip_prefix(kind)?.strip_prefix(":[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// What the kernel knows of a file below an open folder (of the folder itself for an empty name) without asking the file

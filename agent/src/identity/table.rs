@@ -193,6 +193,7 @@ impl ProcessTable {
         for _ in 0..MAX_EXECUTABLE_CHECKS_PER_SWEEP.min(self.processes.named()) {
             let Some((pid, serial)) = self.processes.next_named() else { break };
             self.check_executable(pid, serial, now);
+            self.check_user(pid, serial, now);
             self.check_place(pid, serial, now);
         }
         self.workloads.sweep();
@@ -209,9 +210,28 @@ impl ProcessTable {
         TableSize { evicted: workloads.evicted + self.cgroups.evicted(), ..workloads }
     }
 
+    /// How full the memory of users' names is.
+    pub fn user_sizes(&self) -> TableSize {
+        self.users.size()
+    }
+
     /// Files, folders and links of `/proc` and of container runtimes that were read so far.
     pub fn reads(&self) -> u64 {
         self.procfs.reads() + self.workloads.reads()
+    }
+
+    /// The name of its user may have come by now.
+    fn check_user(&mut self, pid: u32, serial: u64, now: Timestamp) {
+        let Some(entry) = self.processes.at(pid, serial).filter(|entry| !entry.inherited) else { return };
+        let known = Arc::clone(&entry.known);
+        if known.record.user.is_some() {
+            return;
+        }
+        if let Some(user) = self.users.known(known.record.uid, now) {
+            let mut parts = Parts::of(&known);
+            parts.record.user = Some(user.to_owned());
+            self.processes.describe(pid, serial, Arc::new(parts.assemble(known.key, self.clock)));
+        }
     }
 
     /// A runtime may know more of a container by now than when its processes were placed.
@@ -380,6 +400,7 @@ impl ProcessTable {
             user: self.users.name(uid, at),
             pid_namespace: sighting.namespace.map(|(inode, _)| inode),
             namespace_pid: sighting.namespace.and_then(|(_, pid)| pid),
+            mount_namespace: sighting.mount_namespace,
             ..ProcessRecord::default()
         };
         if let Some(Executable { path, file, changed }) = executable {

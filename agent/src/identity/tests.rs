@@ -565,6 +565,27 @@ fn a_process_of_a_container_is_told_with_its_pid_there() {
     assert_eq!((known.record.pid_namespace, known.record.namespace_pid), (Some(4_026_532_999), Some(8)));
 }
 
+#[test]
+fn a_path_of_another_mount_namespace_says_so() {
+    let fixture = Fixture::new();
+    let mounts = |pid: u32, inode: u64| {
+        let folder = fixture.root.join(format!("proc/{pid}/ns"));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink(format!("mnt:[{inode}]"), folder.join("mnt")).unwrap();
+    };
+    fixture.process(1, 1, "init", "/sbin/init", "/");
+    fixture.process(40, 500, "app", "/usr/sbin/nginx", "/");
+    fixture.process(41, 500, "nginx", "/usr/sbin/nginx", "/");
+    for (pid, inode) in [(1, 4_026_531_841), (40, 4_026_532_999), (41, 4_026_531_841)] {
+        mounts(pid, inode);
+    }
+    let mut table = fixture.table(9);
+    for (pid, expected) in [(40, Some(4_026_532_999)), (41, None)] {
+        let known = table.resolve(&task(key(pid, 500), b"app"), NOW);
+        assert_eq!(known.record.mount_namespace, expected, "{pid}");
+    }
+}
+
 /// A real process that runs a copy of `sleep` of its own.
 fn copied() -> (Fixture, PathBuf, Running) {
     let fixture = Fixture::new();

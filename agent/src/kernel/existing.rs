@@ -14,7 +14,7 @@ use std::{
 use countersign_common::tcp_state;
 
 use super::clock;
-use crate::event::{AddressPair, Event, Existing, NetworkNamespace, ProcessKey, Role, SocketCookie, Task};
+use crate::event::{AddressPair, Existing, NetworkNamespace, ProcessKey, Role, SocketCookie, Task};
 
 /// IPPROTO_MPTCP (include/uapi/linux/in.h).
 const MULTIPATH: u32 = 262;
@@ -38,9 +38,8 @@ pub struct Listener {
 /// What one pass over open files found.
 #[derive(Debug, Clone, Default)]
 pub struct ExistingSockets {
-    /// One [`Event::Existing`] per connected socket, with its youngest holder (the child that
-    /// serves, not the parent that accepted).
-    pub events: Vec<Event>,
+    /// One per connected socket, with its youngest holder (the child that serves, not the parent that accepted).
+    pub events: Vec<Existing>,
     /// One per listening socket whose holder is known.
     pub listeners: Vec<Listener>,
     /// Every connected socket that is open, with a known holder or not.
@@ -119,10 +118,7 @@ impl ExistingSockets {
     /// Those of which a holder is in one of `cgroups`: the hooks of a part of the hierarchy do not see others.
     pub(super) fn held_in(mut self, cgroups: &HashSet<u64>) -> Self {
         let inside = |owner: &Task| cgroups.contains(&owner.cgroup);
-        self.events.retain(|event| match event {
-            Event::Existing(existing) => existing.owner.as_ref().is_some_and(inside),
-            _ => true,
-        });
+        self.events.retain(|existing| existing.owner.as_ref().is_some_and(inside));
         self.listeners.retain(|listener| inside(&listener.owner));
         self
     }
@@ -169,7 +165,7 @@ fn arrange(held: impl Iterator<Item = Held>) -> ExistingSockets {
         let addresses = heard.get(&(one.netns, local.port())).map_or(&[][..], Vec::as_slice);
         let served = addresses.iter().any(|address| address.is_unspecified() || *address == local.ip());
         let Held { socket, pair, netns, owner, .. } = one;
-        Event::Existing(Existing { at, socket, pair, netns, owner, role: served.then_some(Role::Server) })
+        Existing { at, socket, pair, netns, owner, role: served.then_some(Role::Server) }
     };
     let listener = |one: Held| {
         let owner = one.owner?;
@@ -216,7 +212,7 @@ mod tests {
                 [held(1, tcp_state::ESTABLISHED, *start), held(2, tcp_state::LISTEN, *start)]
             });
             let found = arrange(all);
-            let [Event::Existing(existing)] = &found.events[..] else { panic!("{:?}", found.events) };
+            let [existing] = &found.events[..] else { panic!("{:?}", found.events) };
             assert_eq!(existing.owner.map(|owner| owner.process.start_time), Some(3));
             let oldest: Vec<u64> =
                 found.listeners.iter().map(|listener| listener.owner.process.start_time).collect();

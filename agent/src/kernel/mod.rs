@@ -29,7 +29,10 @@ mod tests;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, channel},
+    },
     time::Duration,
 };
 
@@ -180,14 +183,30 @@ impl KernelSource {
     ///
     /// [`KernelError::Iterator`], or [`KernelError::Existing`] where that does not run either.
     pub fn existing(&mut self) -> Result<ExistingSockets, KernelError> {
-        let found = match self.without_iterator() {
-            Some(_) => existing::files::read(Path::new("/proc")),
-            None => existing::iterator::read(&mut self.ebpf.lock().unwrap_or_else(PoisonError::into_inner)),
-        };
-        match &self.part {
-            Some(part) => found.map(|found| found.held_in(&cgroup::numbers_below(part))),
-            None => found,
+        match self.without_iterator() {
+            Some(_) => within(self.part.as_deref(), existing::files::read(Path::new("/proc"))),
+            None => {
+                let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+                within(self.part.as_deref(), existing::iterator::read(&mut ebpf))
+            }
         }
+    }
+
+    /// The same from `/proc` and sock_diag, on a thread of its own that answers once: it takes seconds on a host with millions
+    /// of descriptors, in which events would find no room.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no room for a thread.
+    pub fn existing_aside(&self) -> io::Result<Receiver<Result<ExistingSockets, KernelError>>> {
+        let part = self.part.clone();
+        let (told, answer) = channel();
+        let work = move || {
+            // Nobody is there any more to hear of it when the daemon ends.
+            drop(told.send(within(part.as_deref(), existing::files::read(Path::new("/proc")))));
+        };
+        std::thread::Builder::new().name("open files".to_owned()).spawn(work)?;
+        Ok(answer)
     }
 
     /// Why the kernel's iterator over open files is not used, if so.
@@ -265,5 +284,16 @@ impl KernelSource {
             bytes_shipped: total(counter::BYTES_SHIPPED),
             ring_bytes: self.ring_bytes,
         }
+    }
+}
+
+/// Of a part of the hierarchy of cgroups only what is held there.
+fn within(
+    part: Option<&Path>,
+    found: Result<ExistingSockets, KernelError>,
+) -> Result<ExistingSockets, KernelError> {
+    match part {
+        Some(part) => found.map(|found| found.held_in(&cgroup::numbers_below(part))),
+        None => found,
     }
 }

@@ -58,11 +58,6 @@ impl Probed {
     pub fn refused(&self) -> &[RefusedPoint] {
         &self.refused
     }
-
-    /// Something was refused for want of memory or file descriptors, of which there may be enough later.
-    pub fn may_succeed_later(&self) -> bool {
-        self.refused.iter().any(|refused| refused.error.is_transient())
-    }
 }
 
 /// Attaches probes.
@@ -286,6 +281,7 @@ pub(super) fn programs_of(hook: Hook) -> &'static [&'static str] {
         Hook::BoringSslFromCbs => &["crypto_buffer_new_from_cbs"],
         Hook::BoringSslNew => &["crypto_buffer_new"],
         Hook::GnuTlsPeer => &["gnutls_pcert_import_x509_raw"],
+        Hook::GnuTlsImport => &["gnutls_x509_crt_import"],
         Hook::GnuTlsVerifyPeers => &["gnutls_certificate_verify_peers", "gnutls_verified"],
         Hook::GnuTlsVerifyPeers2 => &["gnutls_certificate_verify_peers2", "gnutls_verified"],
         Hook::GnuTlsVerifyPeers3 => &["gnutls_certificate_verify_peers3", "gnutls_verified"],

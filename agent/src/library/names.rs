@@ -21,6 +21,7 @@ pub const EXACT: &[(&[u8], Name)] = &[
     (b"CRYPTO_BUFFER_new_from_CBS\0", Name::Hook(Hook::BoringSslFromCbs)),
     (b"CRYPTO_BUFFER_new\0", Name::Hook(Hook::BoringSslNew)),
     (b"gnutls_pcert_import_x509_raw\0", Name::Hook(Hook::GnuTlsPeer)),
+    (b"gnutls_x509_crt_import\0", Name::Hook(Hook::GnuTlsImport)),
     (b"gnutls_certificate_verify_peers\0", Name::Hook(Hook::GnuTlsVerifyPeers)),
     (b"gnutls_certificate_verify_peers2\0", Name::Hook(Hook::GnuTlsVerifyPeers2)),
     (b"gnutls_certificate_verify_peers3\0", Name::Hook(Hook::GnuTlsVerifyPeers3)),

@@ -21,6 +21,8 @@ pub enum Hook {
     BoringSslNew,
     /// `gnutls_pcert_import_x509_raw`: the peer's leaf.
     GnuTlsPeer,
+    /// `gnutls_x509_crt_import`: while peers are verified, their certificates one by one.
+    GnuTlsImport,
     /// `gnutls_certificate_verify_peers`: the status is its fourth argument.
     GnuTlsVerifyPeers,
     /// `gnutls_certificate_verify_peers2`: the status is its second argument.
@@ -62,7 +64,7 @@ pub struct Point {
 
 impl Hook {
     /// All of them.
-    pub const ALL: [Hook; 22] = [
+    pub const ALL: [Hook; 23] = [
         Hook::OpenSslPeer,
         Hook::OpenSslOwn,
         Hook::OpenSslVerifyBegin,
@@ -71,6 +73,7 @@ impl Hook {
         Hook::BoringSslFromCbs,
         Hook::BoringSslNew,
         Hook::GnuTlsPeer,
+        Hook::GnuTlsImport,
         Hook::GnuTlsVerifyPeers,
         Hook::GnuTlsVerifyPeers2,
         Hook::GnuTlsVerifyPeers3,
@@ -97,6 +100,7 @@ impl Hook {
             | Hook::OpenSslVerifyResult => Library::OpenSsl,
             Hook::BoringSslFromCbs | Hook::BoringSslNew => Library::BoringSsl,
             Hook::GnuTlsPeer
+            | Hook::GnuTlsImport
             | Hook::GnuTlsVerifyPeers
             | Hook::GnuTlsVerifyPeers2
             | Hook::GnuTlsVerifyPeers3 => Library::GnuTls,

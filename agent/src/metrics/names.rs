@@ -32,7 +32,7 @@ descriptions! {
         "Whether connections are seen and judged, as /healthz says";
     CONNECTIONS = "countersign_connections_total" ["scope", "role", "protocol", "authentication", "evidence", "version"]
         "TCP connections judged, by scope, by the side on this host, and by what was established; evidence is that of the client's authentication";
-    OWNER_CONNECTIONS = "countersign_owner_connections_total" ["owner", "environment", "role", "authentication"]
+    OWNER_CONNECTIONS = "countersign_owner_connections_total" ["owner", "purpose", "environment", "role", "authentication"]
         "Ends of judged connections on this host, by whose they are in the file of owners (empty: nobody's) and by what was established";
     EDGES = "countersign_edges" ["scope", "authentication"]
         "Edges (client, server and its port) that are remembered, by what was established on them last";

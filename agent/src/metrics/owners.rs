@@ -15,12 +15,12 @@ use super::names;
 use crate::display::display_safe;
 use crate::record::{Authentication, LabelsRecord, SideName};
 
-/// Owners with their environments that are told apart: beyond, Prometheus has more series of this family than it is worth.
+/// Owners with their purposes and environments that are told apart: beyond, Prometheus has more series of this family than it is worth.
 pub(super) const MAX_OWNERS: usize = 64;
 
 type Counts = [[Counter; Authentication::ALL.len()]; SideName::ALL.len()];
 
-/// Connections by owner, environment, role and authentication.
+/// Connections by owner, purpose, environment, role and authentication.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OwnedConnections {
     owners: Arc<RwLock<Owners>>,
@@ -28,8 +28,8 @@ pub(super) struct OwnedConnections {
 
 #[derive(Debug, Default)]
 struct Owners {
-    /// By owner, then by environment.
-    counts: BTreeMap<String, BTreeMap<String, Counts>>,
+    /// By owner, then by purpose, then by environment.
+    counts: BTreeMap<String, BTreeMap<String, BTreeMap<String, Counts>>>,
     /// How many there are, nobody and [`OTHER`] not counted.
     told_apart: usize,
 }
@@ -38,21 +38,24 @@ impl OwnedConnections {
     /// Counts one end of a connection. What is not known is empty.
     pub(super) fn count(&self, labels: Option<&LabelsRecord>, role: SideName, answer: Authentication) {
         let owner = printable(labels.and_then(|labels| labels.owner.as_ref()));
+        let purpose = printable(labels.and_then(|labels| labels.purpose.as_ref()));
         let environment = printable(labels.and_then(|labels| labels.environment.as_ref()));
         let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counts) = owners.counts.get(&*owner).and_then(|owner| owner.get(&*environment)) {
+        let purposes = owners.counts.get(&*owner);
+        let environments = purposes.and_then(|purposes| purposes.get(&*purpose));
+        if let Some(counts) = environments.and_then(|environments| environments.get(&*environment)) {
             counts[role as usize][answer as usize].inc();
             return;
         }
         drop(owners);
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
-        let nobody = owner.is_empty() && environment.is_empty();
+        let nobody = owner.is_empty() && purpose.is_empty() && environment.is_empty();
         let counts = match nobody || owners.told_apart < MAX_OWNERS {
             true => {
                 owners.told_apart += usize::from(!nobody);
-                owners.of(&owner, &environment)
+                owners.of([&owner, &purpose, &environment])
             }
-            false => owners.of(OTHER, OTHER),
+            false => owners.of([OTHER; 3]),
         };
         counts[role as usize][answer as usize].inc();
     }
@@ -68,8 +71,18 @@ fn printable(text: Option<&String>) -> Cow<'_, str> {
 }
 
 impl Owners {
-    fn of(&mut self, owner: &str, environment: &str) -> &Counts {
-        self.counts.entry(owner.to_owned()).or_default().entry(environment.to_owned()).or_default()
+    fn of(&mut self, [owner, purpose, environment]: [&str; 3]) -> &Counts {
+        let purposes = self.counts.entry(owner.to_owned()).or_default();
+        let environments = purposes.entry(purpose.to_owned()).or_default();
+        environments.entry(environment.to_owned()).or_default()
+    }
+
+    fn each(&self) -> impl Iterator<Item = ([&str; 3], &Counts)> {
+        let purposes = self.counts.iter().flat_map(|(owner, all)| all.iter().map(move |one| (owner, one)));
+        purposes.flat_map(|(owner, (purpose, all))| {
+            let labels = move |environment| [owner.as_str(), purpose.as_str(), environment];
+            all.iter().map(move |(environment, counts)| (labels(environment), counts))
+        })
     }
 }
 
@@ -81,13 +94,12 @@ impl EncodeMetric for OwnedConnections {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let names = names::OWNER_CONNECTIONS.labels;
         let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
-        let each = owners.counts.iter().flat_map(|(owner, all)| all.iter().map(move |one| (owner, one)));
-        for (owner, (environment, counts)) in each {
+        for ([owner, purpose, environment], counts) in owners.each() {
             for (role, counts) in SideName::ALL.iter().zip(counts) {
                 for (answer, counter) in Authentication::ALL.iter().zip(counts) {
                     // Most workloads have one role and few answers.
                     if counter.get() > 0 {
-                        let values = [owner, environment, role.as_str(), answer.as_str()];
+                        let values = [owner, purpose, environment, role.as_str(), answer.as_str()];
                         let labels: Vec<(&str, &str)> = names.iter().copied().zip(values).collect();
                         counter.encode(encoder.encode_family(&labels)?)?;
                     }

@@ -52,7 +52,8 @@ fn connection() -> ConnectionRecord {
 /// An end of which the file of owners says whose it is.
 fn owned_by(owner: &str) -> EndpointRecord {
     let environment = Some("production".to_owned());
-    let labels = LabelsRecord { owner: Some(owner.to_owned()), environment, ..LabelsRecord::default() };
+    let purpose = Some("sells \"things\"".to_owned());
+    let labels = LabelsRecord { owner: Some(owner.to_owned()), purpose, environment };
     EndpointRecord { labels: Some(labels.into()), ..connection().client }
 }
 
@@ -195,7 +196,8 @@ fn a_file_of_a_thousand_owners_makes_a_bounded_page_and_loses_no_connection() {
         .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
         .collect();
     assert_eq!((counts.len(), counts.iter().sum::<u64>()), (owners::MAX_OWNERS + 1, 1000));
-    let others = r#"{owner="other",environment="other",role="client",authentication="unknown"} 872"#;
+    let others =
+        r#"{owner="other",purpose="other",environment="other",role="client",authentication="unknown"} 872"#;
     assert!(page.contains(others), "{page}");
     // Owners that a new file names are told apart, however many there were before.
     metrics.forget_owners();
@@ -206,7 +208,10 @@ fn a_file_of_a_thousand_owners_makes_a_bounded_page_and_loses_no_connection() {
     };
     metrics.connection(&renamed);
     let page = metrics.render_text();
-    assert!(page.contains(r#"{owner="renamed",environment="production""#), "{page}");
+    assert!(
+        page.contains(r#"{owner="renamed",purpose="sells \"things\"",environment="production""#),
+        "{page}"
+    );
     assert!(!page.contains(r#"{owner="other""#), "{page}");
 }
 

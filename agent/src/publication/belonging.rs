@@ -15,6 +15,8 @@ use crate::verdict::{FitRule, fit, presence};
 
 /// Answers remembered of each kind; when there is no more room they are found anew. A host has some thousand workloads.
 const MAX_REMEMBERED: usize = 8192;
+/// Answers of all three kinds.
+pub const MAX_ANSWERS: usize = 3 * MAX_REMEMBERED;
 
 /// Rules on owners and identities, and what they said: each workload, identity and pair of workload and certificate is
 /// looked at once. The answers are kept by random hashes: names are an adversary's to choose.
@@ -26,6 +28,8 @@ pub struct Belonging {
     /// By the certificates that name them: identities themselves can be long.
     of_identities: HashMap<Fingerprint, Option<Arc<LabelsRecord>>>,
     fits: HashMap<(Option<Arc<WorkloadRecord>>, Fingerprint), Arc<IdentityFitRecord>>,
+    /// Answers given up for room.
+    forgotten: u64,
 }
 
 impl Belonging {
@@ -56,6 +60,16 @@ impl Belonging {
         }
     }
 
+    /// How many answers are remembered.
+    pub fn entries(&self) -> usize {
+        self.of_workloads.len() + self.of_identities.len() + self.fits.len()
+    }
+
+    /// How many were given up for room.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
     fn of_workload(&mut self, workload: &Arc<WorkloadRecord>) -> Option<Arc<LabelsRecord>> {
         if self.owners.is_empty() {
             return None;
@@ -64,7 +78,7 @@ impl Belonging {
             return known.clone();
         }
         let labels = self.owners.of_workload(workload).cloned();
-        remember(&mut self.of_workloads, Arc::clone(workload), labels)
+        remember(&mut self.of_workloads, &mut self.forgotten, Arc::clone(workload), labels)
     }
 
     fn of_identity(&mut self, identity: &str, leaf: Fingerprint) -> Option<Arc<LabelsRecord>> {
@@ -75,7 +89,7 @@ impl Belonging {
             return known.clone();
         }
         let labels = self.owners.of_identity(identity).cloned();
-        remember(&mut self.of_identities, leaf, labels)
+        remember(&mut self.of_identities, &mut self.forgotten, leaf, labels)
     }
 
     fn fit(
@@ -93,12 +107,18 @@ impl Belonging {
             return Some(Arc::clone(known));
         }
         let answer = Arc::new(fit(end.workload.as_deref(), leaf, &self.rules));
-        Some(remember(&mut self.fits, key, answer))
+        Some(remember(&mut self.fits, &mut self.forgotten, key, answer))
     }
 }
 
-fn remember<K: Eq + Hash, V: Clone>(answers: &mut HashMap<K, V>, key: K, answer: V) -> V {
+fn remember<K: Eq + Hash, V: Clone>(
+    answers: &mut HashMap<K, V>,
+    forgotten: &mut u64,
+    key: K,
+    answer: V,
+) -> V {
     if answers.len() >= MAX_REMEMBERED {
+        *forgotten += answers.len() as u64;
         answers.clear();
     }
     answers.insert(key, answer.clone());

@@ -15,7 +15,7 @@ mod policy;
 mod uses;
 mod workloads;
 
-pub use belonging::Belonging;
+pub use belonging::{Belonging, MAX_ANSWERS};
 pub use certificates::Certificates;
 pub use compose::{Chains, Holders, Source, Surroundings, compose};
 pub use edges::{EdgeSizes, EdgeUse, Edges, MAX_EDGES, MAX_REACHED, NotedEdge, Reaching, Widest};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::record::{CertificateRecord, ConnectionRecord, WallTime, WorkloadRecord};
+use crate::record::{CertificateRecord, ConnectionRecord, EndpointRecord, WallTime, WorkloadRecord};
 use crate::verdict::Sharing;
 
 /// Keys remembered, each once for each workload and certificate: as many as certificates by default. The one that was not
@@ -251,8 +251,17 @@ pub fn in_one_hand(connection: &ConnectionRecord) -> bool {
     let users = client.process.as_ref().zip(server.process.as_ref());
     let presenters = client.workload.as_deref().and_then(presenter);
     let presenters = presenters.zip(server.workload.as_deref().and_then(presenter));
-    users.is_some_and(|(one, other)| one.uid == other.uid && one.uid != 0)
+    let apart = is_isolated(client) && is_isolated(server);
+    (!apart && users.is_some_and(|(one, other)| one.uid == other.uid && one.uid != 0))
         || presenters.is_some_and(|(one, other)| !one.is_other_than(&other))
+}
+
+/// Whether it is in a container of the host's: whoever has the same user id in another one does not reach it.
+fn is_isolated(end: &EndpointRecord) -> bool {
+    let of_host = |workload: &WorkloadRecord| {
+        matches!(&*workload.kind, "kubernetes" | "container") && workload.unit_user.is_none()
+    };
+    end.workload.as_deref().is_some_and(of_host)
 }
 
 /// What tells a workload from others; `None` if that is not known. Programs outside of units and containers are parts of something that

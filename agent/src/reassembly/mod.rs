@@ -1,7 +1,8 @@
 //! Reassembly: segments with sequence numbers → the bytes of one direction, in order.
 //!
 //! Enters: runs of payload bytes with their place in the sequence space, in any order, repeated,
-//! overlapping, with holes. Leaves: in-order chunks, and how many bytes at the head are missing.
+//! overlapping, with holes. Leaves: in-order chunks (what comes in order is not copied), and how many bytes at the head are
+//! missing.
 //! Refuses: interpreting bytes, clocks, IO. Where runs overlap the first copy is read; if copies differ, the stream
 //! says so: an observer before TCP's own checks cannot know which one the receiver took, and a peer can use that to
 //! show the observer one thing and the receiver another.
@@ -36,8 +37,6 @@ pub struct Stream {
     base: Option<u32>,
     /// Offset of the next byte to read.
     next: u64,
-    /// The chunk that starts at `next`, if one has arrived.
-    ready: Option<Chunk>,
     /// Later runs by offset; may overlap each other.
     held: BTreeMap<u64, Chunk>,
     held_bytes: usize,
@@ -48,7 +47,7 @@ pub struct Stream {
     refused: u64,
 }
 
-/// In-order bytes with what their sender had acknowledged when it sent them.
+/// Bytes that waited behind a hole, with what their sender had acknowledged when it sent them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
     /// The payload.
@@ -59,8 +58,10 @@ pub struct Chunk {
 
 /// What became of an inserted run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Inserted {
-    /// Kept: it can be read now, or when the hole before it closes.
+pub enum Inserted<'a> {
+    /// These of its bytes are the next in order, and count as read. Held ones may follow, see [`Stream::read`].
+    Next(&'a [u8]),
+    /// Kept: it can be read when the hole before it closes.
     Kept,
     /// All of it had been read already.
     Duplicate,
@@ -71,7 +72,13 @@ pub enum Inserted {
 impl Stream {
     /// A stream of which the sequence number of the first byte is known.
     pub fn starting_at(sequence: u32) -> Self {
-        Stream { base: Some(sequence), ..Stream::default() }
+        Stream::with_room(sequence, Vec::new())
+    }
+
+    /// The same, that remembers what was read in an empty buffer of another one, see [`Stream::forget_read`].
+    pub fn with_room(sequence: u32, room: Vec<u8>) -> Self {
+        let remembered = Remembered { bytes: room, ..Remembered::default() };
+        Stream { base: Some(sequence), remembered, ..Stream::default() }
     }
 
     /// Whether the first byte's sequence number is known.
@@ -113,41 +120,31 @@ impl Stream {
     }
 
     /// Adds a run. An unanchored stream takes the first run as its beginning.
-    pub fn insert(&mut self, sequence: u32, mut bytes: Bytes, acknowledged: u64) -> Inserted {
+    pub fn insert<'a>(&mut self, sequence: u32, bytes: &'a [u8], acknowledged: u64) -> Inserted<'a> {
         self.anchor(sequence);
         let Some(offset) = self.signed_offset_of(sequence) else { return Inserted::Refused };
         let end = offset + bytes.len() as i64;
         let next = self.next as i64;
         // A keep-alive probe repeats the last byte, or any byte in its place (RFC 9293 section 3.8.4).
         let probe = bytes.len() == 1 && end == next;
-        if !probe && (offset < next || self.ready.is_some() || !self.held.is_empty()) {
-            self.conflicting |= self.differs(offset, &bytes);
+        if !probe && (offset < next || !self.held.is_empty()) {
+            self.conflicting |= self.differs(offset, bytes);
         }
         if end <= next {
             return Inserted::Duplicate;
         }
         if offset <= next {
-            bytes.advance((next - offset) as usize);
-            match &self.ready {
-                None => self.ready = Some(Chunk { bytes, acknowledged }),
-                // The first copy wins: only what lies behind it is new.
-                Some(first) if first.bytes.len() < bytes.len() => {
-                    bytes.advance(first.bytes.len());
-                    let behind = self.next + first.bytes.len() as u64;
-                    return self.hold(behind, Chunk { bytes, acknowledged });
-                }
-                Some(_) => {}
-            }
-            return Inserted::Kept;
+            // The first copy wins: only what lies behind it is new.
+            self.next = end as u64;
+            return Inserted::Next(&bytes[(next - offset) as usize..]);
         }
-        self.hold(offset as u64, Chunk { bytes, acknowledged })
+        self.hold(offset as u64, bytes, acknowledged)
     }
 
     /// Whether bytes at an offset differ from another copy that is at hand.
     fn differs(&self, offset: i64, bytes: &[u8]) -> bool {
-        let ready = self.ready.iter().map(|chunk| (self.next, &chunk.bytes[..]));
         let held = self.held.iter().map(|(offset, chunk)| (*offset, &chunk.bytes[..]));
-        self.remembered.runs().chain(ready).chain(held).any(|(at, other)| {
+        self.remembered.runs().chain(held).any(|(at, other)| {
             let at = at as i64;
             let begin = offset.max(at);
             let end = (offset + bytes.len() as i64).min(at + other.len() as i64);
@@ -163,11 +160,11 @@ impl Stream {
         self.remembered.add(self.next - chunk.len() as u64, chunk);
     }
 
-    fn hold(&mut self, offset: u64, chunk: Chunk) -> Inserted {
-        if self.held.get(&offset).is_some_and(|held| held.bytes.len() >= chunk.bytes.len()) {
+    fn hold(&mut self, offset: u64, bytes: &[u8], acknowledged: u64) -> Inserted<'static> {
+        if self.held.get(&offset).is_some_and(|held| held.bytes.len() >= bytes.len()) {
             return Inserted::Duplicate;
         }
-        if self.held.len() >= MAX_HELD_RUNS || self.held_bytes + chunk.bytes.len() > MAX_HELD_BYTES {
+        if self.held.len() >= MAX_HELD_RUNS || self.held_bytes + bytes.len() > MAX_HELD_BYTES {
             self.refused += 1;
             return Inserted::Refused;
         }
@@ -176,23 +173,18 @@ impl Stream {
             Some(first) => {
                 self.held_bytes -= first.bytes.len();
                 let mut joined = first.bytes.to_vec();
-                joined.extend_from_slice(&chunk.bytes[first.bytes.len()..]);
+                joined.extend_from_slice(&bytes[first.bytes.len()..]);
                 Chunk { bytes: joined.into(), acknowledged: first.acknowledged }
             }
-            // A copy of its own: it may wait for long, and its bytes be a part of many.
-            None => Chunk { bytes: Bytes::copy_from_slice(&chunk.bytes), ..chunk },
+            None => Chunk { bytes: Bytes::copy_from_slice(bytes), acknowledged },
         };
         self.held_bytes += chunk.bytes.len();
         self.held.insert(offset, chunk);
         Inserted::Kept
     }
 
-    /// The next bytes in order, if they have arrived. See [`Stream::remember`].
+    /// The next bytes in order, if they were held. See [`Stream::remember`].
     pub fn read(&mut self) -> Option<Chunk> {
-        if let Some(chunk) = self.ready.take() {
-            self.next += chunk.bytes.len() as u64;
-            return Some(chunk);
-        }
         while let Some(entry) = self.held.first_entry() {
             let offset = *entry.key();
             if offset > self.next {
@@ -227,17 +219,13 @@ impl Stream {
 
     /// Why the source withheld the very next byte, if it did: that byte will never come.
     pub fn withheld_for(&self) -> Option<Withheld> {
-        let (_, _, cause) =
-            self.withheld.filter(|(begin, end, _)| *begin <= self.next && self.next < *end)?;
-        self.ready.is_none().then_some(cause)
+        let covers = |(begin, end, _): &(u64, u64, Withheld)| *begin <= self.next && self.next < *end;
+        self.withheld.filter(covers).map(|(_, _, cause)| cause)
     }
 
     /// How many bytes from the next one on are missing while later ones are at hand, or were withheld; 0 if none is known
     /// to be missing.
     pub fn missing(&self) -> u64 {
-        if self.ready.is_some() {
-            return 0;
-        }
         let until_held =
             self.held.first_key_value().map_or(0, |(offset, _)| offset.saturating_sub(self.next));
         let withheld = match self.withheld {
@@ -247,21 +235,17 @@ impl Stream {
         if until_held == 0 { withheld } else { until_held }
     }
 
-    /// Lets go of what was read: repetitions of it are no longer compared. For a stream that is followed long.
-    pub fn forget_read(&mut self) {
-        self.remembered = Remembered::default();
+    /// Lets go of what was read: repetitions of it are no longer compared. For a stream that is followed long, or over. Gives
+    /// the buffer in which it stood, empty.
+    pub fn forget_read(&mut self) -> Vec<u8> {
+        let mut buffer = std::mem::take(&mut self.remembered).bytes;
+        buffer.clear();
+        buffer
     }
 
     /// Passes over bytes without seeing them.
     pub fn skip(&mut self, count: u64) {
         self.next += count;
-        // What was ready began before the new position: trim or drop it.
-        if let Some(mut chunk) = self.ready.take()
-            && chunk.bytes.len() as u64 > count
-        {
-            chunk.bytes.advance(count as usize);
-            self.ready = Some(chunk);
-        }
     }
 }
 
@@ -282,7 +266,8 @@ impl Remembered {
         }
         match self.bytes.len() {
             // Whoever opens connections and says next to nothing gets no more memory than that.
-            0 => self.bytes.reserve_exact(chunk.len()),
+            0 if self.bytes.capacity() < chunk.len() => self.bytes.reserve_exact(chunk.len()),
+            0 => {}
             _ if self.bytes.capacity() < REMEMBERED_FIRST => {
                 let room = REMEMBERED_FIRST.max(self.bytes.len() + chunk.len()) - self.bytes.len();
                 self.bytes.reserve_exact(room);

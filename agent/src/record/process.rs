@@ -41,6 +41,9 @@ pub struct ProcessRecord {
     /// Its pid there.
     #[serde(default)]
     pub namespace_pid: Option<u32>,
+    /// Inode of the mount namespace in which `executable` is a path; null if that is the one of process 1, or not known.
+    #[serde(default)]
+    pub mount_namespace: Option<u64>,
 }
 
 /// A parent of a process.

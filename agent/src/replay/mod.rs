@@ -107,23 +107,24 @@ pub fn replay(source: &mut CaptureSource, settings: Settings, output: &mut dyn O
     let mut connections = Connections::of_capture(limits);
     let mut publisher = Publisher::new(settings, output);
     let mut metronome = Metronome::default();
-    let mut events = Vec::new();
+    let mut begun = Vec::new();
     let mut shown = 0;
     loop {
-        let more = source.drain(&mut |event| events.push(event));
-        for event in events.drain(..) {
+        let more = source.drain(&mut |event| {
             publisher.now = event.at();
             if metronome.strikes(event.at()) {
                 connections.tick(event.at(), &mut publisher);
             }
-            let begun = match &event {
-                Event::Established(established) if publisher.has_several_files() => Some(established.socket),
-                _ => None,
-            };
-            connections.handle(event, &mut publisher);
-            if let Some(socket) = begun.filter(|socket| connections.knows(*socket)) {
-                publisher.met_in(socket, source.input_of(socket));
+            if let Event::Established(established) = &event
+                && publisher.has_several_files()
+            {
+                begun.push(established.socket);
             }
+            connections.handle(event, &mut publisher);
+        });
+        // No connection begins and ends with the same packet.
+        for socket in begun.drain(..).filter(|socket| connections.knows(*socket)) {
+            publisher.met_in(socket, source.input_of(socket));
         }
         // Packets that are not looked at move the time, too.
         if metronome.strikes(source.now()) {

@@ -54,6 +54,7 @@ pub(crate) fn full(number: u64) -> ConnectionRecord {
             parents: vec![ParentRecord { pid: 1, comm: "systemd".to_owned(), ..ParentRecord::default() }],
             namespace_pid: Some(pid + 1),
             pid_namespace: Some(4_026_531_836),
+            mount_namespace: Some(4_026_531_841),
             ..ProcessRecord::default()
         })
     };

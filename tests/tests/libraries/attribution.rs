@@ -8,8 +8,6 @@ use serde_json::{Value, json};
 pub enum Seen {
     /// All that was sent.
     Whole,
-    /// The leaf alone.
-    Leaf,
     /// Nothing of it.
     Nothing,
 }
@@ -18,7 +16,6 @@ impl Seen {
     fn of(self, identity: &Identity) -> Value {
         match self {
             Self::Whole => json!(identity.fingerprints),
-            Self::Leaf => json!(identity.fingerprints[..1]),
             Self::Nothing => json!([]),
         }
     }

@@ -30,8 +30,7 @@ impl Shows {
         Self { library: "openssl", peer: Seen::Whole, own: Seen::Whole, verification: "verified" };
     const GO: Self = Self { library: "go", ..Self::ALL };
     const GO_UNVERIFIED: Self = Self { verification: "not_attempted", ..Self::GO };
-    /// GnuTLS parses a copy of the leaf alone under TLS 1.3.
-    const GNUTLS: Self = Self { library: "gnutls", peer: Seen::Leaf, own: Seen::Nothing, ..Self::ALL };
+    const GNUTLS: Self = Self { library: "gnutls", own: Seen::Nothing, ..Self::ALL };
     const NSS: Self = Self { library: "nss", own: Seen::Nothing, ..Self::ALL };
     const BORINGSSL: Self = Self { library: "boringssl", own: Seen::Nothing, ..Self::ALL };
     const RUSTLS: Self = Self { library: "rustls", own: Seen::Nothing, ..Self::ALL };

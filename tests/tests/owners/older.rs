@@ -46,14 +46,7 @@ fn without_the_iterator_older_connections_have_their_owners_and_their_end() -> R
         .with("/observed_from", Matcher::Set(vec![json!("client"), json!("server")]))
         .with("/findings", findings_are(&[]));
     // They have sent nothing since the agent came.
-    let open = [port, idle_port].map(|port| {
-        // A pass meets the two sockets one after the other, in any order: the first revision may have one of them.
-        agent.records.wait_for("a connection with both ends", PATIENCE, |all| {
-            let mut all = all.iter().filter(|record| at(record, "/server/port") == port);
-            let has_both = |record: &&&Value| at(record, "/observed_from") == &json!(["client", "server"]);
-            all.find(has_both).map(|record| (*record).clone())
-        })
-    });
+    let open = [port, idle_port].map(|port| agent.records.decided_to(port));
     request_over(&mut client, &mut server)?;
     drop((client, server, idle_client, idle_server));
     for (port, open) in [port, idle_port].into_iter().zip(open) {

@@ -38,6 +38,7 @@ fn container() -> Expectation {
         .is("/server/process/comm", "openssl")
         .with("/server/process/pid_namespace", Matcher::Present)
         .is("/server/process/namespace_pid", 1)
+        .with("/server/process/mount_namespace", Matcher::Present)
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn a_budget_can_be_raised_before_the_byte_that_exceeds_it() {
         let (mut bytes, mut withheld, mut events) = (0, 0, Vec::new());
         let mut more = true;
         while more {
-            more = source.drain(&mut |event| events.push(event));
+            more = source.drain(&mut |event| events.push(kept(event)));
             for event in events.drain(..) {
                 if let Event::Established(established) = &event {
                     let decision = Decision::Budget { sent: raised, received: raised };
@@ -220,7 +220,7 @@ fn a_stopped_flow_is_only_watched_for_its_end() {
     let file = Temporary::holding(&capture(&connection()));
     let mut source = CaptureSource::open(&[file.input()], CaptureOptions::default()).unwrap();
     let mut events = Vec::new();
-    while source.drain(&mut |event| events.push(event)) {}
+    while source.drain(&mut |event| events.push(kept(event))) {}
     let Event::Established(established) = &events[0] else { panic!() };
     assert_eq!(source.input_of(established.socket), Some(0));
 
@@ -246,7 +246,7 @@ fn a_stopped_flow_is_only_watched_for_its_end() {
     );
     again.decide(established.socket, Decision::Stop);
     let mut stopped = Vec::new();
-    while again.drain(&mut |event| stopped.push(event)) {}
+    while again.drain(&mut |event| stopped.push(kept(event))) {}
     assert!(matches!(stopped[..], [Event::Established(_), Event::Closed(_)]), "{stopped:?}");
 }
 

@@ -45,8 +45,8 @@ fn workloads_are_aligned_lines_with_what_they_present() {
     let mut owned = sample::known_workload("billing.service");
     let labels = LabelsRecord {
         owner: Some("payments".into()),
+        purpose: Some("charges\u{1b}[2J cards".into()),
         environment: Some("prod".into()),
-        ..LabelsRecord::default()
     };
     owned.labels = Some(labels.into());
     let fit = IdentityFitRecord {
@@ -77,8 +77,9 @@ fn workloads_are_aligned_lines_with_what_they_present() {
         format!(
             "KIND       WORKLOAD                         OWNER            AS CLIENT                  AS SERVER\n\
              systemd    billing.service                  payments (prod)  3 mutual                   2 none\n\
+             {0:10} purpose: charges\\u{{1b}}[2J cards\n\
              {0:10} → billing.service.test  client  until 2027-01-15  does not fit\n\
-             executable /usr/bin/a-name-that-is-longer-… -                -                          2 none\n\
+             executable …-longer-than-its-column-is-wide -                -                          2 none\n\
              {0:10} → sha256:{fingerprint}…  client  expired 1970-01-01\n\
              \n2 workloads, 1 without an owner\n\
              -- 7 are left out: the daemon had no room for more (table_full)\n",
@@ -266,7 +267,7 @@ fn names_of_workloads_that_others_choose_cannot_touch_the_terminal() {
     list::write_json(&list.workloads[0], &mut lines).unwrap();
     let lines = String::from_utf8(lines).unwrap();
     let table = shown_identities(&list, false) + &shown_workloads(&list);
-    assert_eq!((table.lines().count(), lines.lines().count()), (4 + 5, 2), "{table}");
+    assert_eq!((table.lines().count(), lines.lines().count()), (4 + 6, 2), "{table}");
     for line in table.lines().chain(lines.lines()) {
         assert_eq!(display_safe(line), line);
     }

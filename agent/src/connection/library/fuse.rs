@@ -148,7 +148,7 @@ impl Conclusion {
 }
 
 /// Whether an end talked on after the handshake, by the bytes in all: known once the connection is over. A server's tickets
-/// count as talk; that its client goes on too says that it may. Whoever leaves says so in one alert (RFC 8446 section 6).
+/// count as talk; that its client goes on too says that it may. Whoever leaves says so in an alert (RFC 8446 section 6).
 fn spoke(connection: &Connection, observer: Role, wire: &TlsFacts) -> Spoke {
     let (Some((client, server)), Some((client_end, server_end))) =
         (connection.bytes, connection.handshake_ends)
@@ -160,13 +160,29 @@ fn spoke(connection: &Connection, observer: Role, wire: &TlsFacts) -> Spoke {
     if unread && wire.version.is_some_and(Version::is_modern) {
         return Spoke::NotKnown;
     }
+    let modern = wire.version.is_some_and(Version::is_modern);
     let alert =
         wire.cipher_suite.zip(wire.version).and_then(|(suite, version)| alert_record_bytes(suite, version));
-    let alert = alert.unwrap_or(MAX_ALERT_RECORD);
-    let talked = |bytes: u64, end: u32| bytes.saturating_sub(u64::from(end)) > alert;
-    let spoke = match observer {
-        Role::Client => talked(client, client_end),
-        Role::Server => talked(client, client_end) && talked(server, server_end),
-    };
-    if spoke { Spoke::Yes } else { Spoke::No }
+    let [client, server] = [(client, client_end), (server, server_end)].map(|(bytes, end)| {
+        talked(bytes.saturating_sub(u64::from(end)), alert.unwrap_or(MAX_ALERT_RECORD), modern)
+    });
+    match (observer, client, server) {
+        (Role::Client, ..) => client,
+        (Role::Server, Spoke::No, _) | (Role::Server, _, Spoke::No) => Spoke::No,
+        (Role::Server, Spoke::Yes, Spoke::Yes) => Spoke::Yes,
+        (Role::Server, ..) => Spoke::NotKnown,
+    }
+}
+
+/// Whether so many bytes behind a handshake are more than a farewell, of which `alert` is the longest record. Some take leave
+/// twice, with a fatal alert and close_notify: what two records can be is not told apart. In TLS 1.3 each has just that length.
+pub(super) fn talked(bytes: u64, alert: u64, modern: bool) -> Spoke {
+    let twice = alert.saturating_mul(2);
+    if bytes <= alert {
+        Spoke::No
+    } else if bytes == twice || (bytes < twice && !modern) {
+        Spoke::NotKnown
+    } else {
+        Spoke::Yes
+    }
 }

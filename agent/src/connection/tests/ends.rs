@@ -2,9 +2,30 @@
 
 use super::*;
 
-fn existing(socket: SocketCookie, pair: AddressPair, role: Option<Role>) -> Event {
+fn found(socket: SocketCookie, pair: AddressPair, role: Option<Role>) -> Existing {
     let (at, netns) = (Timestamp(1), NetworkNamespace(5));
-    Event::Existing(Existing { at, socket, pair, netns, owner: Some(task(100)), role })
+    Existing { at, socket, pair, netns, owner: Some(task(100)), role }
+}
+
+fn existing(socket: SocketCookie, pair: AddressPair, role: Option<Role>) -> Event {
+    Event::Existing(found(socket, pair, role))
+}
+
+#[test]
+fn a_connection_that_a_pass_found_is_reported_once_with_both_its_ends() {
+    let (mut table, mut seen) = (table(), Seen::default());
+    let other = AddressPair { local: address("10.0.0.1:50000"), ..client_pair() };
+    let pass = [
+        found(CLIENT, client_pair(), None),
+        found(SocketCookie(3), other, Some(Role::Client)),
+        found(SERVER, client_pair().mirrored(), Some(Role::Server)),
+    ];
+    table.handle_pass(&pass, &mut seen);
+    let mut holders: Vec<usize> = seen.connections.iter().map(|(_, _, holders)| holders.len()).collect();
+    holders.sort_unstable();
+    assert_eq!(holders, [1, 2]);
+    table.handle_pass(&pass, &mut seen);
+    assert_eq!(seen.connections.len(), 2, "nothing new");
 }
 
 #[test]
@@ -19,7 +40,7 @@ fn an_older_connection_that_has_ended_is_not_met_by_a_later_one_with_its_address
         netns: NetworkNamespace(5),
         multipath: false,
     };
-    table.handle(Event::Released(released), &mut seen);
+    table.handle(Event::<Bytes>::Released(released), &mut seen);
     assert_eq!((seen.finals().len(), table.sizes().connections), (1, 0));
     table.handle(existing(SERVER, client_pair().mirrored(), Some(Role::Server)), &mut seen);
     assert_eq!(table.sizes().connections, 1);

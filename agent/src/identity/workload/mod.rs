@@ -97,10 +97,11 @@ impl WorkloadUnknown {
     }
 }
 
-/// Whether a look at the cgroup in a while may tell more of a workload.
+/// Whether a look at the cgroup in a while may tell more of a workload: its runtime, or the name of a user in place of an id.
 pub(super) fn may_be_told_later(workload: &WorkloadRecord) -> bool {
     let is_said = |reason: &&WorkloadUnknown| workload.unknown.as_deref() == Some(reason.as_str());
-    WorkloadUnknown::ALL.iter().find(is_said).is_some_and(|reason| reason.is_cured_by_time())
+    let has_id = workload.unit_user.as_ref().is_some_and(|user| user.parse::<u32>().is_ok());
+    has_id || WorkloadUnknown::ALL.iter().find(is_said).is_some_and(|reason| reason.is_cured_by_time())
 }
 
 /// The workloads of cgroups, remembered.
@@ -157,6 +158,8 @@ impl Workloads {
         }
         let paths = CgroupPaths::parse(text);
         let (line, workload, incomplete) = self.look(&paths, at, users);
+        // An id may stand for the name of a user that is still to come.
+        let incomplete = incomplete || users.is_awaiting();
         let folder = line
             .and_then(|line| self.hierarchies.folder(&line.controllers, &line.path))
             .and_then(|path| inode(&path).map(|inode| (path, inode)));

@@ -37,7 +37,7 @@ use crate::{
 const MAX_DESCRIPTORS: usize = 2_000_000;
 /// Descriptors of any kind that a pass looks at: twice as many as those of sockets; each takes about a microsecond.
 const MAX_VISITED: usize = 4_000_000;
-/// Longest time that a pass looks at descriptors; the engine waits for it.
+/// Longest time that a pass looks at descriptors: what it finds is believed for no longer.
 const MAX_TIME: Duration = Duration::from_secs(5);
 /// TCP sockets that are taken: as above; an entry has about a hundred bytes.
 const MAX_SOCKETS: usize = 1_000_000;

@@ -4,16 +4,26 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{BufRead, BufReader},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsRawFd as _, FromRawFd as _},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use nix::{
+    libc,
     sched::{CloneFlags, unshare},
     sys::resource::{Resource, getrlimit, setrlimit},
 };
 
-use super::*;
-use crate::kernel::existing::files;
+use super::{
+    super::{existing, *},
+    PATIENCE, Pair, cookie_of, source,
+};
+use crate::{
+    event::{AddressPair, Role},
+    kernel::existing::files,
+};
 
 /// What both ways must say of a connected socket: where, its addresses, its role, its holder (to the hundredth of a second,
 /// which is what `/proc` tells of a start).
@@ -24,12 +34,9 @@ fn owner(task: crate::event::Task) -> (u32, u64, u32, u64) {
 }
 
 fn connected(found: &ExistingSockets) -> BTreeMap<u64, Seen> {
-    let seen = found.events.iter().filter_map(|event| match event {
-        Event::Existing(event) => {
-            let seen = (event.netns.0, event.pair, event.role, event.owner.map(owner));
-            Some((event.socket.0, seen))
-        }
-        _ => None,
+    let seen = found.events.iter().map(|event| {
+        let seen = (event.netns.0, event.pair, event.role, event.owner.map(owner));
+        (event.socket.0, seen)
     });
     seen.collect()
 }
@@ -219,7 +226,7 @@ fn without_the_iterator_the_other_way_is_taken() {
     assert_eq!(source.without_iterator(), None);
     let pair = Pair::new(Ipv4Addr::LOCALHOST);
     let refused = KernelError::iterator("taken away by a test");
-    source.unavailable.push(Unavailable::new(crate::kernel::existing::PROGRAM, &refused));
+    source.unavailable.push(Unavailable::new(existing::PROGRAM, &refused));
     assert!(source.without_iterator().unwrap().contains("taken away"));
     let found = source.existing().unwrap();
     for cookie in pair.cookies() {

@@ -32,9 +32,6 @@ pub(super) const OPENSSL: [(Hook, &str); 5] = [
     (Hook::OpenSslVerifyResult, "X509_STORE_CTX_get_error"),
 ];
 
-/// GNUTLS_CERT_INVALID and GNUTLS_CERT_SIGNER_NOT_FOUND (gnutls/gnutls.h).
-const GNUTLS_UNKNOWN_ISSUER: i32 = 1 << 1 | 1 << 6;
-
 /// The file of a library that a program is linked with.
 pub(super) fn linked(program: &str, library: &str) -> PathBuf {
     let output = Command::new("ldd").arg(program).output().unwrap();
@@ -48,7 +45,7 @@ pub(super) fn points(file: &Path, hooks: &[(Hook, &str)]) -> Vec<Point> {
 }
 
 /// Attaches everything to the libcrypto of the openssl program.
-fn probe_openssl(source: &mut KernelSource) -> Probed {
+pub(super) fn probe_openssl(source: &mut KernelSource) -> Probed {
     probe(source, &linked("/usr/bin/openssl", "libcrypto"), &OPENSSL)
 }
 
@@ -108,7 +105,7 @@ pub(super) fn authority(
 /// A chain of three, and the files that programs want.
 pub(super) struct Party {
     pub(super) root: String,
-    options: Vec<String>,
+    pub(super) options: Vec<String>,
     /// What is presented: the leaf and its issuers.
     pub(super) chain: Vec<Vec<u8>>,
     /// The same as a file, and its key.
@@ -151,7 +148,7 @@ pub(super) fn party(folder: &Folder, name: &str, presented: Presented) -> Party 
 }
 
 /// `openssl s_server` for one connection, and its port.
-fn serve(options: &[String]) -> (Child, u16) {
+pub(super) fn serve(options: &[String]) -> (Child, u16) {
     let mut server = Command::new("/usr/bin/openssl")
         .args(["s_server", "-accept", "127.0.0.1:0", "-naccept", "1"])
         .args(options)
@@ -168,13 +165,13 @@ fn serve(options: &[String]) -> (Child, u16) {
 }
 
 /// Runs `openssl s_client` to its end and says which process it was.
-fn connect(port: u16, options: &[String]) -> u32 {
+pub(super) fn connect(port: u16, options: &[String]) -> u32 {
     let first = strings(&["s_client", "-connect", &format!("127.0.0.1:{port}")]);
     run("/usr/bin/openssl", &[first, options.to_vec()].concat())
 }
 
 /// Runs a program to its end and says which process it was.
-fn run(program: &str, options: &[String]) -> u32 {
+pub(super) fn run(program: &str, options: &[String]) -> u32 {
     let client = Command::new(program)
         .args(options)
         .stdin(Stdio::null())
@@ -188,7 +185,7 @@ fn run(program: &str, options: &[String]) -> u32 {
 }
 
 /// Waits for a program, with a bound.
-fn end(mut child: Child) {
+pub(super) fn end(mut child: Child) {
     let deadline = Instant::now() + PATIENCE;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > deadline {
@@ -199,7 +196,7 @@ fn end(mut child: Child) {
     }
 }
 
-fn strings(options: &[&str]) -> Vec<String> {
+pub(super) fn strings(options: &[&str]) -> Vec<String> {
     options.iter().map(|option| (*option).to_owned()).collect()
 }
 
@@ -374,184 +371,4 @@ fn certificates_that_come_from_files_are_not_read() {
     assert!(verdicts_of(&events, verify).is_empty(), "no peer was verified");
     assert_eq!(whole(&runs_of(&events, loads)), list(&server.chain, &[0, 0]));
     assert_eq!(verdicts_of(&events, loads), [LibraryVerdict::Failed { code: UNKNOWN_ISSUER }]);
-}
-
-#[test]
-fn gnutls_shows_the_list_of_tls12_and_the_leaf_of_tls13() {
-    let Some(mut source) = source(&roomy()) else { return };
-    let hooks = [
-        (Hook::GnuTlsPeer, "gnutls_pcert_import_x509_raw"),
-        (Hook::GnuTlsVerifyPeers, "gnutls_certificate_verify_peers"),
-        (Hook::GnuTlsVerifyPeers2, "gnutls_certificate_verify_peers2"),
-        (Hook::GnuTlsVerifyPeers3, "gnutls_certificate_verify_peers3"),
-    ];
-    let _probed = probe(&mut source, &linked("/usr/bin/gnutls-cli", "libgnutls.so"), &hooks);
-    let folder = Folder::new();
-    let server = party(&folder, "server", Presented::WithoutRoot);
-    let other = party(&folder, "other", Presented::SelfSigned);
-    for version in ["TLS1.2", "TLS1.3"] {
-        let cases = [
-            (&server.root, LibraryVerdict::Verified),
-            (&other.root, LibraryVerdict::Failed { code: GNUTLS_UNKNOWN_ISSUER }),
-        ];
-        for (root, verdict) in cases {
-            let (serving, port) = serve(&server.options);
-            let (port_text, priority) = (port.to_string(), format!("NORMAL:-VERS-ALL:+VERS-{version}"));
-            let options = [
-                "-p",
-                &port_text,
-                "--priority",
-                &priority,
-                "--x509cafile",
-                root,
-                "--verify-hostname=server",
-                "127.0.0.1",
-            ];
-            let client = run("/usr/bin/gnutls-cli", &strings(&options));
-            end(serving);
-            let events = all(&mut source);
-            let runs = runs_of(&events, client);
-            let shown: Vec<_> = runs.iter().map(|run| (run.form, run.bytes.to_vec())).collect();
-            let leaf = (LibraryForm::Leaf, server.chain[0].clone());
-            let copies = if version == "TLS1.2" {
-                assert_eq!(shown[0], (LibraryForm::List, list(&server.chain, &[])));
-                &shown[1..]
-            } else {
-                assert!(!shown.is_empty());
-                &shown
-            };
-            assert!(copies.iter().all(|copy| *copy == leaf), "{version}");
-            assert_eq!(verdicts_of(&events, client), [verdict], "{version}");
-            let socket = socket_on(&events, Role::Client, port);
-            assert_eq!(runs[0].call.socket.unwrap().socket, socket);
-            assert_eq!(verifications_of(&events, client)[0].call.socket.unwrap().socket, socket);
-        }
-    }
-}
-
-#[test]
-fn nss_shows_the_list_and_what_it_thinks_of_it() {
-    let Some(mut source) = source(&roomy()) else { return };
-    let hooks = [(Hook::NssPeer, "CERT_NewTempCertificate")];
-    let _peer = probe(&mut source, &linked("/usr/bin/tstclnt", "libnss3"), &hooks);
-    let _verify = probe(
-        &mut source,
-        &linked("/usr/bin/tstclnt", "libssl3"),
-        &[(Hook::NssVerify, "SSL_AuthCertificate")],
-    );
-    let folder = Folder::new();
-    let server = party(&folder, "server", Presented::WithoutRoot);
-    let database = format!("sql:{}", folder.0.display());
-    run("/usr/bin/certutil", &strings(&["-N", "-d", &database, "--empty-password"]));
-    for trusted in [false, true] {
-        if trusted {
-            let options = ["-A", "-d", &database, "-n", "root", "-t", "C,,", "-i", &server.root];
-            run("/usr/bin/certutil", &strings(&options));
-        }
-        let (serving, port) = serve(&server.options);
-        let port_text = port.to_string();
-        // It talks to the address and asks for the name.
-        let options = ["-h", "127.0.0.1", "-a", "server", "-p", &port_text, "-d", &database, "-Q"];
-        let client = run("/usr/bin/tstclnt", &strings(&options));
-        end(serving);
-        let events = all(&mut source);
-        let runs = runs_of(&events, client);
-        assert_eq!((runs[0].form, whole(&runs)), (LibraryForm::List, list(&server.chain, &[0, 0])));
-        assert_eq!(runs[0].call.socket.unwrap().socket, socket_on(&events, Role::Client, port));
-        let verdict = if trusted { LibraryVerdict::Verified } else { LibraryVerdict::Failed { code: 0 } };
-        assert_eq!(verdicts_of(&events, client), [verdict]);
-    }
-}
-
-#[test]
-fn a_process_whose_libraries_change_is_named() {
-    let Some(mut source) = source(&roomy()) else { return };
-    let file = linked("/usr/bin/openssl", "ld-linux");
-    let _probed = probe(&mut source, &file, &[(Hook::LinkerState, "_dl_debug_state")]);
-    let process = run("/usr/bin/true", &[]);
-    let events = all(&mut source);
-    let started = events.iter().find_map(|event| match event {
-        Event::ProcessExecuted { task, .. } if task.process.pid == process => Some(task.process),
-        _ => None,
-    });
-    let changed: Vec<_> = events
-        .iter()
-        .filter(|event| matches!(event, Event::LibrariesChanged { process, .. } if Some(*process) == started))
-        .collect();
-    assert_eq!(changed.len(), 2, "before and after it mapped what it is linked with");
-}
-
-#[test]
-fn released_probes_show_nothing_more() {
-    let Some(mut source) = source(&roomy()) else { return };
-    let folder = Folder::new();
-    let server = party(&folder, "server", Presented::WithoutRoot);
-    let probed = probe_openssl(&mut source);
-    assert_eq!(probed.attached(), 7);
-    for (probed, shown) in [(Some(probed), true), (None, false)] {
-        let (serving, port) = serve(&server.options);
-        let client = connect(port, &[]);
-        end(serving);
-        assert_eq!(!runs_of(&all(&mut source), client).is_empty(), shown);
-        drop(probed);
-    }
-}
-
-#[test]
-fn a_point_that_is_refused_leaves_the_others_in_place() {
-    let Some(source) = source(&roomy()) else { return };
-    let file = linked("/usr/bin/openssl", "libcrypto");
-    let mut points = points(&file, &OPENSSL);
-    points[1].offset = u64::MAX / 2;
-    let mut prober = source.prober();
-    let probed = prober.probe(&file, &points);
-    assert_eq!(probed.attached(), 5);
-    assert_eq!(probed.refused().iter().map(|refused| refused.point).collect::<Vec<_>>(), [points[1]]);
-    let missing = prober.probe(Path::new("/nowhere"), &points);
-    assert_eq!((missing.attached(), missing.refused().len()), (0, points.len()));
-    assert!(missing.refused()[0].error.to_string().contains("/nowhere"), "{:?}", missing.refused());
-}
-
-#[test]
-fn a_program_that_is_refused_for_now_is_tried_again() {
-    let Some(source) = source(&roomy()) else { return };
-    let mut prober = source.prober();
-    for (errno, tries) in [(nix::libc::ENOMEM, 2), (nix::libc::EINVAL, 1)] {
-        let mut tried = 0;
-        for _ in 0..2 {
-            let refused = prober.ready("d2i_x509", |_| -> Result<(), KernelError> {
-                tried += 1;
-                let io_error = io::Error::from_raw_os_error(errno);
-                let error = aya::sys::SyscallError { call: "bpf", io_error };
-                Err(KernelError::load("d2i_x509", &aya::programs::ProgramError::SyscallError(error)))
-            });
-            assert!(refused.is_err());
-        }
-        assert_eq!((tried, prober.unavailable().len()), (tries, 2 - tries));
-    }
-}
-
-/// Prints what attaching costs: run it by itself, with `--nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_attaching() {
-    let Some(source) = source(&roomy()) else { return };
-    let file = linked("/usr/bin/openssl", "libcrypto");
-    let points = points(&file, &OPENSSL);
-    let begin = Instant::now();
-    let mut prober = source.prober();
-    let probed = prober.probe(&file, &points);
-    eprintln!("first: {:?} for {} programs", begin.elapsed(), probed.attached());
-    for (_, program) in source.ebpf.lock().unwrap().programs() {
-        if let Ok(information) = program.info() {
-            eprintln!("  {:?} {:?}", information.name_as_str(), information.verified_instruction_count());
-        }
-    }
-    let begin = Instant::now();
-    let more: Vec<_> = (0..20).map(|_| prober.probe(&file, &points)).collect();
-    let count: usize = more.iter().map(Probed::attached).sum();
-    eprintln!("attach: {:?} per program", begin.elapsed() / count as u32);
-    let begin = Instant::now();
-    drop(more);
-    eprintln!("detach: {:?} per program", begin.elapsed() / count as u32);
 }

@@ -119,6 +119,8 @@ fn hostile_names_are_answered_and_what_is_remembered_is_bounded() {
     }
     let sizes = [belonging.of_workloads.len(), belonging.of_identities.len(), belonging.fits.len()];
     assert!(sizes.iter().all(|size| (1..=MAX_REMEMBERED).contains(size)), "{sizes:?}");
+    assert_eq!((belonging.entries(), MAX_ANSWERS), (sizes.iter().sum(), 3 * MAX_REMEMBERED));
+    assert!(belonging.forgotten() >= 3 * MAX_REMEMBERED as u64, "{}", belonging.forgotten());
 }
 
 #[test]

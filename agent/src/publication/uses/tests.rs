@@ -203,4 +203,16 @@ fn who_holds_both_ends_proves_nothing() {
     assert!(!in_one_hand(&of_root));
     of_root.server.process = None;
     assert!(!in_one_hand(&of_root));
+    // A user id in one container is not that of another one, unless a user runs both.
+    let mut pods = connection(1000, 1000);
+    pods.client.workload = Some(pod("web-1", Some("web")).into());
+    pods.server.workload = Some(pod("db-1", Some("db")).into());
+    assert!(!in_one_hand(&pods));
+    pods.server.workload = Some(pod("web-2", Some("web")).into());
+    assert!(in_one_hand(&pods), "of one account");
+    pods.server.workload =
+        Some(WorkloadRecord { unit_user: Some("eve".to_owned()), ..pod("x", Some("x")) }.into());
+    assert!(in_one_hand(&pods));
+    pods.server.workload = Some(unit("db.service").into());
+    assert!(in_one_hand(&pods));
 }

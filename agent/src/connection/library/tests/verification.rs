@@ -1,6 +1,6 @@
 //! What an end did about its peer's certificate.
 
-use super::super::witness::Witness;
+use super::super::{fuse::talked, witness::Witness};
 use super::*;
 use crate::tls::ClientOutcome;
 use Library::{BoringSsl, GnuTls, Go, Nss, OpenSsl, Rustls};
@@ -127,4 +127,19 @@ fn who_leaves_after_a_failed_verification_overrides_nothing() {
     // The shortest request of all: a command of a text protocol.
     assert_eq!(distrustful(22 + 6).verification, [Some(FailedOverridden), None]);
     assert_eq!(distrustful(200).verification, [Some(FailedOverridden), None]);
+}
+
+#[test]
+fn a_fatal_alert_and_close_notify_are_not_talk() {
+    assert_eq!(distrustful(24 + 24).verification, [Some(Unknown), None], "or a request of 26 bytes");
+    assert_eq!(distrustful(24 + 25).verification, [Some(FailedOverridden), None]);
+}
+
+#[test]
+fn up_to_tls_1_2_two_alerts_take_at_most_twice_the_longest() {
+    for (bytes, spoke) in
+        [(0, Spoke::No), (31, Spoke::No), (35, Spoke::NotKnown), (62, Spoke::NotKnown), (63, Spoke::Yes)]
+    {
+        assert_eq!(talked(bytes, 31, false), spoke, "{bytes}");
+    }
 }
