@@ -219,7 +219,9 @@ fn a_file_of_a_thousand_owners_makes_a_bounded_page_and_loses_no_connection() {
 fn names_that_are_the_same_once_they_are_cut_are_one_sample() {
     let metrics = Metrics::new("6.1.0-test");
     let long = |end: &str| format!("{}{end}", "x".repeat(5000));
-    let certificates = vec![expiring("w", &long("a")), expiring("w", &long("b"))];
+    let later =
+        ExpiringCertificate { not_after: WallTime(1_900_000_000_000_000_000), ..expiring("w", &long("b")) };
+    let certificates = vec![expiring("w", &long("a")), later];
     metrics.certificates_expiring(&Expiring { certificates, left_out: 0 });
     metrics.blast_radius(&Widest {
         identities: vec![reaching(&long("a"), 3), reaching(&long("b"), 2)],
@@ -233,6 +235,8 @@ fn names_that_are_the_same_once_they_are_cut_are_one_sample() {
         let lines: Vec<&str> = page.lines().filter(|line| line.starts_with(&prefix)).collect();
         assert!(lines.len() == 1 && lines[0].len() < 400 && lines[0].contains("xx…"), "{lines:?}");
     }
+    assert!(page.contains("…\"} 1800000000\n"), "the one with the least of its life left");
+    assert!(page.contains("…\"} 100000000\n") && page.contains("…\"} 3\n"), "its life, and the widest");
     // What is not told any more is not on the next page.
     metrics.certificates_expiring(&Expiring::default());
     metrics.blast_radius(&Widest::default());

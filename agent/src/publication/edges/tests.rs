@@ -186,7 +186,10 @@ fn who_did_not_prove_an_identity_reached_nothing_by_it() {
     refused.authentication = Authentication::NotEstablished;
     let mut inferred = proving("a", "10.0.0.1");
     inferred.evidence.client = EvidenceName::Inferred;
-    for connection in [refused, inferred] {
+    // Whether the server is who it says is not known, nor what else this connection is.
+    let mut doubtful = proving("a", "10.0.0.1");
+    doubtful.authentication = Authentication::Unknown;
+    for connection in [refused, inferred, doubtful] {
         edges.note(&connection, None, NOW);
     }
     assert_eq!(edges.widest(9), Widest::default());
