@@ -6,17 +6,17 @@ use crate::record::*;
 
 const OPENED: i64 = 1_790_000_000_123_456_789;
 
-struct Folder(std::path::PathBuf);
+pub(super) struct Folder(std::path::PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("countersign-store-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
 
-    fn file(&self) -> std::path::PathBuf {
+    pub fn file(&self) -> std::path::PathBuf {
         self.0.join(FILE_NAME)
     }
 }
@@ -27,7 +27,7 @@ impl Drop for Folder {
     }
 }
 
-fn id(opened: i64, number: u64) -> String {
+pub(super) fn id(opened: i64, number: u64) -> String {
     let mut chance = [0; 10];
     chance[2..].copy_from_slice(&number.to_be_bytes());
     let id = uuid::Builder::from_unix_timestamp_millis((opened / 1_000_000).cast_unsigned(), &chance);
@@ -35,7 +35,7 @@ fn id(opened: i64, number: u64) -> String {
 }
 
 /// A connection of which something is known in every field.
-fn full(number: u64) -> ConnectionRecord {
+pub(super) fn full(number: u64) -> ConnectionRecord {
     let process = |pid| {
         Arc::new(ProcessRecord {
             pid,
@@ -93,11 +93,11 @@ fn full(number: u64) -> ConnectionRecord {
     }
 }
 
-fn record(connection: &ConnectionRecord) -> Record {
+pub(super) fn record(connection: &ConnectionRecord) -> Record {
     Record::Connection(Arc::new(connection.clone()))
 }
 
-fn one(file: &std::path::Path, sql: &str) -> i64 {
+pub(super) fn one(file: &std::path::Path, sql: &str) -> i64 {
     Reader::open(file).unwrap().database().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
