@@ -30,6 +30,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum Health {
     /// 200: connections are seen and judged.
     Healthy,
+    /// 200: connections are seen and judged, but something beside it does not work.
+    Degraded(String),
     /// 503: why not.
     Unhealthy(String),
 }
@@ -129,6 +131,7 @@ fn route(request: &Request<Incoming>, page: &MetricsPage) -> Response<Answer> {
     }
     match (page.health)() {
         Health::Healthy => http::text(StatusCode::OK, "ok\n".to_owned()),
+        Health::Degraded(reason) => http::text(StatusCode::OK, format!("degraded: {reason}\n")),
         Health::Unhealthy(reason) => http::text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
 }

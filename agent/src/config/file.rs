@@ -19,6 +19,7 @@ type Typed<T> = Option<Spanned<T>>;
 pub struct ConfigFile {
     pub(super) daemon: DaemonFile,
     pub(super) metrics: MetricsFile,
+    pub(super) history: HistoryFile,
     pub(super) scope: ScopeFile,
     pub(super) capture: CaptureFile,
     pub(super) libraries: LibrariesFile,
@@ -44,6 +45,15 @@ pub(super) struct MetricsFile {
     pub enabled: Typed<bool>,
     pub listen: Typed<String>,
     pub allow_remote: Typed<bool>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct HistoryFile {
+    pub enabled: Typed<bool>,
+    pub max_age_days: Typed<i64>,
+    pub max_size_mib: Typed<i64>,
+    pub fold_after_days: Typed<i64>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

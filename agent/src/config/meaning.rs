@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::file::{CaptureFile, ConfigFile, ExceptionFile, IdentityFile};
+use super::file::{CaptureFile, ConfigFile, ExceptionFile, HistoryFile, IdentityFile};
 use super::*;
 use crate::verdict::{FitRule, Selector, Template, network};
 
@@ -36,6 +36,8 @@ pub(super) fn of(file: ConfigFile) -> Result<Config, Refused> {
             .map_err(|_| format!("`{text}` is not an address and a port, like \"127.0.0.1:19964\""))?;
         metrics_address(address, allow_remote)
     })?;
+
+    history(&mut config.history, &file.history)?;
 
     config.scope.internal =
         list(&file.scope.internal, |text| network(text).map_err(|error| error.to_string()))?;
@@ -88,6 +90,18 @@ pub(super) fn of(file: ConfigFile) -> Result<Config, Refused> {
         _ => Err(format!("`{text}` is not one of text, json")),
     })?;
     Ok(config)
+}
+
+fn history(history: &mut HistoryConfig, file: &HistoryFile) -> Result<(), Refused> {
+    set(&mut history.enabled, &file.enabled, |enabled| Ok(*enabled))?;
+    set(&mut history.max_age, &file.max_age_days, |days| Ok(bounded(*days, 1..=MAX_HISTORY_DAYS)? * DAY))?;
+    set(&mut history.max_bytes, &file.max_size_mib, |number| {
+        Ok(u64::from(bounded(*number, MIN_HISTORY_MIB..=MAX_HISTORY_MIB)?) << 20)
+    })?;
+    set(&mut history.fold_after, &file.fold_after_days, |days| {
+        let days = bounded(*days, 0..=MAX_HISTORY_DAYS)?;
+        Ok((days > 0).then_some(days * DAY))
+    })
 }
 
 fn capture(capture: &mut CaptureConfig, file: &CaptureFile) -> Result<(), Refused> {

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -52,6 +53,12 @@ pub const MIN_RING_BYTES: u32 = 64 << 10;
 pub const MAX_RING_BYTES: u32 = 256 << 20;
 /// Most files probed at once: each takes a few descriptors and a uprobe per function.
 pub const MAX_PROBED_FILES: u32 = 4096;
+/// Longest time for which history is kept, in days: ten years.
+pub const MAX_HISTORY_DAYS: u32 = 3_650;
+/// Smallest room for history in MiB: below it what repeats leaves none for connections.
+pub const MIN_HISTORY_MIB: u32 = 16;
+/// Largest room for history in MiB: a terabyte.
+pub const MAX_HISTORY_MIB: u32 = 1 << 20;
 /// Largest table: about a gigabyte if all were filled with connections.
 pub const MAX_TABLE_ENTRIES: u32 = 1_000_000;
 
@@ -64,6 +71,8 @@ pub struct Config {
     pub daemon: DaemonConfig,
     /// `[metrics]`
     pub metrics: MetricsConfig,
+    /// `[history]`
+    pub history: HistoryConfig,
     /// `[scope]`
     pub scope: ScopeConfig,
     /// `[capture]`
@@ -108,6 +117,21 @@ pub struct MetricsConfig {
     /// Other addresses than loopback are meant.
     pub allow_remote: bool,
 }
+
+/// `[history]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryConfig {
+    /// Whether what was seen is kept in a file.
+    pub enabled: bool,
+    /// For how long.
+    pub max_age: Duration,
+    /// Bytes that it may take.
+    pub max_bytes: u64,
+    /// After what time short connections that repeat are only counted; `None`: never.
+    pub fold_after: Option<Duration>,
+}
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// `[scope]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,6 +237,12 @@ impl Default for Config {
                 enabled: true,
                 listen: SocketAddr::from(([127, 0, 0, 1], 19964)),
                 allow_remote: false,
+            },
+            history: HistoryConfig {
+                enabled: true,
+                max_age: 30 * DAY,
+                max_bytes: 2048 << 20,
+                fold_after: Some(7 * DAY),
             },
             scope: ScopeConfig { internal: Vec::new() },
             capture: CaptureConfig {

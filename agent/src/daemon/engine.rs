@@ -39,6 +39,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// Between two readings of the host's own addresses and interfaces, two counts of the kernel's decisions, and two returns of
 /// unused memory.
 const LEARN: Duration = Duration::from_secs(30);
+/// Between two times at which the history is told of findings that were met again.
+const OFFER: Duration = Duration::from_secs(10);
 /// Shortest time between two passes over open files: a pass visits every one of the host.
 const PASS: Duration = Duration::from_secs(5);
 /// Longest time between two passes where the kernel's iterator does not run: no hook tells the end of connections that are
@@ -84,6 +86,8 @@ pub struct Engine {
     /// The pass that is not over yet.
     pass: Option<UnderWay>,
     heartbeat_failed: bool,
+    /// When the history was told of findings that were met again.
+    offered: Instant,
     pulse: Arc<AtomicU64>,
     /// Takes what there is to say of processes; nothing if libraries are not probed.
     notices: Option<Notices>,
@@ -111,6 +115,7 @@ impl Engine {
             last_pass: None,
             pass: None,
             heartbeat_failed: false,
+            offered: Instant::now(),
             pulse: Arc::default(),
             notices: None,
         }
@@ -184,6 +189,7 @@ impl Engine {
             }
         }
         self.tick();
+        self.publisher.offer_findings();
     }
 
     fn take_all(&mut self, events: &mut Vec<Event>) {
@@ -284,7 +290,17 @@ impl Engine {
         }
         self.carry_out_orders();
         self.measure();
+        self.offer();
         self.beat();
+    }
+
+    /// What the history is told beside what happens.
+    fn offer(&mut self) {
+        self.publisher.offer_wanted();
+        if self.offered.elapsed() >= OFFER {
+            self.offered = Instant::now();
+            self.publisher.offer_findings();
+        }
     }
 
     fn set_clock(&mut self, wall_minus_boot: i64) {

@@ -1,13 +1,14 @@
-//! Daemon: the rooms at work, on two threads.
+//! Daemon: the rooms at work, each on a thread of its own where it may have to wait.
 //!
-//! Enters: a configuration. Leaves: records to those who watch, metrics, log lines, for as long as it runs. One thread
-//! ([`engine`]) carries events from the kernel through connections and verdicts to the publisher; the other one
-//! serves readers and listens to signals. Refuses: starting half: what cannot be had is an error that says what to do,
-//! but a full disk or a slow reader stops nothing.
+//! Enters: a configuration. Leaves: records to those who watch and to the history, metrics, log lines, for as long as it runs.
+//! One thread ([`engine`]) carries events from the kernel through connections and verdicts to the publisher, one writes the
+//! [`history`], one looks for [`libraries`]; the first one serves readers and listens to signals. Refuses: starting half:
+//! what cannot be had is an error that says what to do, but a full disk or a slow reader stops nothing.
 
 mod answers;
 mod engine;
 mod heartbeat;
+mod history;
 mod libraries;
 mod orders;
 mod publisher;
@@ -37,6 +38,7 @@ use crate::scope::Networks;
 
 use engine::{Command, Engine};
 use heartbeat::Heartbeat;
+use history::{History, HistoryThread};
 use libraries::{Rows, Watch};
 use orders::Orders;
 use publisher::{Parts, Publisher};
@@ -105,7 +107,13 @@ pub fn run(
     let source = KernelSource::start(&kernel_options(config))?;
     let workloads = Workloads::new(host.name.clone());
     let edges = Edges::default();
-    let publisher = publisher(config, &host, &metrics, &hub, (&workloads, &edges));
+    let kept = config.history.enabled.then(|| {
+        let path = config.daemon.data_dir.join(crate::store::FILE_NAME);
+        HistoryThread::start(path, &config.history, metrics.clone(), hub.clone())
+    });
+    let (keeper, history) = kept.transpose().map_err(DaemonError::Runtime)?.unzip();
+    let history = history.unwrap_or_default();
+    let publisher = publisher(config, &host, (&metrics, &hub, &history), (&workloads, &edges));
     let connections = Connections::new(limits(config));
     let (commands, received) = mpsc::channel();
     let (orders, prober) = (Orders { commands, waker: source.waker() }, source.prober());
@@ -135,11 +143,15 @@ pub fn run(
         .map_err(DaemonError::Runtime)?;
     let rows = watch.as_ref().map(|watch| Arc::clone(&watch.rows)).unwrap_or_default();
     let logging = Arc::new(Mutex::new(logging));
-    let service = Service { config, metrics, hub, logging, pulse, orders, rows, workloads, edges };
+    let service = Service { config, metrics, hub, history, logging, pulse, orders, rows, workloads, edges };
     let outcome = runtime.block_on(service.serve(local, page, has_ended, &read_again));
     stop(&service.orders, thread);
     if let Some(watch) = watch {
         watch.stop();
+    }
+    // The engine has said its last words.
+    if let Some(keeper) = keeper {
+        keeper.stop();
     }
     outcome
 }
@@ -149,6 +161,7 @@ struct Service<'a> {
     config: &'a Config,
     metrics: Metrics,
     hub: Hub,
+    history: History,
     logging: Arc<Mutex<Logging>>,
     pulse: Arc<AtomicU64>,
     orders: Orders,
@@ -236,18 +249,20 @@ impl Service<'_> {
     }
 
     fn page(&self) -> MetricsPage {
-        let (pulse, started) = (Arc::clone(&self.pulse), Instant::now());
-        let health = Arc::new(move || match silence(&pulse, started) {
-            silence if silence > PULSE => {
+        let (pulse, started, history) = (Arc::clone(&self.pulse), Instant::now(), self.history.clone());
+        let health = Arc::new(move || match (silence(&pulse, started), history.trouble()) {
+            (silence, _) if silence > PULSE => {
                 Health::Unhealthy(format!("the engine has not moved for {} s", silence.as_secs()))
             }
+            (_, Some(trouble)) => Health::Degraded(format!("history: {trouble}")),
             _ => Health::Healthy,
         });
         let (metrics, hub, logging) = (self.metrics.clone(), self.hub.clone(), Arc::clone(&self.logging));
         let (workloads, edges, is_healthy) =
             (self.workloads.clone(), self.edges.clone(), Arc::clone(&health));
         let render = move || {
-            metrics.healthy(is_healthy() == Health::Healthy);
+            // Trouble with the history has a state of its own.
+            metrics.healthy(!matches!(is_healthy(), Health::Unhealthy(_)));
             metrics.watch_clients(hub.subscribers());
             metrics.watch_records_dropped(hub.lost());
             metrics.log_lines_suppressed(logging.lock().unwrap_or_else(PoisonError::into_inner).suppressed());
@@ -327,8 +342,7 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 fn publisher(
     config: &Config,
     host: &Host,
-    metrics: &Metrics,
-    hub: &Hub,
+    (metrics, hub, history): (&Metrics, &Hub, &History),
     (workloads, edges): (&Workloads, &Edges),
 ) -> Publisher {
     let clock = WallClock { wall_minus_boot: kernel::clock().wall_minus_boot };
@@ -346,6 +360,7 @@ fn publisher(
         policy: policy(config),
         policy_version: policy_version(config),
         hub: hub.clone(),
+        history: history.clone(),
         metrics: metrics.clone(),
     });
     publisher.set_owners(Arc::clone(&config.ownership.owners));
@@ -376,6 +391,7 @@ fn fixed_keys_changed(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("daemon", old.daemon != new.daemon),
         ("metrics", old.metrics != new.metrics),
+        ("history", old.history != new.history),
         ("capture", old.capture != new.capture),
         ("libraries", old.libraries != new.libraries),
         ("limits", old.limits != new.limits),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
+use super::history::History;
 use crate::api::Hub;
 use crate::connection::{Connection, ConnectionKey, Fingerprint, Holder, Sink, Stage};
 use crate::event::{Decision, Role, SocketCookie, Timestamp};
@@ -59,6 +60,8 @@ pub enum Order {
     Forget(SocketCookie),
 }
 
+/// Findings that the history is told of again at a time: a quarter of its queue.
+const MAX_OFFERED: usize = 512;
 /// Owners asked for at a time: one pass of the iterator answers for all.
 const MAX_WANTED: usize = 1024;
 
@@ -87,6 +90,8 @@ pub struct Parts {
     pub policy_version: Arc<str>,
     /// Takes records.
     pub hub: Hub,
+    /// Keeps records.
+    pub history: History,
     /// Takes numbers.
     pub metrics: Metrics,
 }
@@ -149,6 +154,22 @@ impl Publisher {
         self.judge(&chains, regression, &mut record);
         record.revision = revision;
         self.parts.hub.repeat(Record::Connection(Arc::new(record)));
+    }
+
+    /// Hands to the history the findings that were met again, some at a time: readers are told of each once.
+    pub fn offer_findings(&mut self) {
+        for finding in self.findings.take_changed(MAX_OFFERED) {
+            self.parts.history.offer(&Record::Finding(finding));
+        }
+    }
+
+    /// Hands certificates to the history that it has only the fingerprints of.
+    pub fn offer_wanted(&self) {
+        for fingerprint in self.parts.history.take_wanted() {
+            for certificate in self.parts.certificates.chain(&[Fingerprint(fingerprint)]) {
+                self.parts.history.offer(&Record::Certificate(certificate));
+            }
+        }
     }
 
     fn compose(&mut self, connection: &Connection, holders: &Holders, chains: &Chains) -> ConnectionRecord {
@@ -272,6 +293,7 @@ impl Publisher {
 
     fn publish(&self, record: Record) {
         self.parts.metrics.record(&record);
+        self.parts.history.offer(&record);
         self.parts.hub.publish(record);
     }
 }
@@ -299,7 +321,9 @@ impl Sink for Publisher {
             let beyond = connection.shipped - connection.handshake_shipped;
             self.parts.metrics.shipped(connection.handshake_shipped, beyond);
         }
-        if self.parts.hub.subscribers() == 0 && self.pass_unread(connection, last) {
+        // The history wants the last word on each connection, readers want every one.
+        let unread = self.parts.hub.subscribers() == 0 && !(last && self.parts.history.is_on());
+        if unread && self.pass_unread(connection, last) {
             return;
         }
         let started = Instant::now();

@@ -205,6 +205,62 @@ label_values! {
 }
 
 label_values! {
+    /// What the history is doing, and why it does not take records.
+    HistoryState {
+        /// It is not wanted.
+        Off = "off",
+        /// Records are written.
+        Writing = "writing",
+        /// No room is left on the disk.
+        Full = "full",
+        /// The file or its file system cannot be written.
+        ReadOnly = "read_only",
+        /// Another process holds the file.
+        Locked = "locked",
+        /// The file is damaged.
+        Corrupt = "corrupt",
+        /// The file is a later program's, or none of this one's.
+        Foreign = "foreign",
+        /// Anything else.
+        Failed = "failed",
+    }
+}
+
+label_values! {
+    /// Why a record is not in the history.
+    HistoryLoss {
+        /// The disk was slower than the connections.
+        Slow = "slow",
+        /// [`HistoryState::Full`]
+        Full = "full",
+        /// [`HistoryState::ReadOnly`]
+        ReadOnly = "read_only",
+        /// [`HistoryState::Locked`]
+        Locked = "locked",
+        /// [`HistoryState::Corrupt`]
+        Corrupt = "corrupt",
+        /// [`HistoryState::Foreign`]
+        Foreign = "foreign",
+        /// [`HistoryState::Failed`]
+        Failed = "failed",
+        /// It is none that an agent makes.
+        Refused = "refused",
+    }
+}
+
+label_values! {
+    /// Why a connection left the history.
+    HistoryRemoval {
+        /// It was older than what is kept.
+        Age = "age",
+        /// There was no room for it.
+        Size = "size",
+        /// It is only counted any more.
+        Folded = "folded",
+    }
+}
+
+label_values! {
     /// Kinds of [`Event`].
     EventKind {
         /// [`Event::Connect`]

@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 mod family;
+mod history;
 mod labels;
 mod listed;
 pub mod names;
@@ -27,7 +28,7 @@ mod registry;
 #[cfg(test)]
 mod tests;
 
-pub use labels::{ConfigReload, EventKind, Stage};
+pub use labels::{ConfigReload, EventKind, HistoryLoss, HistoryRemoval, HistoryState, Stage};
 pub use listed::{MAX_CERTIFICATES, MAX_IDENTITIES};
 pub use page::{OPENMETRICS_CONTENT_TYPE, TEXT_CONTENT_TYPE};
 pub use process::ProcessSample;
@@ -86,6 +87,7 @@ struct Families {
     shipped_beyond_handshake_bytes: Histogram,
     shipped_beyond_handshake_ratio: Histogram,
     decision_latency: Histogram,
+    history: history::HistoryMetrics,
     config_reloads: Family<1, Counter>,
     config_last_reload_successful: Gauge,
     watch_clients: Gauge,

@@ -100,6 +100,20 @@ descriptions! {
         "Programs that watch the records now";
     WATCH_RECORDS_DROPPED = "countersign_watch_records_dropped_total" []
         "Records that watching programs lost because they read too slowly";
+    HISTORY_RECORDS = "countersign_history_records_written_total" []
+        "Connections and revisions of them written to the history";
+    HISTORY_LOST = "countersign_history_records_lost_total" ["reason"]
+        "Records that the history did not take, by what was wrong";
+    HISTORY_STATE = "countersign_history_state" ["state"]
+        "What the history is doing now: 1 for one of them";
+    HISTORY_BYTES = "countersign_history_file_bytes" []
+        "Space in use in the file of the history; pages that are free for reuse do not count";
+    HISTORY_OLDEST = "countersign_history_oldest_record_time_seconds" []
+        "When the oldest connection of the history was opened, since 1970-01-01 UTC; 0 if there is none";
+    HISTORY_REMOVED = "countersign_history_connections_removed_total" ["reason"]
+        "Connections that left the history for their age or for want of room, or that are only counted any more";
+    HISTORY_BATCH_SECONDS = "countersign_history_batch_seconds" []
+        "Time to write a batch of records to the history";
     CONFIG_RELOADS = "countersign_config_reload_total" ["result"]
         "Attempts to read the configuration again";
     CONFIG_LAST_RELOAD_SUCCESSFUL = "countersign_config_last_reload_successful" []

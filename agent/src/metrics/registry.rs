@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::family::Family;
+use super::history::HistoryMetrics;
 use super::labels::{self, ConfigReload, EventKind, Stage};
 use super::listed::Listed;
 use super::names::{self, Description};
@@ -149,6 +150,16 @@ pub(super) fn families(kernel: &str) -> Families {
     let table_evictions = page.family(names::TABLE_EVICTIONS);
     let watch_clients = page.add(names::WATCH_CLIENTS, Gauge::default());
     let watch_records_dropped = page.add(names::WATCH_RECORDS_DROPPED, Counter::default());
+    let history = HistoryMetrics {
+        written: page.add(names::HISTORY_RECORDS, Counter::default()),
+        lost: page.family(names::HISTORY_LOST),
+        state: page.family(names::HISTORY_STATE),
+        bytes: page.add(names::HISTORY_BYTES, Gauge::default()),
+        oldest: page.add(names::HISTORY_OLDEST, super::process::SecondsGauge::default()),
+        removed: page.family(names::HISTORY_REMOVED),
+        batch: page.add(names::HISTORY_BATCH_SECONDS, Histogram::new(latency_buckets())),
+    };
+    history.begin();
     let config_reloads: Family<1, Counter> = page.family(names::CONFIG_RELOADS);
     for result in ConfigReload::ALL {
         config_reloads.of([result.as_str()]);
@@ -197,6 +208,7 @@ pub(super) fn families(kernel: &str) -> Families {
         shipped_beyond_handshake_bytes,
         shipped_beyond_handshake_ratio,
         decision_latency,
+        history,
         config_reloads,
         config_last_reload_successful,
         watch_clients,

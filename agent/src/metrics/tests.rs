@@ -127,6 +127,11 @@ fn busy() -> Metrics {
     metrics.table_evictions("connections", 3);
     metrics.table_evictions("connections", 4);
     metrics.config_reload(ConfigReload::Refused);
+    metrics.history_batch(1_000, Duration::from_millis(20));
+    metrics.history_lost(HistoryLoss::Full, 17);
+    metrics.history_removed(HistoryRemoval::Folded, 3);
+    metrics.history_state(HistoryState::Full);
+    metrics.history_size(4096, Some(WallTime(1_700_000_000_500_000_000)));
     metrics.watch_clients(2);
     metrics.watch_records_dropped(9);
     metrics.log_lines_suppressed(11);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest as _, Sha256};
 
 use crate::record::{ConnectionRecord, EndpointRecord, FINDING_SCHEMA, FindingRecord, SideName, WallTime};
@@ -16,6 +16,8 @@ pub const MAX_FINDINGS: usize = 16_384;
 pub struct FindingBook {
     known: FxHashMap<[u8; 16], Arc<FindingRecord>>,
     refused: u64,
+    /// Counted again since they were handed out.
+    changed: FxHashSet<[u8; 16]>,
 }
 
 impl FindingBook {
@@ -34,6 +36,7 @@ impl FindingBook {
             known.count += 1;
             known.first_seen = known.first_seen.min(now);
             known.last_seen = known.last_seen.max(now);
+            self.changed.insert(id);
             return None;
         }
         let record = Arc::new(FindingRecord {
@@ -76,6 +79,16 @@ impl FindingBook {
         all
     }
 
+    /// At most so many that were counted again since they were handed out.
+    pub fn take_changed(&mut self, limit: usize) -> Vec<Arc<FindingRecord>> {
+        let ids: Vec<[u8; 16]> = self.changed.iter().take(limit).copied().collect();
+        let taken = ids.iter().filter_map(|id| {
+            self.changed.remove(id);
+            self.known.get(id).map(Arc::clone)
+        });
+        taken.collect()
+    }
+
     /// How many subjects are remembered.
     pub fn entries(&self) -> usize {
         self.known.len()
@@ -89,6 +102,7 @@ impl FindingBook {
     /// The policy changed: what it sets apart may have, too.
     pub fn clear(&mut self) {
         self.known.clear();
+        self.changed.clear();
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 pub const CONNECTION_SCHEMA: &str = "countersign.connection/1";
 
 /// One TCP connection, in one revision.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, Deserialize)]
 pub struct ConnectionRecord {
     /// [`CONNECTION_SCHEMA`].
     pub schema: Text,
@@ -89,7 +89,7 @@ pub struct ConnectionRecord {
 }
 
 /// One end of a connection.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Hash, Default, Serialize, Deserialize)]
 pub struct EndpointRecord {
     /// Bare, IPv4-mapped as IPv4.
     pub address: String,
@@ -130,7 +130,7 @@ pub struct EndpointRecord {
 }
 
 /// How the answer is known, for each side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EvidenceRecord {
     /// For the server's authentication.
     pub server: EvidenceName,
@@ -143,7 +143,7 @@ pub struct EvidenceRecord {
 }
 
 /// How surely, for each side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ConfidenceRecord {
     /// For the server's authentication.
     pub server: Option<ConfidenceName>,
@@ -152,7 +152,7 @@ pub struct ConfidenceRecord {
 }
 
 /// Bytes per sender.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct DirectionBytes {
     /// Sent by the client.
     pub client: u64,
@@ -161,7 +161,7 @@ pub struct DirectionBytes {
 }
 
 /// Payload bytes at close.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct ByteCounts {
     /// Sent by the client.
     pub client_to_server: u64,
@@ -170,7 +170,7 @@ pub struct ByteCounts {
 }
 
 /// TLS facts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TlsRecord {
     /// Highest offered.
     pub version_offered: Option<Text>,
@@ -237,7 +237,7 @@ pub struct TlsRecord {
 }
 
 /// An alert in clear.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AlertRecord {
     /// Who sent it.
     pub from: SideName,

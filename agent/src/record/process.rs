@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{ExecutableChange, Text, WallTime};
 
 /// A process.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct ProcessRecord {
     /// In the initial PID namespace.
     pub pid: u32,
@@ -48,7 +48,7 @@ pub struct ProcessRecord {
 }
 
 /// A parent of a process.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct ParentRecord {
     /// In the initial PID namespace.
     pub pid: u32,
@@ -61,7 +61,7 @@ pub struct ParentRecord {
 }
 
 /// A process that held a socket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HolderRecord {
     /// Which.
     pub process: Arc<ProcessRecord>,

@@ -61,7 +61,7 @@ pub struct LabelsRecord {
 }
 
 /// Whether a certificate is one that the workload may present.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IdentityFitRecord {
     /// The answer.
     pub status: IdentityFitName,

@@ -1,5 +1,7 @@
 //! The file: made, brought to the version of this program, or refused.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +23,12 @@ pub const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// How long a statement waits for another one's lock.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Pages of the log, of 4 KiB, after which they go into the file: pages that many batches change go there once.
+const LOG_PAGES: i64 = 4_096;
+
+/// Memory for pages of the file in KiB, however large it is.
+const CACHE_KIB: i64 = 8_192;
 
 /// Statements that are kept ready.
 const STATEMENTS: usize = 64;
@@ -80,6 +88,7 @@ fn shown(path: &Path) -> String {
 
 /// Opens the file to write, makes it if it is missing, and brings it to [`SCHEMA_VERSION`].
 pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
+    make_for_root_alone(path);
     let mut database = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     let version = version(path, &database)?;
     if version == 0 {
@@ -89,7 +98,9 @@ pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
     database.pragma_update(None, "journal_mode", "WAL")?;
     // A batch that was committed survives the end of the daemon, not a loss of power: the file stays whole in both.
     database.pragma_update(None, "synchronous", "NORMAL")?;
-    database.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    database.pragma_update(None, "journal_size_limit", LOG_PAGES * 4_096)?;
+    database.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    database.pragma_update(None, "cache_size", -CACHE_KIB)?;
     let transaction = database.transaction()?;
     for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or_default()) {
         transaction.execute_batch(migration)?;
@@ -99,6 +110,11 @@ pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()?;
     Ok(database)
+}
+
+/// SQLite gives what it puts beside the file the same rights. That the file is there, or cannot be made, it finds out itself.
+fn make_for_root_alone(path: &Path) {
+    drop(File::options().write(true).create_new(true).mode(0o600).open(path));
 }
 
 /// Opens the file to read; it is not changed, and who writes it is not held up.
@@ -111,6 +127,14 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
         0 => Err(StoreError::NotAHistory { path: path.to_path_buf(), source: None }),
         _ => Ok(database),
     }
+}
+
+/// Whether the file can be read: its header and its schema, not all of it.
+///
+/// # Errors
+/// If it cannot.
+pub fn check(path: &Path) -> Result<(), StoreError> {
+    is_empty(&open_to_read(path)?).map(drop)
 }
 
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::StoreError;
+use super::keys::{Key, Keys};
 use super::node::node_key;
 use super::parts::{Held, from_hex};
 use crate::record::{
@@ -19,7 +20,7 @@ const MAX_REMEMBERED: usize = 16_384;
 
 const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
 
-/// First bytes of the SHA-256 of what is kept: nobody finds two records with the same.
+/// First bytes of the SHA-256 of what is kept, by which the file is searched: nobody finds two records with the same.
 type Hashed = [u8; 16];
 
 /// Numbers that were given lately.
@@ -45,20 +46,57 @@ impl<K: Eq + Hash> Numbers<K> {
         self.0.insert(key, number);
         number
     }
+
+    fn forget(&mut self, gone: &[i64]) {
+        self.0.retain(|_, number| gone.binary_search(number).is_err());
+    }
+}
+
+/// Tables of what repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Dimension {
+    Program,
+    Process,
+    Holders,
+    Workload,
+    Certificate,
+    Endpoint,
+    Answer,
+    Node,
+    Edge,
+    Pairing,
+}
+
+impl Dimension {
+    pub fn table(self) -> &'static str {
+        match self {
+            Dimension::Program => "program",
+            Dimension::Process => "process",
+            Dimension::Holders => "holders",
+            Dimension::Workload => "workload",
+            Dimension::Certificate => "certificate",
+            Dimension::Endpoint => "endpoint",
+            Dimension::Answer => "answer",
+            Dimension::Node => "node",
+            Dimension::Edge => "edge",
+            Dimension::Pairing => "pairing",
+        }
+    }
 }
 
 /// Gives numbers to what repeats. What it remembers is true only while its transaction can still be committed.
 #[derive(Debug, Default)]
 pub(super) struct Dimensions {
+    keys: Keys,
     programs: Numbers<Hashed>,
     processes: Numbers<(u32, u64, Option<i64>, i64)>,
-    holders: Numbers<Hashed>,
+    holders: Numbers<Key>,
     /// Until when holders are known to have been seen.
     seen_until: Numbers<i64>,
-    workloads: Numbers<Hashed>,
+    workloads: Numbers<Key>,
     certificates: Numbers<[u8; 32]>,
-    endpoints: Numbers<Hashed>,
-    answers: Numbers<Hashed>,
+    endpoints: Numbers<Key>,
+    answers: Numbers<Key>,
     nodes: Numbers<String>,
     edges: Numbers<(i64, i64, u16)>,
     pairings: Numbers<(i64, i64, i64)>,
@@ -67,6 +105,23 @@ pub(super) struct Dimensions {
 }
 
 impl Dimensions {
+    /// These rows were deleted.
+    pub fn forget(&mut self, dimension: Dimension, mut gone: Vec<i64>) {
+        gone.sort_unstable();
+        match dimension {
+            Dimension::Program => self.programs.forget(&gone),
+            Dimension::Process => self.processes.forget(&gone),
+            Dimension::Holders => self.holders.forget(&gone),
+            Dimension::Workload => self.workloads.forget(&gone),
+            Dimension::Certificate => self.certificates.forget(&gone),
+            Dimension::Endpoint => self.endpoints.forget(&gone),
+            Dimension::Answer => self.answers.forget(&gone),
+            Dimension::Node => self.nodes.forget(&gone),
+            Dimension::Edge => self.edges.forget(&gone),
+            Dimension::Pairing => self.pairings.forget(&gone),
+        }
+    }
+
     /// Its number, from memory, from the file, or a new one.
     fn number<K: Eq + Hash>(
         numbers: &mut Numbers<K>,
@@ -86,19 +141,23 @@ impl Dimensions {
 
     /// The number of what was said of a connection.
     pub fn answer(&mut self, database: &Connection, answer: &ConnectionRecord) -> Result<i64, StoreError> {
-        let key = hashed(&mut self.buffer, answer)?;
+        let key = self.keys.of(answer);
+        if let Some(known) = self.answers.get(&key) {
+            return Ok(known);
+        }
+        let digest = hashed(&mut self.buffer, answer)?;
         let text = &self.buffer;
         Self::number(
             &mut self.answers,
             key,
-            || find(database, "SELECT id FROM answer WHERE digest = ?1", [&key[..]]),
+            || find(database, "SELECT id FROM answer WHERE digest = ?1", [&digest[..]]),
             || {
                 insert(
                     database,
                     "INSERT INTO answer (digest, authentication, encryption, protocol, scope, record) \
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                     params![
-                        key,
+                        digest,
                         answer.authentication.as_str(),
                         answer.encryption.as_str(),
                         &*answer.protocol,
@@ -117,11 +176,12 @@ impl Dimensions {
         endpoint: &EndpointRecord,
         seen: i64,
     ) -> Result<i64, StoreError> {
-        let key = hashed(&mut self.buffer, endpoint)?;
+        let key = self.keys.of(endpoint);
         if let Some(known) = self.endpoints.get(&key) {
             return Ok(known);
         }
-        if let Some(found) = find(database, "SELECT id FROM endpoint WHERE digest = ?1", [&key[..]])? {
+        let digest = hashed(&mut self.buffer, endpoint)?;
+        if let Some(found) = find(database, "SELECT id FROM endpoint WHERE digest = ?1", [&digest[..]])? {
             return Ok(self.endpoints.remember(key, found));
         }
         let record = std::mem::take(&mut self.buffer);
@@ -132,7 +192,7 @@ impl Dimensions {
         let number = insert(
             database,
             "INSERT INTO endpoint (digest, address, workload, identity, record) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![key, endpoint.address, workload, endpoint.identity, json(&record)],
+            params![digest, endpoint.address, workload, endpoint.identity, json(&record)],
         )?;
         self.buffer = record;
         for (position, fingerprint) in endpoint.certificates.iter().enumerate() {
@@ -149,10 +209,11 @@ impl Dimensions {
     }
 
     fn workload(&mut self, database: &Connection, workload: &WorkloadRecord) -> Result<i64, StoreError> {
-        let memory = hashed(&mut self.buffer, workload)?;
+        let memory = self.keys.of(workload);
         if let Some(known) = self.workloads.get(&memory) {
             return Ok(known);
         }
+        hashed(&mut self.buffer, workload)?;
         // The latest names of a key are the ones that are kept; endpoints have their own.
         let number = query(
             database,
@@ -213,35 +274,14 @@ impl Dimensions {
         if held.owner.is_none() && held.holders.is_empty() {
             return Ok(None);
         }
-        let mut all: Vec<(i64, i64, Option<&str>, Option<&str>)> = Vec::new();
-        if let Some(owner) = &held.owner {
-            all.push((0, self.process(database, owner)?, None, None));
-        }
-        for (position, holder) in (1..).zip(&held.holders) {
-            let process = self.process(database, &holder.process)?;
-            all.push((position, process, Some(&holder.role), Some(&holder.source)));
-        }
-        let key = hashed(&mut self.buffer, &all)?;
-        let number = Self::number(
-            &mut self.holders,
-            key,
-            || find(database, "SELECT id FROM holders WHERE digest = ?1", [&key[..]]),
-            || {
-                let number = insert(
-                    database,
-                    "INSERT INTO holders (digest, first_seen, seen_until) VALUES (?1, ?2, ?2)",
-                    params![key, seen],
-                )?;
-                for (position, process, role, source) in all {
-                    insert(
-                        database,
-                        "INSERT INTO holder (holders, position, process, role, source) VALUES (?1, ?2, ?3, ?4, ?5)",
-                        params![number, position, process, role, source],
-                    )?;
-                }
-                Ok(number)
-            },
-        )?;
+        let key = self.keys.of(held);
+        let number = match self.holders.get(&key) {
+            Some(known) => known,
+            None => {
+                let number = self.all_held(database, held, seen)?;
+                self.holders.remember(key, number)
+            }
+        };
         // To the hour, so that those who hold many sockets are not written anew for each.
         if self.seen_until.get(&number).is_none_or(|until| until < seen) {
             let until = (seen / NANOSECONDS_PER_HOUR + 1) * NANOSECONDS_PER_HOUR;
@@ -253,6 +293,34 @@ impl Dimensions {
             self.seen_until.remember(number, until);
         }
         Ok(Some(number))
+    }
+
+    fn all_held(&mut self, database: &Connection, held: &Held, seen: i64) -> Result<i64, StoreError> {
+        let mut all: Vec<(i64, i64, Option<&str>, Option<&str>)> = Vec::new();
+        if let Some(owner) = &held.owner {
+            all.push((0, self.process(database, owner)?, None, None));
+        }
+        for (position, holder) in (1..).zip(&held.holders) {
+            let process = self.process(database, &holder.process)?;
+            all.push((position, process, Some(&holder.role), Some(&holder.source)));
+        }
+        let digest = hashed(&mut self.buffer, &all)?;
+        if let Some(found) = find(database, "SELECT id FROM holders WHERE digest = ?1", [&digest[..]])? {
+            return Ok(found);
+        }
+        let number = insert(
+            database,
+            "INSERT INTO holders (digest, first_seen, seen_until) VALUES (?1, ?2, ?2)",
+            params![digest, seen],
+        )?;
+        for (position, process, role, source) in all {
+            insert(
+                database,
+                "INSERT INTO holder (holders, position, process, role, source) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![number, position, process, role, source],
+            )?;
+        }
+        Ok(number)
     }
 
     fn process(&mut self, database: &Connection, process: &ProcessRecord) -> Result<i64, StoreError> {

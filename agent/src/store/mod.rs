@@ -7,18 +7,29 @@
 
 mod database;
 mod dimensions;
+mod folding;
+mod keys;
 mod node;
 mod parts;
 mod reader;
+mod retention;
+#[cfg(test)]
+mod retention_tests;
+mod size;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
+mod unused;
+#[cfg(test)]
+mod view_tests;
 mod writer;
 
-pub use database::{APPLICATION_ID, SCHEMA_VERSION, StoreError};
+pub use database::{APPLICATION_ID, SCHEMA_VERSION, StoreError, check};
 pub use node::node_key;
 pub use reader::Reader;
+pub use retention::{Retention, Tidied};
+pub use size::Size;
 pub use writer::{Writer, Written};
 
 /// The name of the file in the daemon's data folder.

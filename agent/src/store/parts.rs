@@ -32,7 +32,7 @@ pub(super) struct Row {
 }
 
 /// Who held one side's socket.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Hash, Default)]
 pub(super) struct Held {
     pub owner: Option<Arc<ProcessRecord>>,
     pub holders: Vec<HolderRecord>,

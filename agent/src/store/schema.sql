@@ -1,10 +1,11 @@
 -- The history of one host, version 1. docs/schema.md explains it to people who bring their own SQL.
 -- What repeats is kept once and named by a number; a connection is one row of numbers. Times are nanoseconds since
--- 1970-01-01 UTC. The columns `record` hold JSON with the names of the public record.
+-- 1970-01-01 UTC. The columns `record` hold JSON with the names of the public record. A number is never given twice, so that a
+-- reader may remember what it means.
 
 -- What a process runs: everything of it that outlives it.
 CREATE TABLE program (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   digest BLOB NOT NULL UNIQUE,
   executable TEXT,
   comm TEXT NOT NULL,
@@ -13,7 +14,7 @@ CREATE TABLE program (
 CREATE INDEX program_executable ON program (executable);
 
 CREATE TABLE process (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   pid INTEGER NOT NULL,
   start_time INTEGER NOT NULL,
   started INTEGER,
@@ -21,15 +22,17 @@ CREATE TABLE process (
   program INTEGER NOT NULL REFERENCES program (id)
 );
 CREATE INDEX process_pid ON process (pid, start_time);
+CREATE INDEX process_program ON process (program);
 
 -- Who held a socket.
 CREATE TABLE holders (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   digest BLOB NOT NULL UNIQUE,
   first_seen INTEGER NOT NULL,
   -- The end of the hour in which it was seen last.
   seen_until INTEGER NOT NULL
 );
+CREATE INDEX holders_seen_until ON holders (seen_until);
 CREATE TABLE holder (
   holders INTEGER NOT NULL REFERENCES holders (id),
   -- 0 is its owner, without role and source; then all that held it, the owner too.
@@ -42,7 +45,7 @@ CREATE TABLE holder (
 CREATE INDEX holder_process ON holder (process);
 
 CREATE TABLE workload (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   key TEXT NOT NULL UNIQUE,
   kind TEXT NOT NULL,
   name TEXT NOT NULL,
@@ -51,7 +54,7 @@ CREATE TABLE workload (
 CREATE INDEX workload_name ON workload (name);
 
 CREATE TABLE certificate (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   sha256 BLOB NOT NULL UNIQUE,
   spki_sha256 BLOB,
   identity TEXT,
@@ -67,10 +70,11 @@ CREATE TABLE certificate (
 );
 CREATE INDEX certificate_spki ON certificate (spki_sha256);
 CREATE INDEX certificate_identity ON certificate (identity);
+CREATE INDEX certificate_unknown ON certificate (id) WHERE record IS NULL;
 
 -- An end of connections: everything of it but its port if it is the client's, and its processes.
 CREATE TABLE endpoint (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   digest BLOB NOT NULL UNIQUE,
   address TEXT NOT NULL,
   workload INTEGER REFERENCES workload (id),
@@ -92,7 +96,7 @@ CREATE INDEX endpoint_certificate_certificate ON endpoint_certificate (certifica
 
 -- What was said of connections: everything but their ends, times, ids and counts.
 CREATE TABLE answer (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   digest BLOB NOT NULL UNIQUE,
   authentication TEXT NOT NULL,
   encryption TEXT NOT NULL,
@@ -104,13 +108,14 @@ CREATE TABLE answer (
 -- An end of an edge: a workload (`workload:KEY`), else an identity (`identity:NAME`), else an address (`address:A`),
 -- and `external` for clients from elsewhere without either.
 CREATE TABLE node (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   key TEXT NOT NULL UNIQUE,
   workload INTEGER REFERENCES workload (id)
 );
+CREATE INDEX node_workload ON node (workload);
 
 CREATE TABLE edge (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   client INTEGER NOT NULL REFERENCES node (id),
   server INTEGER NOT NULL REFERENCES node (id),
   port INTEGER NOT NULL,
@@ -121,7 +126,7 @@ CREATE INDEX edge_server ON edge (server);
 -- Connections with the same ends and the same answer, counted as they are written. first_seen and last_seen are of
 -- all there ever were, the counts of those that are still kept, one by one or folded.
 CREATE TABLE pairing (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   edge INTEGER NOT NULL REFERENCES edge (id),
   client INTEGER NOT NULL REFERENCES endpoint (id),
   server INTEGER NOT NULL REFERENCES endpoint (id),
@@ -136,6 +141,7 @@ CREATE TABLE pairing (
 CREATE INDEX pairing_edge ON pairing (edge);
 CREATE INDEX pairing_server ON pairing (server);
 CREATE INDEX pairing_answer ON pairing (answer);
+CREATE INDEX pairing_unused ON pairing (id) WHERE connections <= 0;
 
 CREATE TABLE connection (
   -- Nanoseconds since 1970, moved on by `shift` where two would be equal.
@@ -178,6 +184,7 @@ CREATE TABLE folded (
   server_bytes INTEGER NOT NULL,
   PRIMARY KEY (pairing, hour)
 ) WITHOUT ROWID;
+CREATE INDEX folded_hour ON folded (hour);
 
 CREATE TABLE finding (
   id TEXT PRIMARY KEY,
@@ -189,6 +196,8 @@ CREATE TABLE finding (
   last_seen INTEGER NOT NULL,
   record TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX finding_edge ON finding (edge);
+CREATE INDEX finding_last_seen ON finding (last_seen);
 
 -- What was not seen, or seen and not written.
 CREATE TABLE gap (

@@ -5,11 +5,11 @@ use super::*;
 use crate::record::sample::connection;
 use crate::record::*;
 
-fn record(connection: &ConnectionRecord) -> Record {
+pub(super) fn record(connection: &ConnectionRecord) -> Record {
     Record::Connection(Arc::new(connection.clone()))
 }
 
-fn one(file: &std::path::Path, sql: &str) -> i64 {
+pub(super) fn one(file: &std::path::Path, sql: &str) -> i64 {
     Reader::open(file).unwrap().database().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 

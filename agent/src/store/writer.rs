@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::StoreError;
@@ -20,6 +20,8 @@ const MAX_SHIFT: i64 = 1_000;
 pub struct Writer {
     database: Connection,
     dimensions: Dimensions,
+    /// Connections that were opened before have been looked at for folding, in nanoseconds.
+    folded_until: i64,
 }
 
 /// What became of a batch.
@@ -39,7 +41,11 @@ impl Writer {
     /// # Errors
     /// If it cannot be opened, is no history, or is a later program's.
     pub fn open(path: &Path) -> Result<Writer, StoreError> {
-        Ok(Writer { database: open_to_write(path)?, dimensions: Dimensions::default() })
+        Ok(Writer {
+            database: open_to_write(path)?,
+            dimensions: Dimensions::default(),
+            folded_until: i64::MIN,
+        })
     }
 
     /// Writes records, of each connection only the last revision among them.
@@ -50,13 +56,26 @@ impl Writer {
         let written = self.write_all(records);
         if written.is_err() {
             // The numbers given in this transaction are void.
-            self.dimensions = Dimensions::default();
+            self.forget_numbers();
         }
         written
     }
 
+    pub(super) fn parts(&mut self) -> (&mut Connection, &mut Dimensions, &mut i64) {
+        (&mut self.database, &mut self.dimensions, &mut self.folded_until)
+    }
+
+    pub(super) fn forget_numbers(&mut self) {
+        self.dimensions = Dimensions::default();
+    }
+
+    pub(super) fn database(&self) -> &Connection {
+        &self.database
+    }
+
     fn write_all(&mut self, records: &[Record]) -> Result<Written, StoreError> {
-        let transaction = self.database.transaction()?;
+        // Who else writes is noticed here, not in the middle.
+        let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut batch = Batch {
             database: &transaction,
             dimensions: &mut self.dimensions,

@@ -28,6 +28,7 @@ fn publisher() -> Publisher {
         policy: Policy::default(),
         policy_version: "".into(),
         hub: Hub::new(),
+        history: History::default(),
         metrics: Metrics::new("test"),
     })
 }
@@ -215,6 +216,43 @@ fn a_connection_whose_end_nobody_reads_is_not_open_any_more() {
     let known = own_workload(&publisher);
     assert_eq!((known.client.connections, known.open_connections), (1, 0));
     assert!(publisher.published.is_empty());
+}
+
+#[test]
+fn the_history_gets_the_last_word_although_nobody_reads() {
+    let (mut connections, mut publisher) = (connections(), publisher());
+    let (history, records) = History::kept();
+    publisher.parts.history = history;
+    let connect = Connect { at: AT, socket: SOCKET, task: task(3), dialled: pair().remote, netns: NETNS };
+    for event in [Event::Connect(connect), established()].into_iter().chain(handshake()) {
+        connections.handle(event, &mut publisher);
+    }
+    let revisions = || -> Vec<(u32, bool)> {
+        let taken = records.try_iter();
+        taken
+            .filter_map(|record| match record {
+                Record::Connection(connection) => Some((connection.revision, connection.r#final)),
+                _ => None,
+            })
+            .collect()
+    };
+    assert_eq!(revisions(), [(0, false)], "one that is open is on file");
+    connections.handle(closed(), &mut publisher);
+    assert_eq!(revisions(), [(1, true)]);
+    // Another one with the same finding: readers are not told again, the history is.
+    let finding = |publisher: &mut Publisher| {
+        publisher.offer_findings();
+        records.try_iter().find_map(|record| match record {
+            Record::Finding(finding) => Some(finding.count),
+            _ => None,
+        })
+    };
+    assert_eq!(finding(&mut publisher), None);
+    let again = [Event::Connect(connect), established()].into_iter().chain(handshake());
+    for event in again.chain([closed()]) {
+        connections.handle(event, &mut publisher);
+    }
+    assert_eq!(finding(&mut publisher), Some(2));
 }
 
 #[test]

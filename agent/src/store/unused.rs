@@ -1,0 +1,137 @@
+//! What nothing refers to any more: pairings without connections and what only they had, holders of forgotten ones.
+
+use rusqlite::{Connection, OptionalExtension as _};
+use rustc_hash::FxHashMap;
+
+use super::StoreError;
+use super::dimensions::Dimension;
+use super::retention::OTHERS;
+
+/// Numbers that mean nothing any more.
+#[derive(Debug, Default)]
+pub(super) struct Gone(pub FxHashMap<Dimension, Vec<i64>>);
+
+impl Gone {
+    /// Deletes a row if the query finds nothing that refers to it.
+    fn unless_used(
+        &mut self,
+        database: &Connection,
+        dimension: Dimension,
+        number: i64,
+        used: &str,
+    ) -> Result<bool, StoreError> {
+        if database.prepare_cached(used)?.exists([number])? {
+            return Ok(false);
+        }
+        let sql = format!("DELETE FROM {} WHERE id = ?1", dimension.table());
+        database.prepare_cached(&sql)?.execute([number])?;
+        self.0.entry(dimension).or_default().push(number);
+        Ok(true)
+    }
+}
+
+/// Deletes pairings without connections, and what only they had.
+pub(super) fn remove_unused(database: &Connection, gone: &mut Gone) -> Result<bool, StoreError> {
+    let sql = "SELECT id, edge, client, server, answer FROM pairing WHERE connections <= 0 LIMIT ?1";
+    let unused: Vec<[i64; 5]> = database
+        .prepare_cached(sql)?
+        .query_map([OTHERS], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?]))?
+        .collect::<Result<_, _>>()?;
+    for [pairing, edge, client, server, answer] in &unused {
+        gone.unless_used(database, Dimension::Pairing, *pairing, "SELECT 1 FROM folded WHERE pairing = ?1")?;
+        gone.unless_used(database, Dimension::Answer, *answer, "SELECT 1 FROM pairing WHERE answer = ?1")?;
+        remove_endpoint(database, gone, *client)?;
+        remove_endpoint(database, gone, *server)?;
+        remove_edge(database, gone, *edge)?;
+    }
+    Ok(!unused.is_empty())
+}
+
+fn remove_endpoint(database: &Connection, gone: &mut Gone, endpoint: i64) -> Result<(), StoreError> {
+    let used = "SELECT 1 FROM pairing WHERE client = ?1 OR server = ?1";
+    if database.prepare_cached(used)?.exists([endpoint])? {
+        return Ok(());
+    }
+    let workload = "SELECT workload FROM endpoint WHERE id = ?1";
+    let workload: Option<Option<i64>> =
+        database.prepare_cached(workload)?.query_row([endpoint], |row| row.get(0)).optional()?;
+    let certificates: Vec<i64> = database
+        .prepare_cached("DELETE FROM endpoint_certificate WHERE endpoint = ?1 RETURNING certificate")?
+        .query_map([endpoint], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    gone.unless_used(database, Dimension::Endpoint, endpoint, used)?;
+    for certificate in certificates {
+        let used = "SELECT 1 FROM endpoint_certificate WHERE certificate = ?1";
+        gone.unless_used(database, Dimension::Certificate, certificate, used)?;
+    }
+    match workload.flatten() {
+        Some(workload) => remove_workload(database, gone, workload),
+        None => Ok(()),
+    }
+}
+
+fn remove_workload(database: &Connection, gone: &mut Gone, workload: i64) -> Result<(), StoreError> {
+    let used = "SELECT 1 FROM endpoint WHERE workload = ?1 UNION ALL SELECT 1 FROM node WHERE workload = ?1";
+    gone.unless_used(database, Dimension::Workload, workload, used).map(drop)
+}
+
+fn remove_edge(database: &Connection, gone: &mut Gone, edge: i64) -> Result<(), StoreError> {
+    if database.prepare_cached("SELECT 1 FROM pairing WHERE edge = ?1")?.exists([edge])? {
+        return Ok(());
+    }
+    database.prepare_cached("UPDATE finding SET edge = NULL WHERE edge = ?1")?.execute([edge])?;
+    let ends: Option<[i64; 2]> = database
+        .prepare_cached("SELECT client, server FROM edge WHERE id = ?1")?
+        .query_row([edge], |row| Ok([row.get(0)?, row.get(1)?]))
+        .optional()?;
+    gone.unless_used(database, Dimension::Edge, edge, "SELECT 1 FROM pairing WHERE edge = ?1")?;
+    for node in ends.into_iter().flatten() {
+        let workload: Option<Option<i64>> = database
+            .prepare_cached("SELECT workload FROM node WHERE id = ?1")?
+            .query_row([node], |row| row.get(0))
+            .optional()?;
+        let used = "SELECT 1 FROM edge WHERE client = ?1 OR server = ?1";
+        if gone.unless_used(database, Dimension::Node, node, used)?
+            && let Some(workload) = workload.flatten()
+        {
+            remove_workload(database, gone, workload)?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes holders whom no connection has that is kept: they were last seen before the oldest of these was opened.
+pub(super) fn remove_holders(database: &Connection, gone: &mut Gone) -> Result<bool, StoreError> {
+    let sql = "SELECT id FROM holders WHERE seen_until < coalesce((SELECT min(opened) FROM connection), ?2) \
+               ORDER BY seen_until LIMIT ?1";
+    let stale: Vec<i64> = database
+        .prepare_cached(sql)?
+        .query_map([OTHERS, i64::MAX], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for holders in &stale {
+        let processes: Vec<i64> = database
+            .prepare_cached("DELETE FROM holder WHERE holders = ?1 RETURNING process")?
+            .query_map([holders], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        gone.unless_used(database, Dimension::Holders, *holders, "SELECT 1 FROM holder WHERE holders = ?1")?;
+        for process in processes {
+            remove_process(database, gone, process)?;
+        }
+    }
+    Ok(!stale.is_empty())
+}
+
+fn remove_process(database: &Connection, gone: &mut Gone, process: i64) -> Result<(), StoreError> {
+    let program: Option<i64> = database
+        .prepare_cached("SELECT program FROM process WHERE id = ?1")?
+        .query_row([process], |row| row.get(0))
+        .optional()?;
+    let used = "SELECT 1 FROM holder WHERE process = ?1";
+    if gone.unless_used(database, Dimension::Process, process, used)?
+        && let Some(program) = program
+    {
+        let used = "SELECT 1 FROM process WHERE program = ?1";
+        gone.unless_used(database, Dimension::Program, program, used)?;
+    }
+    Ok(())
+}
