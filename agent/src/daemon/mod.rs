@@ -34,6 +34,7 @@ use crate::logging::Logging;
 use crate::metrics::{ConfigReload, Metrics, TEXT_CONTENT_TYPE};
 use crate::publication::{Certificates, Host, Interfaces, Workloads, policy, policy_version};
 use crate::scope::Networks;
+use crate::store;
 use crate::verdict::Code;
 
 use engine::{Command, Engine};
@@ -183,6 +184,7 @@ impl Service<'_> {
             status: self.status(),
             libraries: self.libraries(),
             workloads: answers::workloads(self.workloads.clone()),
+            history: Some(self.config.daemon.data_dir.join(store::FILE_NAME)),
         };
         let readers = tokio::spawn(local.serve(self.hub.clone(), answers, until_end(ending.clone())));
         let scrapers = page.map(|page| tokio::spawn(page.serve(self.page(), until_end(ending.clone()))));

@@ -6,19 +6,39 @@
 
 use std::ops::ControlFlow;
 
-use serde::{Deserialize, Serialize};
+use rusqlite::ErrorCode;
+use serde::Serialize;
 
 use crate::display::json_line;
 use crate::record::{PAGE_SCHEMA, PageRecord, WallTime};
 use crate::store::{Reader, StoreError};
 
+mod certificates;
+mod condition;
 mod connections;
+mod counts;
+mod edges;
+mod explain;
+mod fields;
+mod findings;
 mod moment;
 #[cfg(test)]
+mod openapi_tests;
+mod selection;
+#[cfg(test)]
 mod tests;
+mod walk;
+mod who;
+mod words;
 
+pub use certificates::CertificatesQuestion;
+pub use condition::{Condition, ConditionError};
 pub use connections::ConnectionsQuestion;
-pub use moment::{Moment, MomentError};
+pub use edges::{EdgeOrder, EdgesQuestion};
+pub use explain::ExplainQuestion;
+pub use findings::FindingsQuestion;
+pub use moment::{Moment, MomentError, Span, SpanError};
+pub use who::WhoQuestion;
 
 /// Records of a page if nothing else is asked for.
 pub const DEFAULT_LIMIT: u32 = 100;
@@ -39,6 +59,14 @@ pub enum QuestionError {
     Store(#[from] StoreError),
 }
 
+impl QuestionError {
+    /// Whoever asked wants no more: ends an answer from within.
+    pub(crate) fn interrupted() -> QuestionError {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT);
+        rusqlite::Error::SqliteFailure(code, None).into()
+    }
+}
+
 impl From<rusqlite::Error> for QuestionError {
     fn from(error: rusqlite::Error) -> Self {
         QuestionError::Store(error.into())
@@ -47,11 +75,16 @@ impl From<rusqlite::Error> for QuestionError {
 
 /// Whoever asks: takes the lines, hears how far it is, and may hang up.
 pub trait Asker {
-    /// A line of the answer, with its line feed. `Break` ends the answer.
+    /// Takes a line of the answer, with its line feed. `Break` ends the answer behind it.
     fn line(&mut self, line: Vec<u8>) -> ControlFlow<()>;
 
     /// Is called every few milliseconds: how much of the work is done, from 0 to 1. `Break` ends the answer.
     fn progress(&mut self, done: f64) -> ControlFlow<()>;
+
+    /// Why it ended the answer: `interrupted` `time` `bytes`.
+    fn why(&self) -> &'static str {
+        "interrupted"
+    }
 }
 
 /// What one question is answered with.
@@ -77,6 +110,14 @@ impl Answering<'_> {
     pub fn progress(&mut self, done: f64) -> ControlFlow<()> {
         self.asker.progress(done)
     }
+
+    /// The same, and ends the answer where no more is wanted.
+    pub fn go_on(&mut self, done: f64) -> Result<(), QuestionError> {
+        match self.progress(done) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(QuestionError::interrupted()),
+        }
+    }
 }
 
 /// Where an answer ends.
@@ -88,37 +129,61 @@ pub(crate) struct End {
     pub interrupted: bool,
 }
 
-/// What can be asked. Names and fields are those of the local API (`/v1/NAME?FIELD=VALUE`) and of the command line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Question {
-    /// `connections`
-    Connections(ConnectionsQuestion),
+macro_rules! questions {
+    ($($(#[$meta:meta])* $variant:ident($question:ty) = $name:literal),+ $(,)?) => {
+        /// What can be asked. Names and fields are those of the local API (`/v1/NAME?FIELD=VALUE`) and of the command line.
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        #[serde(untagged)]
+        pub enum Question { $($(#[$meta])* $variant($question)),+ }
+
+        impl Question {
+            /// All names.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+
+            /// Its name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Question::$variant(_) => $name),+ }
+            }
+
+            /// As a request asks it.
+            ///
+            /// # Errors
+            /// If there is no such question, or a field that it does not have.
+            pub fn parse(name: &str, query: &str) -> Result<Question, QuestionError> {
+                let refused = |error| QuestionError::Refused(format!("{name}: {error}"));
+                match name {
+                    $($name => serde_html_form::from_str(query).map(Question::$variant).map_err(refused),)+
+                    _ => Err(QuestionError::Unknown(name.to_owned())),
+                }
+            }
+
+            fn records(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
+                match self { $(Question::$variant(question) => question.answer(answering)),+ }
+            }
+        }
+
+        $(impl From<$question> for Question {
+            fn from(question: $question) -> Question { Question::$variant(question) }
+        })+
+    };
+}
+
+questions! {
+    /// Connections, the newest first.
+    Connections(ConnectionsQuestion) = "connections",
+    /// Who reached whom.
+    Edges(EdgesQuestion) = "edges",
+    /// What was presented.
+    Certificates(CertificatesQuestion) = "certificates",
+    /// All that is known of somebody or something.
+    Who(WhoQuestion) = "who",
+    /// The evidence of one connection.
+    Explain(ExplainQuestion) = "explain",
+    /// What is wrong.
+    Findings(FindingsQuestion) = "findings",
 }
 
 impl Question {
-    /// All names.
-    pub const NAMES: &'static [&'static str] = &["connections"];
-
-    /// Its name.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Question::Connections(_) => "connections",
-        }
-    }
-
-    /// As a request asks it.
-    ///
-    /// # Errors
-    /// If there is no such question, or a field that it does not have.
-    pub fn parse(name: &str, query: &str) -> Result<Question, QuestionError> {
-        let refused = |error: serde_html_form::de::Error| QuestionError::Refused(format!("{name}: {error}"));
-        match name {
-            "connections" => serde_html_form::from_str(query).map(Question::Connections).map_err(refused),
-            _ => Err(QuestionError::Unknown(name.to_owned())),
-        }
-    }
-
     /// The query of the request that asks it.
     pub fn query(&self) -> String {
         // Fields are texts, numbers and lists of them, which all have a form.
@@ -136,8 +201,12 @@ impl Question {
         asker: &mut dyn Asker,
     ) -> Result<PageRecord, QuestionError> {
         let mut answering = Answering { reader, now, asker, count: 0 };
-        let end = match self {
-            Question::Connections(question) => question.answer(&mut answering)?,
+        let end = match self.records(&mut answering) {
+            // A long statement ends by the progress handler of whoever opened the file.
+            Err(QuestionError::Store(error)) if error.code() == Some(ErrorCode::OperationInterrupted) => {
+                End { next: None, interrupted: true }
+            }
+            end => end?,
         };
         let page = PageRecord {
             schema: PAGE_SCHEMA.into(),
@@ -145,11 +214,31 @@ impl Question {
             asked: now,
             count: answering.count,
             next: end.next,
-            cut: end.interrupted.then(|| "interrupted".into()),
+            cut: end.interrupted.then(|| answering.asker.why().into()),
         };
         // Whoever hung up does not hear it.
         let _ = answering.record(&page)?;
         Ok(page)
+    }
+}
+
+/// When connections were opened, in nanoseconds: from the first, before the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub from: i64,
+    pub to: i64,
+}
+
+impl Range {
+    /// All times.
+    pub const ALL: Range = Range { from: i64::MIN, to: i64::MAX };
+
+    /// As it is asked for.
+    pub fn of(since: Option<Moment>, until: Option<Moment>, now: WallTime) -> Range {
+        Range {
+            from: since.map_or(Range::ALL.from, |since| since.resolve(now).0),
+            to: until.map_or(Range::ALL.to, |until| until.resolve(now).0),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The file: made, brought to the version of this program, or refused.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +34,12 @@ pub enum StoreError {
     #[error("there is no history at {}: name a file with --db, or start the daemon", shown(path))]
     Missing {
         /// Where.
+        path: PathBuf,
+    },
+    /// Its rights.
+    #[error("you may not read {}: ask as root, or the daemon by its socket", shown(path))]
+    Denied {
+        /// Which.
         path: PathBuf,
     },
     /// It is something else, or damaged.
@@ -103,8 +111,13 @@ pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
 
 /// Opens the file to read; it is not changed, and who writes it is not held up.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Missing { path: path.to_path_buf() });
+    if let Err(error) = File::open(path) {
+        match error.kind() {
+            io::ErrorKind::NotFound => return Err(StoreError::Missing { path: path.to_path_buf() }),
+            io::ErrorKind::PermissionDenied => return Err(StoreError::Denied { path: path.to_path_buf() }),
+            // SQLite says it in its own words.
+            _ => {}
+        }
     }
     let database = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     match version(path, &database)? {

@@ -18,6 +18,7 @@ mod writer;
 
 pub use database::{APPLICATION_ID, SCHEMA_VERSION, StoreError};
 pub use node::node_key;
+pub(crate) use parts::{from_hex, to_hex};
 pub use reader::Reader;
 pub use writer::{Writer, Written};
 

@@ -101,5 +101,9 @@ pub const SUITES: &[Suite] = &[
     live!("adversity", "loss, odd segments, hostile clients, floods, a full ring buffer"),
     live!("daemon", "kill -9, reload, a second daemon, permissions, the metrics page"),
     live!("lists", "workloads and identities as users list them: filters, hostile names, readers that stall"),
+    live!(
+        "questions",
+        "a history asked by the command line: each question, pages, hostile names, twenty at once"
+    ),
     live!("kernels", "Debian's 6.1 and 6.12 kernels give the right records"),
 ];
