@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 
 use super::WatchFilter;
 use crate::display::display_safe;
+use crate::question::Question;
 use crate::record::{GAP_SCHEMA, GapRecord, KnownWorkloadRecord, LibraryFiles, WORKLOAD_SCHEMA};
 
 /// Longest line taken from the daemon; a connection's record has a few kilobytes.
@@ -115,6 +116,15 @@ impl WatchClient {
             }
         }
     }
+}
+
+/// Asks the daemon's history: lines, the last of which is a `countersign.page/1`.
+///
+/// # Errors
+/// If no daemon answers, or it refuses.
+pub async fn ask(socket: &Path, question: &Question) -> Result<WatchClient, ClientError> {
+    let target = format!("/v1/{}?{}", question.name(), question.query());
+    Ok(WatchClient::lines_of(get(socket, target).await?))
 }
 
 /// What `/v1/status` says.

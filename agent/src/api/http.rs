@@ -12,6 +12,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioTimer;
+use tokio::sync::mpsc::Receiver;
 
 use super::Watcher;
 
@@ -34,9 +35,11 @@ pub(super) fn connection() -> http1::Builder {
     builder
 }
 
-/// Body of a response: at hand, one part after the other as fast as the reader takes them, or lines as they come.
+/// Body of a response: at hand, one part after the other as fast as the reader takes them, lines as they come, or as a
+/// thread makes them.
 pub(super) enum Answer {
     Whole(Bytes),
+    Made(Option<Bytes>, Receiver<Bytes>),
     Parts(Box<dyn Iterator<Item = Bytes> + Send>),
     Lines(Pin<Box<dyn Future<Output = (Watcher, Option<Bytes>)> + Send>>),
 }
@@ -64,6 +67,10 @@ impl Body for Answer {
             Answer::Whole(bytes) if bytes.is_empty() => None,
             Answer::Whole(bytes) => Some(std::mem::take(bytes)),
             Answer::Parts(parts) => parts.next(),
+            Answer::Made(first, further) => match first.take() {
+                Some(first) => Some(first),
+                None => ready!(further.poll_recv(context)),
+            },
             Answer::Lines(future) => {
                 let (watcher, line) = ready!(future.as_mut().poll(context));
                 match line {
@@ -83,7 +90,7 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match self {
             Answer::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Answer::Parts(_) | Answer::Lines(_) => SizeHint::default(),
+            Answer::Made(..) | Answer::Parts(_) | Answer::Lines(_) => SizeHint::default(),
         }
     }
 }

@@ -20,7 +20,9 @@ use tokio::task::JoinSet;
 
 use super::access::Access;
 use super::http::{self, Answer};
+use super::questions::{Peer, Questions};
 use super::{ApiError, Hub, WatchFilter};
+use crate::question::Question;
 
 /// Most readers at once, each with a task and a socket; people and a few collectors.
 pub const MAX_WATCHERS: usize = 32;
@@ -46,6 +48,8 @@ pub struct Answers {
     pub libraries: AnswerSource,
     /// `/v1/workloads`
     pub workloads: LineSource,
+    /// The file of the history, of which all else is asked; `None` if none is kept.
+    pub history: Option<PathBuf>,
 }
 
 /// The bound socket; dropping it removes the file.
@@ -87,6 +91,7 @@ impl LocalServer {
         let LocalServer { listener, access, file: _file } = self;
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let mut connections = JoinSet::new();
+        let questions = Questions::of(answers.history.clone());
         tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -108,19 +113,34 @@ impl LocalServer {
                 continue;
             }
             let crowded = connections.len() >= MAX_WATCHERS;
-            let allowed = stream.peer_cred().is_ok_and(|peer| access.allows(&peer));
-            let (hub, answers) = (hub.clone(), answers.clone());
+            let credentials = stream.peer_cred().ok();
+            let allowed = credentials.as_ref().is_some_and(|peer| access.allows(peer));
+            let peer = Peer::of(credentials.as_ref());
+            let (hub, answers, questions) = (hub.clone(), answers.clone(), questions.clone());
             connections.spawn(async move {
-                let service = service_fn(move |request| {
-                    let answer = match (allowed, crowded) {
-                        (false, _) => error(StatusCode::FORBIDDEN, DENIED),
-                        (true, true) => error(StatusCode::SERVICE_UNAVAILABLE, CROWDED),
-                        (true, false) => route(&request, &hub, &answers),
+                let stalled = peer.stalled.clone();
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let routed = match (allowed, crowded) {
+                        (false, _) => Ok(error(StatusCode::FORBIDDEN, DENIED)),
+                        (true, true) => Ok(error(StatusCode::SERVICE_UNAVAILABLE, CROWDED)),
+                        (true, false) => {
+                            question(&request).map_or_else(|| Ok(route(&request, &hub, &answers)), Err)
+                        }
                     };
-                    async { Ok::<_, Infallible>(answer) }
+                    let (questions, peer) = (questions.clone(), peer.clone());
+                    async move {
+                        Ok::<_, Infallible>(match routed {
+                            Ok(answer) => answer,
+                            Err((name, query)) => questions.answer(name, query, peer).await,
+                        })
+                    }
                 });
-                // A reader that hangs up or sends no HTTP is its own affair.
-                let _ = http::connection().serve_connection(TokioIo::new(stream), service).await;
+                let served = http::connection().serve_connection(TokioIo::new(stream), service);
+                tokio::select! {
+                    // A reader that hangs up or sends no HTTP is its own affair.
+                    _ = served => {}
+                    () = stalled.notified() => tracing::info!("a reader that takes no answer is cut off"),
+                }
             });
         }
         hub.close();
@@ -130,8 +150,23 @@ impl LocalServer {
     }
 }
 
+/// The OpenAPI document on all that is served here.
+const DESCRIPTION: &str = include_str!("openapi.json");
+
 const DENIED: &str = "only root and members of the socket's group may read";
 const CROWDED: &str = "too many readers at once";
+
+/// The question that a request asks of the history, and its query.
+fn question(request: &Request<Incoming>) -> Option<(String, String)> {
+    let path = request.uri().path();
+    let asked = *request.method() == hyper::Method::GET && is_question(path);
+    let query = request.uri().query().unwrap_or_default();
+    asked.then(|| (path["/v1/".len()..].to_owned(), query.to_owned()))
+}
+
+fn is_question(path: &str) -> bool {
+    path.strip_prefix("/v1/").is_some_and(|name| Question::NAMES.contains(&name))
+}
 
 fn route(request: &Request<Incoming>, hub: &Hub, answers: &Answers) -> Response<Answer> {
     if !http::is_read_only(request.method()) {
@@ -147,11 +182,20 @@ fn route(request: &Request<Incoming>, hub: &Hub, answers: &Answers) -> Response<
         "/v1/status" => json(StatusCode::OK, &(answers.status)()),
         "/v1/libraries" => json(StatusCode::OK, &(answers.libraries)()),
         "/v1/workloads" => lines(Answer::Parts((answers.workloads)())),
-        _ => error(StatusCode::NOT_FOUND, "there are /v1/watch, /v1/status, /v1/libraries and /v1/workloads"),
+        "/v1/openapi.json" => {
+            http::answer(StatusCode::OK, "application/json", Answer::Whole(DESCRIPTION.into()))
+        }
+        // Only HEAD comes here: nobody would read the answer.
+        path if is_question(path) => lines(Answer::Whole(Bytes::new())),
+        _ => {
+            let questions = Question::NAMES.join(", /v1/");
+            let all = "/v1/watch, /v1/status, /v1/libraries, /v1/workloads, /v1/openapi.json";
+            error(StatusCode::NOT_FOUND, &format!("there are {all}, /v1/{questions}"))
+        }
     }
 }
 
-fn lines(body: Answer) -> Response<Answer> {
+pub(super) fn lines(body: Answer) -> Response<Answer> {
     http::answer(StatusCode::OK, "application/x-ndjson", body)
 }
 
@@ -159,7 +203,7 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response<Answer> {
     http::answer(status, "application/json", Answer::Whole(format!("{value}\n").into()))
 }
 
-fn error(status: StatusCode, message: &str) -> Response<Answer> {
+pub(super) fn error(status: StatusCode, message: &str) -> Response<Answer> {
     json(status, &serde_json::json!({ "error": message }))
 }
 

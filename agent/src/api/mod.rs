@@ -1,7 +1,7 @@
 //! Answers: the local API on a Unix socket, its client, and the metrics page over HTTP.
 //!
 //! Enters: records from the pipeline's thread, requests from readers. Leaves: JSON lines to each reader that watches,
-//! the status, libraries and workloads, `/metrics` and `/healthz`. Refuses: readers that are not root or of the one group, more of them than
+//! the status, libraries and workloads, answers about the history, `/metrics` and `/healthz`. Refuses: readers that are not root or of the one group, more of them than
 //! [`MAX_WATCHERS`], requests that are large or slow; a reader that cannot keep up loses records, is told how many,
 //! and never holds the pipeline up.
 
@@ -18,10 +18,11 @@ mod http;
 mod hub;
 mod local;
 mod metrics_page;
+mod questions;
 #[cfg(test)]
 mod tests;
 
-pub use client::{ClientError, WatchClient, WorkloadList, libraries, status, workloads};
+pub use client::{ClientError, WatchClient, WorkloadList, ask, libraries, status, workloads};
 pub use filter::{FilterError, WatchFilter};
 pub use hub::{Hub, WATCH_QUEUE_RECORDS, Watcher};
 pub use local::{AnswerSource, Answers, LineSource, LocalServer, MAX_WATCHERS};

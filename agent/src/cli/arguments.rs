@@ -8,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use super::Failure;
+use super::ask::AskCommand;
 use super::configuration::daemon_socket;
 use super::list_arguments::{
     IDENTITIES_EXAMPLES, IdentitiesArguments, WORKLOADS_EXAMPLES, WorkloadsArguments,
@@ -24,16 +25,17 @@ EXAMPLES:
   countersign watch --scope east_west          connections between internal addresses, live
   countersign workloads --without-owner        who is here, with which certificates, and owned by nobody
   countersign identities --check               which identities workloads presented here, and whether they fit
+  countersign connections --since 2h           what the daemon remembers, also of a copied file (--db)
   countersign replay incident.pcapng.gz        the same answers from a capture, without rights
   countersign config default                   the configuration with every key explained
 
 EXIT STATUS:
   0  done; the answer is yes
-  1  done; the answer is no: something that is needed is missing (check), there is none (workloads, identities), a
-     certificate does not fit (identities --check), nothing could be read (replay)
+  1  done; the answer is no: something that is needed is missing (check), there is none (workloads, identities,
+     questions about the history), a certificate does not fit (identities --check), nothing could be read (replay)
   2  the arguments or the configuration are wrong
-  3  it cannot be done here: no rights, no daemon, no support in the kernel
-  4  done in part: a capture could not be read in full (replay)";
+  3  it cannot be done here: no rights, no daemon, no history, no support in the kernel
+  4  done in part: a capture could not be read in full (replay), an answer was cut";
 
 const CHECK_EXAMPLES: &str = "\
 EXAMPLES:
@@ -146,6 +148,9 @@ pub enum Command {
     /// List the identities that workloads presented here, or try rules on them
     #[command(after_help = IDENTITIES_EXAMPLES)]
     Identities(IdentitiesArguments),
+    /// Questions about the history.
+    #[command(flatten)]
+    Ask(AskCommand),
     /// Answer from captures what the daemon answers live
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<ReplayArguments>),

@@ -17,7 +17,10 @@ use crate::display::display_safe;
 use crate::logging::Logging;
 use crate::record::LibraryFileRecord;
 
+mod answer;
 mod arguments;
+mod ask;
+mod ask_examples;
 mod check;
 mod configuration;
 mod connection_lines;
@@ -30,8 +33,10 @@ mod manual;
 mod outcome;
 mod output;
 mod pem_folder;
+mod prose;
 mod replay;
 mod replay_output;
+mod rows;
 mod run;
 mod summary;
 mod table;
@@ -97,6 +102,7 @@ fn execute(command: Command, program: &Program) -> Result<Exit, Failure> {
         Command::Watch(arguments) => watch::watch(&arguments),
         Command::Workloads(arguments) => workloads::list(&arguments),
         Command::Identities(arguments) => identities::list(&arguments),
+        Command::Ask(command) => ask::ask(command),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Config(arguments) => configuration::configuration(&arguments.command),
         Command::Completion(arguments) => manual::completion(arguments.shell),

@@ -4,9 +4,12 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use hyper::StatusCode;
+
 use crate::api::ClientError;
 use crate::capture_file::CaptureError;
 use crate::config::ConfigError;
+use crate::question::QuestionError;
 
 /// Exit codes; the help of the program lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,9 @@ pub enum Failure {
     /// The daemon does not answer.
     #[error("{}", chain(.0))]
     Client(#[from] ClientError),
+    /// The history does not answer.
+    #[error("{}", chain(.0))]
+    History(#[from] QuestionError),
     /// An input is no capture, or cannot be opened.
     #[error("{0}")]
     Capture(#[from] CaptureError),
@@ -60,9 +66,11 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Failure::Config(_) | Failure::Usage(_) => Exit::Usage,
+            Failure::History(QuestionError::Refused(_) | QuestionError::Unknown(_)) => Exit::Usage,
+            Failure::Client(ClientError::Refused { status: StatusCode::BAD_REQUEST, .. }) => Exit::Usage,
             Failure::Capture(_) => Exit::Negative,
             Failure::BrokenPipe => Exit::Success,
-            Failure::Client(_) | Failure::Daemon(_) | Failure::Io(_) => Exit::Unable,
+            Failure::Client(_) | Failure::History(_) | Failure::Daemon(_) | Failure::Io(_) => Exit::Unable,
         }
     }
 }

@@ -12,6 +12,13 @@ pub(super) fn colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Where text is wrapped: as wide as the terminal is, within what can be read; that of a page where there is none.
+pub(super) fn columns() -> usize {
+    const PAGE: usize = 100;
+    rustix::termios::tcgetwinsize(io::stdout())
+        .map_or(PAGE, |size| usize::from(size.ws_col).clamp(40, PAGE + 60))
+}
+
 /// Colours of answers (ECMA-48 SGR), chosen to be told apart on dark and bright ground.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Colour {

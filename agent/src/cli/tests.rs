@@ -8,6 +8,7 @@ use super::*;
 use crate::record::sample::connection;
 use crate::record::*;
 
+mod history;
 mod lists;
 
 const PROGRAM: Program = Program {
@@ -104,6 +105,9 @@ fn exit_codes_are_as_the_help_says() {
         ("countersign watch --socket /nowhere/api.sock", Exit::Unable),
         ("countersign workloads --socket /nowhere/api.sock", Exit::Unable),
         ("countersign identities --socket /nowhere/api.sock", Exit::Unable),
+        ("countersign connections --socket /nowhere/api.sock", Exit::Unable),
+        ("countersign connections --db /nowhere/countersign.db", Exit::Unable),
+        ("countersign connections --config /nowhere/c.toml", Exit::Usage),
         ("countersign workloads --config /nowhere/c.toml", Exit::Usage),
         ("countersign identities --check --config /dev/null --socket /nowhere/api.sock", Exit::Unable),
         ("countersign identities --check --config /nowhere/c.toml --socket /nowhere/api.sock", Exit::Usage),

@@ -35,6 +35,7 @@ use crate::logging::Logging;
 use crate::metrics::{ConfigReload, MAX_CERTIFICATES, MAX_IDENTITIES, Metrics, TEXT_CONTENT_TYPE};
 use crate::publication::{Certificates, Edges, Host, Interfaces, Workloads, policy, policy_version};
 use crate::scope::Networks;
+use crate::store;
 
 use engine::{Command, Engine};
 use heartbeat::Heartbeat;
@@ -108,7 +109,7 @@ pub fn run(
     let workloads = Workloads::new(host.name.clone());
     let edges = Edges::default();
     let kept = config.history.enabled.then(|| {
-        let path = config.daemon.data_dir.join(crate::store::FILE_NAME);
+        let path = config.daemon.data_dir.join(store::FILE_NAME);
         HistoryThread::start(path, &config.history, metrics.clone(), hub.clone())
     });
     let (keeper, history) = kept.transpose().map_err(DaemonError::Runtime)?.unzip();
@@ -197,6 +198,7 @@ impl Service<'_> {
             status: self.status(),
             libraries: self.libraries(),
             workloads: answers::workloads(self.workloads.clone()),
+            history: Some(self.config.daemon.data_dir.join(store::FILE_NAME)),
         };
         let readers = tokio::spawn(local.serve(self.hub.clone(), answers, until_end(ending.clone())));
         let scrapers = page.map(|page| tokio::spawn(page.serve(self.page(), until_end(ending.clone()))));

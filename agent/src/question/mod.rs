@@ -14,24 +14,43 @@ use crate::record::{PAGE_SCHEMA, PageRecord, WallTime};
 use crate::store::{Reader, StoreError};
 
 mod blast_radius;
+mod certificates;
+mod condition;
 mod connections;
+mod counts;
 mod diff;
+mod edges;
+mod explain;
+mod fields;
+mod findings;
 #[cfg(test)]
 pub(crate) mod made;
 mod moment;
 mod names;
+#[cfg(test)]
+mod openapi_tests;
+mod selection;
 mod strength;
 mod subject;
 #[cfg(test)]
 mod tests;
 mod timeline;
 mod times;
+mod walk;
+mod who;
+mod words;
 
 pub use blast_radius::BlastRadiusQuestion;
+pub use certificates::CertificatesQuestion;
+pub use condition::{Condition, ConditionError};
 pub use connections::ConnectionsQuestion;
 pub use diff::DiffQuestion;
-pub use moment::{Moment, MomentError};
+pub use edges::{EdgeOrder, EdgesQuestion};
+pub use explain::ExplainQuestion;
+pub use findings::FindingsQuestion;
+pub use moment::{Moment, MomentError, Span, SpanError};
 pub use timeline::TimelineQuestion;
+pub use who::WhoQuestion;
 
 /// Records of a page if nothing else is asked for.
 pub const DEFAULT_LIMIT: u32 = 100;
@@ -53,6 +72,14 @@ pub enum QuestionError {
     /// The history does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl QuestionError {
+    /// Whoever asked wants no more: ends an answer from within.
+    pub(crate) fn interrupted() -> QuestionError {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT);
+        rusqlite::Error::SqliteFailure(code, None).into()
+    }
 }
 
 impl From<rusqlite::Error> for QuestionError {
@@ -99,6 +126,14 @@ impl Answering<'_> {
     /// Says how far it is.
     pub fn progress(&mut self, done: f64) -> ControlFlow<()> {
         self.asker.progress(done)
+    }
+
+    /// The same, and ends the answer where no more is wanted.
+    pub fn go_on(&mut self, done: f64) -> Result<(), QuestionError> {
+        match self.progress(done) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(QuestionError::interrupted()),
+        }
     }
 }
 
@@ -153,6 +188,16 @@ macro_rules! questions {
 questions! {
     /// Connections, the newest first.
     Connections(ConnectionsQuestion) = "connections",
+    /// Who reached whom.
+    Edges(EdgesQuestion) = "edges",
+    /// What was presented.
+    Certificates(CertificatesQuestion) = "certificates",
+    /// All that is known of somebody or something.
+    Who(WhoQuestion) = "who",
+    /// The evidence of one connection.
+    Explain(ExplainQuestion) = "explain",
+    /// What is wrong.
+    Findings(FindingsQuestion) = "findings",
     /// Whom somebody reached, and who could reach what through them.
     BlastRadius(BlastRadiusQuestion) = "blast-radius",
     /// What happened to somebody, in the order of time.
@@ -197,6 +242,26 @@ impl Question {
         // Whoever hung up does not hear it.
         let _ = answering.record(&page)?;
         Ok(page)
+    }
+}
+
+/// When connections were opened, in nanoseconds: from the first, before the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub from: i64,
+    pub to: i64,
+}
+
+impl Range {
+    /// All times.
+    pub const ALL: Range = Range { from: i64::MIN, to: i64::MAX };
+
+    /// As it is asked for.
+    pub fn of(since: Option<Moment>, until: Option<Moment>, now: WallTime) -> Range {
+        Range {
+            from: since.map_or(Range::ALL.from, |since| since.resolve(now).0),
+            to: until.map_or(Range::ALL.to, |until| until.resolve(now).0),
+        }
     }
 }
 

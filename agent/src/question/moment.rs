@@ -36,6 +36,50 @@ impl Moment {
     }
 }
 
+/// So long: `90s` `15m` `2h` `7d` `4w`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span {
+    seconds: u32,
+}
+
+impl Span {
+    /// The same in nanoseconds.
+    pub fn nanoseconds(self) -> i64 {
+        i64::from(self.seconds) * 1_000_000_000
+    }
+}
+
+/// What was typed is no span of time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no span of time: give a number and a unit (90s, 15m, 2h, 7d, 4w)")]
+pub struct SpanError(String);
+
+impl FromStr for Span {
+    type Err = SpanError;
+
+    fn from_str(text: &str) -> Result<Self, SpanError> {
+        match text.parse() {
+            Ok(Moment::Ago(seconds)) => Ok(Span { seconds }),
+            Ok(Moment::At(_)) | Err(_) => Err(SpanError(text.chars().take(64).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = SpanError;
+
+    fn try_from(text: String) -> Result<Self, SpanError> {
+        text.parse()
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> String {
+        format!("{}s", span.seconds)
+    }
+}
+
 impl FromStr for Moment {
     type Err = MomentError;
 

@@ -1,7 +1,7 @@
 use std::ops::ControlFlow;
 
 use super::*;
-use crate::record::Record;
+use crate::record::*;
 use crate::store::Writer;
 use crate::store::sample::{Folder, OPENED, full, id};
 
@@ -18,6 +18,188 @@ impl Asker for Everything {
     fn progress(&mut self, _done: f64) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
+}
+
+/// A history with these connections, and its reader.
+pub(super) fn history(
+    name: &str,
+    connections: impl IntoIterator<Item = ConnectionRecord>,
+) -> (Folder, Reader) {
+    let folder = Folder::new(name);
+    let records: Vec<Record> = connections.into_iter().map(|one| Record::Connection(one.into())).collect();
+    Writer::open(&folder.file()).unwrap().write(&records).unwrap();
+    let reader = Reader::open(&folder.file()).unwrap();
+    (folder, reader)
+}
+
+/// Its answer, and the page behind it.
+pub(super) fn ask(reader: &mut Reader, name: &str, query: &str) -> (Vec<serde_json::Value>, PageRecord) {
+    let question = Question::parse(name, query).unwrap_or_else(|error| panic!("{query}: {error}"));
+    assert_eq!(Question::parse(name, &question.query()).unwrap(), question, "{query}");
+    let mut all = Everything::default();
+    let page = question.answer(reader, WallTime(OPENED + 1_000), &mut all).unwrap();
+    all.0.pop();
+    (all.0, page)
+}
+
+/// The numbers that [`full`] was made with.
+fn numbers(lines: &[serde_json::Value]) -> Vec<i64> {
+    let opened =
+        |line: &serde_json::Value| serde_json::from_value::<WallTime>(line["opened"].clone()).unwrap().0;
+    lines.iter().map(|line| opened(line) - OPENED).collect()
+}
+
+/// Three of the workload `client.service`, and two of a pod, which differ in all that can be asked for.
+fn varied() -> Vec<ConnectionRecord> {
+    let mut other = full(3);
+    other.authentication = Authentication::Mutual;
+    other.encryption = Encryption::Tls;
+    other.protocol = "tls".into();
+    other.scope = Scope::EastWest;
+    other.findings.clear();
+    other.session_id = Some("ff".repeat(16));
+    other.client.port = 41_000;
+    other.client.address = "10.0.0.9".to_owned();
+    other.client.identity = Some("null".to_owned());
+    other.client.certificates = vec!["ef".repeat(32)];
+    let pod = WorkloadRecord {
+        kind: "kubernetes".into(),
+        name: "prod/db-0".to_owned(),
+        namespace: Some("prod".to_owned()),
+        pod: Some("db-0".to_owned()),
+        service_account: Some("db".to_owned()),
+        ..WorkloadRecord::default()
+    };
+    other.client.workload = Some(pod.into());
+    other.client.labels =
+        Some(LabelsRecord { owner: Some("team \"a\"".to_owned()), ..Default::default() }.into());
+    let process = ProcessRecord { pid: 77, comm: "db".to_owned(), uid: 5, ..ProcessRecord::default() };
+    other.client.process = Some(process.clone().into());
+    other.client.processes =
+        vec![HolderRecord { process: process.into(), role: "accept".into(), source: "release".into() }];
+    other.server.port = 5432;
+    other.server.dialled_port = Some(5433);
+    other.tls = Some(
+        TlsRecord {
+            version: Some("1.3".into()),
+            server_name: Some("db.test".to_owned()),
+            ja4: Some("t13".to_owned()),
+            ..(**full(3).tls.as_ref().unwrap()).clone()
+        }
+        .into(),
+    );
+    other.bytes = None;
+    let last = ConnectionRecord {
+        id: id(OPENED + 4, 4),
+        opened: WallTime(OPENED + 4),
+        r#final: true,
+        ..other.clone()
+    };
+    vec![full(0), full(1), full(2), other, last]
+}
+
+#[test]
+fn every_filter_selects_and_all_must_match() {
+    let (_folder, mut reader) = history("filters", varied());
+    const UNIT: &[i64] = &[2, 1, 0];
+    const POD: &[i64] = &[4, 3];
+    const ALL: &[i64] = &[4, 3, 2, 1, 0];
+    for (query, expected) in [
+        ("", ALL),
+        ("client=10.0.0.9", POD),
+        ("client=client.service", UNIT),
+        ("client=systemd:client.service", UNIT),
+        ("client=10.0.0.2", &[]),
+        ("server=10.0.0.2", ALL),
+        ("port=5432", POD),
+        ("port=5433&port=1", POD),
+        ("pid=77", POD),
+        ("pid=901", UNIT),
+        ("pid=77&pid=900", ALL),
+        ("unit=client.service", UNIT),
+        ("workload=db-0", POD),
+        ("workload=service_account:prod/db", POD),
+        ("workload=prod", &[]),
+        ("workload=null", &[]),
+        ("owner=team+%22a%22", POD),
+        ("identity=null", POD),
+        ("certificate=EFEFefef", POD),
+        ("certificate=abababab", UNIT),
+        ("authentication=mutual", POD),
+        ("authentication=mutual&scope=loopback", &[]),
+        ("authentication=none&authentication=mutual", ALL),
+        ("scope=east_west", POD),
+        ("protocol=tls", POD),
+        ("encryption=tls", POD),
+        ("finding=unauthenticated_east_west", UNIT),
+        ("tls_version=1.3", POD),
+        ("server_name=db.test", POD),
+        ("session_id=ffffffffffffffffffffffffffffffff", POD),
+        ("where=tls.ja4%3Dt13", POD),
+        ("where=client.workload.namespace%3Dprod", POD),
+        ("where=client.labels.owner%3Dnull", UNIT),
+        ("where=client.process.uid%3D5", POD),
+        ("where=client.process.executable%3Dnull", POD),
+        ("where=client.processes.role%3Duse", UNIT),
+        ("where=client.processes.process.comm%3Ddb", POD),
+        ("where=client.process.parents.comm%3Dsystemd", UNIT),
+        ("where=server.process.pid%3Dnull", ALL),
+        ("where=client.port%3D41000", POD),
+        ("where=client.translated%3D10.9.0.1:1234", ALL),
+        ("where=bytes.server_to_client%3D2000", UNIT),
+        ("where=bytes%3Dnull", &[]),
+        ("where=bytes.client_to_server%3Dnull", POD),
+        ("where=final%3Dtrue", &[4]),
+        ("where=final%3Dtrue&workload=client.service", &[]),
+        ("where=client.port%3D41000&where=final%3Dfalse", &[3]),
+        ("where=server.port%3D5432&where=authentication%3Dmutual", POD),
+        ("where=server.port%3Dx", &[]),
+    ] {
+        if query == "where=bytes%3Dnull" {
+            assert!(Question::parse("connections", query).is_err(), "an object has no value");
+            continue;
+        }
+        assert_eq!(numbers(&ask(&mut reader, "connections", query).0), expected, "{query}");
+        // The same page by page.
+        let (mut paged, mut after) = (Vec::new(), String::new());
+        loop {
+            let (lines, page) = ask(&mut reader, "connections", &format!("{query}&limit=1{after}"));
+            paged.extend(numbers(&lines));
+            let Some(next) = page.next else { break };
+            after = format!("&after={next}");
+        }
+        assert_eq!(paged, expected, "{query}, page by page");
+    }
+    for wrong in ["where=tls", "where=colour%3Dred", "certificate=abc", "certificate=xyzxyzxy", "scope=moon"]
+    {
+        let question = Question::parse("connections", wrong);
+        let mut all = Everything::default();
+        let refused = question.and_then(|question| question.answer(&mut reader, WallTime(0), &mut all));
+        assert!(matches!(refused, Err(QuestionError::Refused(_))), "{wrong}");
+    }
+}
+
+#[test]
+fn frequent_and_rare_ones_are_found_either_way_and_pages_stay_while_others_are_written() {
+    let rare = |number: u64| {
+        let mut connection = full(number);
+        connection.server.port = 1;
+        connection.client.address = "10.0.0.77".to_owned();
+        connection
+    };
+    let all = (0..10_000).map(|number| if number % 997 == 0 { rare(number) } else { full(number) });
+    let (folder, mut reader) = history("many", all);
+    let found = numbers(&ask(&mut reader, "connections", "port=1").0);
+    assert_eq!(found, (0..=10).rev().map(|number| number * 997).collect::<Vec<_>>());
+    let (lines, page) = ask(&mut reader, "connections", "port=8443&limit=3");
+    assert_eq!(numbers(&lines), [9999, 9998, 9997]);
+    let more: Vec<Record> = (10_000..10_010).map(|number| Record::Connection(full(number).into())).collect();
+    Writer::open(&folder.file()).unwrap().write(&more).unwrap();
+    let after = format!("port=8443&limit=2&after={}", page.next.unwrap());
+    assert_eq!(numbers(&ask(&mut reader, "connections", &after).0), [9996, 9995]);
+    let narrow = format!("port=1&since={}&until={}", WallTime(OPENED + 997), WallTime(OPENED + 1994));
+    assert_eq!(numbers(&ask(&mut reader, "connections", &narrow).0), [997]);
+    assert_eq!(numbers(&ask(&mut reader, "connections", "pid=900&limit=2").0), [10_009, 10_008]);
 }
 
 #[test]

@@ -65,6 +65,12 @@ pub struct CertificateRecord {
     pub last_seen: Option<WallTime>,
     /// `client`, `server`: how it was used.
     pub roles: Vec<String>,
+    /// Keys of workloads that presented it, at most [`CertificateRecord::MAX_WORKLOADS`]; from history.
+    #[serde(default)]
+    pub workloads: Vec<String>,
+    /// Connections in which it was presented, as far as they are kept; from history.
+    #[serde(default)]
+    pub connections: Option<u64>,
     /// Who answers for its identity, by the file of owners.
     pub owner: Option<String>,
     /// What its identity is for, by the same.
@@ -75,6 +81,11 @@ pub struct CertificateRecord {
     pub replaces: Option<String>,
     /// Reserved.
     pub replaced_by: Option<String>,
+}
+
+impl CertificateRecord {
+    /// Workloads that are named.
+    pub const MAX_WORKLOADS: usize = 32;
 }
 
 /// SANs by kind.

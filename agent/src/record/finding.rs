@@ -25,6 +25,15 @@ pub enum Severity {
     Critical,
 }
 
+impl std::str::FromStr for Severity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        use serde::de::value::{Error, StrDeserializer};
+        Severity::deserialize(StrDeserializer::<Error>::new(text)).map_err(|error| error.to_string())
+    }
+}
+
 /// What a policy says about facts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FindingRecord {

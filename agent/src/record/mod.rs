@@ -12,7 +12,9 @@ use serde::Serialize;
 mod blast_radius;
 mod certificate;
 mod connection;
+mod edge;
 mod event;
+mod explanation;
 mod finding;
 mod identity;
 mod library;
@@ -21,6 +23,7 @@ mod page;
 mod process;
 #[cfg(test)]
 pub(crate) mod sample;
+mod subject;
 mod time;
 mod workload;
 
@@ -30,13 +33,16 @@ pub use blast_radius::{
 };
 pub use certificate::{CERTIFICATE_SCHEMA, CertificateRecord, SubjectAlternativeNames};
 pub use connection::*;
+pub use edge::{EDGE_SCHEMA, EdgeRecord, NodeRecord};
 pub use event::*;
+pub use explanation::{EXPLANATION_SCHEMA, ExplanationRecord, ExplanationStepRecord};
 pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord, Severity};
 pub use identity::{IDENTITY_SCHEMA, IdentityRecord, IdentityUseRecord};
 pub use library::{LIBRARY_SCHEMA, LibraryFileRecord, LibraryFiles, ProbeState};
 pub use name::*;
 pub use page::{PAGE_SCHEMA, PageRecord};
 pub use process::{HolderRecord, ParentRecord, ProcessRecord};
+pub use subject::{SUBJECT_SCHEMA, SubjectRecord};
 pub use time::WallTime;
 pub use workload::{
     IdentityFitRecord, KnownWorkloadRecord, LabelsRecord, LastProcessRecord, LeftOutRecord, PresentedRecord,

@@ -5,6 +5,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::display::display_safe;
@@ -40,6 +42,12 @@ pub enum StoreError {
     #[error("there is no history at {}: name a file with --db, or start the daemon", shown(path))]
     Missing {
         /// Where.
+        path: PathBuf,
+    },
+    /// Its rights.
+    #[error("you may not read {}: ask as root, or the daemon by its socket", shown(path))]
+    Denied {
+        /// Which.
         path: PathBuf,
     },
     /// It is something else, or damaged.
@@ -119,8 +127,12 @@ fn make_for_root_alone(path: &Path) {
 
 /// Opens the file to read; it is not changed, and who writes it is not held up.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Missing { path: path.to_path_buf() });
+    // Asked for, not opened: to close it again beside SQLite would give up SQLite's locks (fcntl(2)).
+    match access(path, AccessFlags::R_OK) {
+        Err(Errno::ENOENT) => return Err(StoreError::Missing { path: path.to_path_buf() }),
+        Err(Errno::EACCES) => return Err(StoreError::Denied { path: path.to_path_buf() }),
+        // SQLite says it in its own words.
+        _ => {}
     }
     let database = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     match version(path, &database)? {

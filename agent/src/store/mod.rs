@@ -15,9 +15,9 @@ mod reader;
 mod retention;
 #[cfg(test)]
 mod retention_tests;
-mod size;
 #[cfg(test)]
 pub(crate) mod sample;
+mod size;
 #[cfg(test)]
 mod tests;
 mod unused;
@@ -27,6 +27,7 @@ mod writer;
 
 pub use database::{APPLICATION_ID, SCHEMA_VERSION, StoreError, check};
 pub use node::node_key;
+pub(crate) use parts::{from_hex, to_hex};
 pub use reader::Reader;
 pub use retention::{Retention, Tidied};
 pub use size::Size;

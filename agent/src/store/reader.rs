@@ -18,6 +18,9 @@ use crate::record::{
 /// Repeated parts of each kind that a reader keeps at hand, some kilobytes each.
 const MAX_REMEMBERED: usize = 1_024;
 
+/// Steps of SQLite's machine between two looks at whether it is to end.
+const STEPS: i32 = 10_000;
+
 /// Columns of `connection` that [`Reader::connection`] reads, in order.
 const COLUMNS: &str = "c.opened, c.chance, c.revision, c.client_port, c.client_holders, c.server_holders, c.decided, \
                        c.closed, c.close_reason, c.session_id, c.client_bytes, c.server_bytes, c.client_examined, \
@@ -49,6 +52,15 @@ impl Reader {
     /// The file, for questions of later rooms.
     pub fn database(&self) -> &Connection {
         &self.database
+    }
+
+    /// Ends statements with [`rusqlite::ErrorCode::OperationInterrupted`] once `over` says so; it is asked every few
+    /// tenths of a millisecond.
+    ///
+    /// # Errors
+    /// If the file was closed.
+    pub fn end_when(&mut self, over: impl FnMut() -> bool + Send + 'static) -> Result<(), StoreError> {
+        Ok(self.database.progress_handler(STEPS, Some(over))?)
     }
 
     /// The connection with this id; `None` if it is not there, or only counted any more.
@@ -112,7 +124,11 @@ impl Reader {
         part(&self.database, &mut self.answers, sql, number)
     }
 
-    fn endpoint(&mut self, number: i64) -> Result<EndpointRecord, StoreError> {
+    /// An end, without its processes and a client's port.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn endpoint(&mut self, number: i64) -> Result<EndpointRecord, StoreError> {
         let sql = "SELECT record FROM endpoint WHERE id = ?1";
         part(&self.database, &mut self.endpoints, sql, number)
     }

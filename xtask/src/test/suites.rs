@@ -102,5 +102,9 @@ pub const SUITES: &[Suite] = &[
     live!("daemon", "kill -9, reload, a second daemon, permissions, the metrics page"),
     live!("lists", "workloads and identities as users list them: filters, hostile names, readers that stall"),
     live!("prometheus", "a real Prometheus scrapes the agent, evaluates the alerts and fills the dashboard"),
+    live!(
+        "questions",
+        "a history asked by the command line: each question, pages, hostile names, twenty at once"
+    ),
     live!("kernels", "Debian's 6.1 and 6.12 kernels give the right records"),
 ];

@@ -10,7 +10,6 @@ use super::*;
 use crate::config::Config;
 use crate::record::{ConnectionRecord, WallTime, sample};
 use crate::store::Reader;
-use crate::verdict::Code;
 
 struct Folder(PathBuf);
 

@@ -1,0 +1,469 @@
+//! `who`: everything that is known of a name, an address, a process or a certificate.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+use super::condition::{Clause, Test, Wanted};
+use super::connections::{held_by, is, named, place, workload};
+use super::counts::{Answers, add, counted};
+use super::selection::{Selection, fingerprints};
+use super::walk::{self, Walked};
+use super::{Answering, End, Moment, QuestionError, Range, certificates, limit};
+use crate::record::{EndpointRecord, ProcessRecord, RoleRecord, SUBJECT_SCHEMA, SubjectRecord, WallTime};
+use crate::store::{StoreError, to_hex};
+
+/// Certificates of one name that are looked at.
+const MAX_CERTIFICATES: usize = 64;
+/// Ends whose names are listed, the latest ones.
+const MAX_ENDS: usize = 256;
+/// Fewest hexadecimal digits that name a certificate or a key.
+const SHORTEST_PREFIX: usize = 8;
+
+/// Whom or what.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct WhoQuestion {
+    /// An address, address:port, pid, path of an executable, unit, pod, container, key of a workload, SPIFFE ID, DNS name,
+    /// serial, or SHA-256 of a certificate or of a key (or how that begins, 8 digits at least)
+    #[arg(value_name = "SUBJECT")]
+    pub subject: String,
+    /// Only connections opened at this time or later: a date, a time, or how long ago (2h, 7d)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Moment>,
+    /// Only connections opened before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Moment>,
+    /// So many connections at most [default: 100]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+    /// Begin behind a page: `next` of its last line
+    #[arg(long, value_name = "PLACE")]
+    pub after: Option<String>,
+}
+
+/// What the subject was taken to be.
+#[derive(Default)]
+struct Understood {
+    names: Vec<&'static str>,
+    clauses: Vec<Clause>,
+    certificates: BTreeSet<i64>,
+    pid: Option<u32>,
+    executable: bool,
+}
+
+impl WhoQuestion {
+    pub(super) fn answer(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
+        let limit = limit(self.limit)? as usize;
+        let understood = self.understand(answering)?;
+        if understood.names.is_empty() {
+            return Ok(End::default());
+        }
+        let mut range = Range::of(self.since, self.until, answering.now);
+        let selection = Selection::resolve(answering, &understood.clauses, &mut range)?;
+        match &self.after {
+            Some(after) => range.to = range.to.min(place(after)?),
+            None => {
+                let subject = self.subject(answering, &understood, &selection, range)?;
+                let mut wanted = answering.record(&subject)?;
+                if !understood.certificates.is_empty() {
+                    let uses = certificates::uses(answering)?;
+                    for number in &understood.certificates {
+                        let record = certificates::record(answering, *number, uses.get(number))?;
+                        wanted = answering.record(&record)?;
+                    }
+                }
+                if wanted.is_break() {
+                    return Ok(End { next: None, interrupted: true });
+                }
+            }
+        }
+        let mut take = |answering: &mut Answering<'_>, opened| match answering.reader.connection(opened)? {
+            Some(record) => answering.record(&record),
+            None => Ok(ControlFlow::Continue(())),
+        };
+        let (walked, last) = walk::newest(answering, &selection, range, limit, &mut take)?;
+        let next = last.filter(|_| walked != Walked::All).map(|last| last.to_string());
+        Ok(End { next, interrupted: walked == Walked::Interrupted })
+    }
+
+    /// All that it can be and is known as.
+    fn understand(&self, answering: &mut Answering<'_>) -> Result<Understood, QuestionError> {
+        let text = self.subject.trim();
+        if text.is_empty() {
+            return Err(QuestionError::Refused("subject: of whom or what?".to_owned()));
+        }
+        if uuid::Uuid::try_parse(text).is_ok_and(|id| id.get_version_num() == 7) {
+            let message = format!("subject: {text} is the id of a connection: ask `explain`");
+            return Err(QuestionError::Refused(message));
+        }
+        let mut understood = Understood::default();
+        if let Ok(address) = text.parse::<IpAddr>() {
+            let clause = Test::either("address", &is(&address.to_canonical().to_string())).into();
+            understood.add(answering, "address", vec![clause])?;
+        } else if let Ok(address) = text.parse::<SocketAddr>() {
+            understood.add(answering, "address_and_port", socket(address))?;
+            return Ok(understood);
+        }
+        if let Ok(pid) = text.parse::<u32>() {
+            understood.pid = understood.add(answering, "pid", vec![held_by(pid)])?.then_some(pid);
+        }
+        if text.starts_with('/') {
+            understood.executable = understood.add(answering, "executable", vec![running(text)])?;
+        }
+        understood.add(answering, "workload", vec![workload(text)])?;
+        let named_so = self.certificates(answering, CERTIFICATES_BY_NAME, [text])?;
+        let mut identity: Clause = Test::either("identity", &is(text)).into();
+        identity.extend(presenting(&named_so));
+        if understood.add(answering, "identity", vec![identity])? {
+            understood.certificates.extend(named_so.keys());
+        }
+        let asked = named("tls.server_name", [text].into_iter());
+        understood.add(answering, "server_name", vec![asked])?;
+        self.digits(answering, &mut understood, text)?;
+        // What it is taken to be are alternatives.
+        understood.clauses = vec![std::mem::take(&mut understood.clauses).concat()];
+        Ok(understood)
+    }
+
+    /// What hexadecimal digits can be.
+    fn digits(
+        &self,
+        answering: &mut Answering<'_>,
+        understood: &mut Understood,
+        text: &str,
+    ) -> Result<(), QuestionError> {
+        let digits = text.replace(':', "").to_ascii_lowercase();
+        if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Ok(());
+        }
+        let mut found =
+            vec![("serial", self.certificates(answering, CERTIFICATES_BY_SERIAL, [digits.as_str()])?)];
+        if digits.len() >= SHORTEST_PREFIX
+            && let Some((first, last)) = fingerprints(&digits)
+        {
+            found.push(("fingerprint", self.certificates(answering, CERTIFICATES_BY_SHA256, [first, last])?));
+            found.push(("key", self.certificates(answering, CERTIFICATES_BY_KEY, [first, last])?));
+        }
+        for (name, certificates) in found {
+            if !certificates.is_empty() {
+                understood.names.push(name);
+                understood.clauses.push(presenting(&certificates));
+                understood.certificates.extend(certificates.keys());
+            }
+        }
+        let raw_key: Clause = ["tls.client_public_key_sha256", "tls.server_public_key_sha256"]
+            .map(|field| Test::new(field, is(&digits)))
+            .into();
+        if digits.len() == 64 {
+            understood.add(answering, "key", vec![raw_key])?;
+        }
+        if digits.len() == 32 && understood.names.is_empty() {
+            understood.add(answering, "session_id", vec![vec![Test::new("session_id", is(&digits))]])?;
+        }
+        Ok(())
+    }
+
+    /// Numbers and fingerprints of certificates.
+    fn certificates(
+        &self,
+        answering: &Answering<'_>,
+        sql: &str,
+        values: impl rusqlite::Params,
+    ) -> Result<FxHashMap<i64, String>, QuestionError> {
+        let mut statement = answering.reader.database().prepare_cached(sql)?;
+        let mut found = FxHashMap::default();
+        let mut rows = statement.query(values)?;
+        while let Some(row) = rows.next()?
+            && found.len() < MAX_CERTIFICATES
+        {
+            found.insert(row.get(0)?, to_hex(&row.get::<_, [u8; 32]>(1)?));
+        }
+        Ok(found)
+    }
+
+    fn subject(
+        &self,
+        answering: &mut Answering<'_>,
+        understood: &Understood,
+        selection: &Selection,
+        range: Range,
+    ) -> Result<SubjectRecord, QuestionError> {
+        let mut summary = Summary::default();
+        if !selection.needs_rows() {
+            summary = Summary::of(answering, selection, range)?;
+        }
+        let names = summary.names(answering)?;
+        let mut left_out = summary.ends.len().saturating_sub(MAX_ENDS) as u64;
+        let mut listed = |names: BTreeSet<String>| -> Vec<String> {
+            left_out += names.len().saturating_sub(SubjectRecord::MAX_NAMES) as u64;
+            names.into_iter().take(SubjectRecord::MAX_NAMES).collect()
+        };
+        Ok(SubjectRecord {
+            schema: SUBJECT_SCHEMA.into(),
+            subject: self.subject.clone(),
+            understood_as: understood.names.iter().map(|name| (*name).into()).collect(),
+            connections: (!selection.needs_rows()).then_some(summary.connections),
+            client: summary.roles[0].clone(),
+            server: summary.roles[1].clone(),
+            findings: summary.findings,
+            addresses: listed(names.addresses),
+            workloads: listed(names.workloads),
+            owners: listed(names.owners),
+            identities: listed(names.identities),
+            certificates: listed(names.certificates),
+            peers: listed(names.peers),
+            processes: self.processes(answering, understood)?,
+            first_seen: (summary.connections > 0).then_some(WallTime(summary.first_seen)),
+            last_seen: (summary.connections > 0).then_some(WallTime(summary.last_seen)),
+            left_out,
+        })
+    }
+
+    /// Processes of this pid or executable, the latest first.
+    fn processes(
+        &self,
+        answering: &Answering<'_>,
+        understood: &Understood,
+    ) -> Result<Vec<ProcessRecord>, QuestionError> {
+        const SQL: &str = "SELECT p.record, s.pid, s.start_time, s.started, s.namespace_pid \
+                           FROM process s JOIN program p ON p.id = s.program WHERE s.pid = ?1 OR p.executable = ?2 \
+                           ORDER BY s.id DESC LIMIT ?3";
+        if understood.pid.is_none() && !understood.executable {
+            return Ok(Vec::new());
+        }
+        let executable = understood.executable.then_some(&self.subject);
+        let mut statement = answering.reader.database().prepare_cached(SQL)?;
+        let limit = SubjectRecord::MAX_NAMES as i64;
+        let mut rows = statement.query(rusqlite::params![understood.pid, executable, limit])?;
+        let mut processes = Vec::new();
+        while let Some(row) = rows.next()? {
+            let program: String = row.get(0)?;
+            let program: ProcessRecord = serde_json::from_str(&program).map_err(StoreError::Record)?;
+            processes.push(ProcessRecord {
+                pid: row.get(1)?,
+                start_time: row.get::<_, i64>(2)?.cast_unsigned(),
+                started: row.get::<_, Option<i64>>(3)?.map(WallTime),
+                namespace_pid: row.get(4)?,
+                ..program
+            });
+        }
+        Ok(processes)
+    }
+}
+
+const CERTIFICATES_BY_NAME: &str = "SELECT id, sha256 FROM certificate WHERE identity = ?1 OR subject = ?1 OR (record IS NOT NULL AND \
+     instr(record, ?1) AND EXISTS (SELECT 1 FROM json_tree(record, '$.san') WHERE atom = ?1))";
+const CERTIFICATES_BY_SERIAL: &str =
+    "SELECT id, sha256 FROM certificate WHERE lower(replace(serial, ':', '')) = ?1";
+const CERTIFICATES_BY_SHA256: &str = "SELECT id, sha256 FROM certificate WHERE sha256 BETWEEN ?1 AND ?2";
+const CERTIFICATES_BY_KEY: &str = "SELECT id, sha256 FROM certificate WHERE spki_sha256 BETWEEN ?1 AND ?2";
+
+impl Understood {
+    /// Takes it to be this, if anything is known by that.
+    fn add(
+        &mut self,
+        answering: &mut Answering<'_>,
+        name: &'static str,
+        clauses: Vec<Clause>,
+    ) -> Result<bool, QuestionError> {
+        let selection = Selection::resolve(answering, &clauses, &mut Range::ALL.clone())?;
+        let is_known = !selection.is_nothing();
+        if is_known {
+            self.names.push(name);
+            self.clauses.extend(clauses);
+        }
+        Ok(is_known)
+    }
+}
+
+/// Either end has this address and port.
+fn socket(address: SocketAddr) -> Vec<Clause> {
+    let (ip, port) = (address.ip().to_canonical().to_string(), address.port().to_string());
+    // A client's port is each connection's own: (server or client's address) and (server or client's port).
+    let server = || Test::new("server.socket", Wanted::Is(format!("{ip} {port}")));
+    let client = |field: &str, value: &str| Test::new(&format!("client.{field}"), is(value));
+    vec![vec![server(), client("address", &ip)], vec![server(), client("port", &port)]]
+}
+
+fn running(path: &str) -> Clause {
+    let fields = ["process.executable", "processes.process.executable"];
+    fields.into_iter().flat_map(|field| Test::either(field, &is(path))).collect()
+}
+
+fn presenting(certificates: &FxHashMap<i64, String>) -> Clause {
+    let fingerprints = certificates.values();
+    fingerprints.flat_map(|fingerprint| Test::either("certificates", &is(fingerprint))).collect()
+}
+
+/// What the roll-ups say.
+#[derive(Debug, Default)]
+struct Summary {
+    connections: u64,
+    roles: [RoleRecord; 2],
+    findings: std::collections::BTreeMap<crate::record::Text, u64>,
+    /// Ends that it is, and when each was seen last.
+    ends: FxHashMap<i64, i64>,
+    /// Edges, and at which end of them it is.
+    edges: FxHashMap<i64, [bool; 2]>,
+    first_seen: i64,
+    last_seen: i64,
+}
+
+impl Summary {
+    fn of(
+        answering: &mut Answering<'_>,
+        selection: &Selection,
+        range: Range,
+    ) -> Result<Summary, QuestionError> {
+        let mut pairings = Vec::new();
+        counted(answering, selection, range, &mut |counted| {
+            pairings.push(counted);
+            Ok(())
+        })?;
+        let mut summary = Summary { first_seen: i64::MAX, last_seen: i64::MIN, ..Summary::default() };
+        let mut answers = Answers::default();
+        for pairing in pairings {
+            let sides = selection.sides(&pairing.of);
+            let said = answers.said(answering, pairing.of.answer)?;
+            summary.connections += pairing.connections;
+            summary.first_seen = summary.first_seen.min(pairing.first_seen);
+            summary.last_seen = summary.last_seen.max(pairing.last_seen);
+            for code in &said.findings {
+                add(&mut summary.findings, code.clone(), pairing.connections);
+            }
+            let edge = summary.edges.entry(pairing.edge).or_default();
+            let ends = [pairing.of.client, pairing.of.server];
+            for (side, end) in ends.into_iter().enumerate().filter(|(side, _)| sides[*side]) {
+                edge[side] = true;
+                let role = &mut summary.roles[side];
+                role.connections += pairing.connections;
+                add(&mut role.authentication, said.authentication, pairing.connections);
+                let seen = summary.ends.entry(end).or_insert(i64::MIN);
+                *seen = (*seen).max(pairing.last_seen);
+            }
+        }
+        Ok(summary)
+    }
+
+    fn names(&self, answering: &mut Answering<'_>) -> Result<Names, QuestionError> {
+        let mut names = Names::default();
+        let mut ends: Vec<(i64, i64)> = self.ends.iter().map(|(end, seen)| (*seen, *end)).collect();
+        ends.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, end) in ends.into_iter().take(MAX_ENDS) {
+            names.add(&answering.reader.endpoint(end)?);
+        }
+        let sql = "SELECT c.key, s.key FROM edge e JOIN node c ON c.id = e.client JOIN node s ON s.id = e.server \
+                   WHERE e.id = ?1";
+        let mut statement = answering.reader.database().prepare_cached(sql)?;
+        for (edge, sides) in &self.edges {
+            let keys: [String; 2] = statement.query_row([edge], |row| Ok([row.get(0)?, row.get(1)?]))?;
+            let [client, server] = keys;
+            names.peers.extend(sides[0].then_some(server));
+            names.peers.extend(sides[1].then_some(client));
+        }
+        Ok(names)
+    }
+}
+
+/// Names of ends.
+#[derive(Debug, Default)]
+struct Names {
+    addresses: BTreeSet<String>,
+    workloads: BTreeSet<String>,
+    owners: BTreeSet<String>,
+    identities: BTreeSet<String>,
+    certificates: BTreeSet<String>,
+    peers: BTreeSet<String>,
+}
+
+impl Names {
+    fn add(&mut self, end: &EndpointRecord) {
+        self.addresses.insert(end.address.clone());
+        self.workloads.extend(end.workload.as_ref().map(|workload| workload.key()));
+        self.owners.extend(end.labels.as_ref().and_then(|labels| labels.owner.clone()));
+        self.identities.extend(end.identity.clone());
+        self.certificates.extend(end.certificates.first().cloned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::question::tests::{ask, history};
+    use crate::record::{
+        CERTIFICATE_SCHEMA, CONNECTION_SCHEMA, CertificateRecord, ConnectionRecord, Record,
+        SubjectAlternativeNames, sample,
+    };
+    use crate::store::Writer;
+    use crate::store::sample::full;
+
+    #[test]
+    fn a_subject_is_taken_for_all_that_it_can_be() {
+        let mut other: ConnectionRecord = full(9);
+        other.client.workload = Some(sample::unit("10.0.0.2").into());
+        other.client.port = 1234;
+        let tls = crate::record::TlsRecord { server_name: Some("db.test".to_owned()), ..sample::tls() };
+        other.tls = Some(tls.into());
+        let (folder, mut reader) = history("who", [full(0), full(1), other]);
+        let certificate = CertificateRecord {
+            schema: CERTIFICATE_SCHEMA.to_owned(),
+            sha256: "ab".repeat(32),
+            spki_sha256: Some("12".repeat(32)),
+            serial: Some("0a1b".to_owned()),
+            san: SubjectAlternativeNames { dns: vec!["*.db.test".to_owned()], ..Default::default() },
+            ..CertificateRecord::default()
+        };
+        Writer::open(&folder.file()).unwrap().write(&[Record::Certificate(certificate.into())]).unwrap();
+        for (subject, understood, connections) in [
+            ("10.0.0.1", &["address"][..], 3),
+            ("10.0.0.2", &["address", "workload"], 3),
+            ("10.0.0.2:8443", &["address_and_port"], 3),
+            ("10.0.0.1:1234", &["address_and_port"], 1),
+            ("900", &["pid"], 3),
+            ("/usr/sbin/nginx", &["executable"], 3),
+            ("client.service", &["workload"], 2),
+            ("systemd:client.service", &["workload"], 2),
+            ("spiffe://test/client", &["identity"], 3),
+            ("*.db.test", &["identity"], 3),
+            ("db.test", &["server_name"], 1),
+            ("0A:1B", &["serial"], 3),
+            ("abababab", &["fingerprint"], 3),
+            ("1212121212", &["key"], 3),
+            ("00112233445566778899aabbccddeeff", &["session_id"], 3),
+        ] {
+            let (lines, page) = ask(&mut reader, "who", &format!("subject={}", subject.replace('*', "%2A")));
+            assert_eq!(lines[0]["understood_as"], serde_json::json!(understood), "{subject}");
+            let found = lines.iter().filter(|line| line["schema"] == CONNECTION_SCHEMA).count();
+            assert_eq!((found, page.next), (connections, None), "{subject}: {lines:#?}");
+        }
+        assert_eq!(ask(&mut reader, "who", "subject=nobody").1.count, 0);
+        assert_eq!(ask(&mut reader, "who", "subject=10.0.0.1:1").1.count, 1, "the address alone is known");
+    }
+
+    #[test]
+    fn what_is_known_stands_before_the_newest_connections_on_the_first_page_only() {
+        let (_folder, mut reader) = history("who-pages", (0..3).map(full));
+        let (lines, page) = ask(&mut reader, "who", "subject=client.service&limit=2");
+        let subject = &lines[0];
+        assert_eq!((lines.len(), &subject["connections"]), (3, &3.into()));
+        assert_eq!(subject["client"]["authentication"], serde_json::json!({"none": 3}));
+        assert_eq!(subject["server"]["connections"], 0);
+        assert_eq!(subject["addresses"], serde_json::json!(["10.0.0.1"]));
+        assert_eq!(subject["identities"], serde_json::json!(["spiffe://test/client"]));
+        assert_eq!(subject["peers"], serde_json::json!(["address:10.0.0.2"]));
+        let after = format!("subject=client.service&limit=2&after={}", page.next.unwrap());
+        let (lines, page) = ask(&mut reader, "who", &after);
+        assert_eq!((lines.len(), lines[0]["schema"].as_str(), page.next), (1, Some(CONNECTION_SCHEMA), None));
+        let (lines, _) = ask(&mut reader, "who", "subject=901");
+        assert_eq!((&lines[0]["connections"], &lines[0]["processes"][0]["pid"]), (&().into(), &901.into()));
+        for refused in ["subject=", &format!("subject={}", full(0).id)] {
+            let question = crate::question::Question::parse("who", refused).unwrap();
+            let mut all = crate::question::tests::Everything::default();
+            assert!(question.answer(&mut reader, WallTime(0), &mut all).is_err(), "{refused}");
+        }
+    }
+}
