@@ -20,6 +20,8 @@ use crate::record::LibraryFileRecord;
 mod arguments;
 mod check;
 mod configuration;
+mod graph;
+mod graph_tables;
 mod identities;
 mod interruption;
 mod libraries;
@@ -96,6 +98,10 @@ fn execute(command: Command, program: &Program) -> Result<Exit, Failure> {
         Command::Watch(arguments) => watch::watch(&arguments),
         Command::Workloads(arguments) => workloads::list(&arguments),
         Command::Identities(arguments) => identities::list(&arguments),
+        Command::BlastRadius(arguments) => graph::blast_radius(*arguments),
+        Command::Timeline(arguments) => graph::timeline(*arguments),
+        Command::Diff(arguments) => graph::diff(*arguments),
+        Command::Report(arguments) => graph::write_report(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Config(arguments) => configuration::configuration(&arguments.command),
         Command::Completion(arguments) => manual::completion(arguments.shell),

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use crate::api::ClientError;
 use crate::capture_file::CaptureError;
 use crate::config::ConfigError;
+use crate::question::QuestionError;
+use crate::report::ReportError;
 
 /// Exit codes; the help of the program lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,12 @@ pub enum Failure {
     /// The daemon does not answer.
     #[error("{}", chain(.0))]
     Client(#[from] ClientError),
+    /// The history does not answer.
+    #[error("{}", chain(.0))]
+    History(#[from] QuestionError),
+    /// There is no report of the history.
+    #[error("{}", chain(.0))]
+    Report(#[from] ReportError),
     /// An input is no capture, or cannot be opened.
     #[error("{0}")]
     Capture(#[from] CaptureError),
@@ -60,9 +68,14 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Failure::Config(_) | Failure::Usage(_) => Exit::Usage,
+            Failure::History(QuestionError::Refused(_) | QuestionError::Unknown(_)) => Exit::Usage,
             Failure::Capture(_) => Exit::Negative,
             Failure::BrokenPipe => Exit::Success,
-            Failure::Client(_) | Failure::Daemon(_) | Failure::Io(_) => Exit::Unable,
+            Failure::Client(_)
+            | Failure::History(_)
+            | Failure::Report(_)
+            | Failure::Daemon(_)
+            | Failure::Io(_) => Exit::Unable,
         }
     }
 }
