@@ -43,6 +43,8 @@ pub mod store;
 
 pub mod question;
 
+pub mod report;
+
 pub mod logging;
 
 pub mod metrics;

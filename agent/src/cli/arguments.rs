@@ -10,11 +10,16 @@ use clap::{Args, Parser, Subcommand};
 use super::Failure;
 use super::ask::AskCommand;
 use super::configuration::daemon_socket;
+use super::graph::{
+    BLAST_RADIUS_EXAMPLES, BlastRadiusArguments, DIFF_EXAMPLES, GraphArguments, REPORT_EXAMPLES,
+    ReportArguments, TIMELINE_EXAMPLES,
+};
 use super::list_arguments::{
     IDENTITIES_EXAMPLES, IdentitiesArguments, WORKLOADS_EXAMPLES, WorkloadsArguments,
 };
 use crate::api::WatchFilter;
 use crate::config::Overrides;
+use crate::question::{DiffQuestion, TimelineQuestion};
 use crate::record::{Authentication, Scope};
 use crate::verdict::Code;
 
@@ -26,6 +31,9 @@ EXAMPLES:
   countersign workloads --without-owner        who is here, with which certificates, and owned by nobody
   countersign identities --check               which identities workloads presented here, and whether they fit
   countersign connections --since 2h           what the daemon remembers, also of a copied file (--db)
+  countersign blast-radius 3f2a90c1            whom a certificate reached, and who could reach what through it
+  countersign diff --before 7d                 what changed since last week
+  countersign report --output report.html      all of that as one page
   countersign replay incident.pcapng.gz        the same answers from a capture, without rights
   countersign config default                   the configuration with every key explained
 
@@ -151,6 +159,18 @@ pub enum Command {
     /// Questions about the history.
     #[command(flatten)]
     Ask(AskCommand),
+    /// Say whom an identity, a certificate, a key or an issuer reached, and who could reach what through it
+    #[command(after_help = BLAST_RADIUS_EXAMPLES)]
+    BlastRadius(Box<BlastRadiusArguments>),
+    /// Say what happened to a workload, an identity, a certificate, a key or an issuer: first and last use, rotations, regressions
+    #[command(after_help = TIMELINE_EXAMPLES)]
+    Timeline(Box<GraphArguments<TimelineQuestion>>),
+    /// Say what changed between two times: edges, identities and certificates
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(Box<GraphArguments<DiffQuestion>>),
+    /// Write the history as one page for people
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArguments),
     /// Answer from captures what the daemon answers live
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Box<ReplayArguments>),

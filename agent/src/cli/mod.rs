@@ -24,6 +24,8 @@ mod ask_examples;
 mod check;
 mod configuration;
 mod connection_lines;
+mod graph;
+mod graph_tables;
 mod identities;
 mod interruption;
 mod libraries;
@@ -103,6 +105,10 @@ fn execute(command: Command, program: &Program) -> Result<Exit, Failure> {
         Command::Workloads(arguments) => workloads::list(&arguments),
         Command::Identities(arguments) => identities::list(&arguments),
         Command::Ask(command) => ask::ask(command),
+        Command::BlastRadius(arguments) => graph::blast_radius(*arguments),
+        Command::Timeline(arguments) => graph::timeline(*arguments),
+        Command::Diff(arguments) => graph::diff(*arguments),
+        Command::Report(arguments) => graph::write_report(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Config(arguments) => configuration::configuration(&arguments.command),
         Command::Completion(arguments) => manual::completion(arguments.shell),

@@ -10,6 +10,7 @@ use crate::api::ClientError;
 use crate::capture_file::CaptureError;
 use crate::config::ConfigError;
 use crate::question::QuestionError;
+use crate::report::ReportError;
 
 /// Exit codes; the help of the program lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,9 @@ pub enum Failure {
     /// The history does not answer.
     #[error("{}", chain(.0))]
     History(#[from] QuestionError),
+    /// There is no report of the history.
+    #[error("{}", chain(.0))]
+    Report(#[from] ReportError),
     /// An input is no capture, or cannot be opened.
     #[error("{0}")]
     Capture(#[from] CaptureError),
@@ -70,7 +74,11 @@ impl Failure {
             Failure::Client(ClientError::Refused { status: StatusCode::BAD_REQUEST, .. }) => Exit::Usage,
             Failure::Capture(_) => Exit::Negative,
             Failure::BrokenPipe => Exit::Success,
-            Failure::Client(_) | Failure::History(_) | Failure::Daemon(_) | Failure::Io(_) => Exit::Unable,
+            Failure::Client(_)
+            | Failure::History(_)
+            | Failure::Report(_)
+            | Failure::Daemon(_)
+            | Failure::Io(_) => Exit::Unable,
         }
     }
 }

@@ -7,9 +7,9 @@ use super::QuestionError;
 
 const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
 
-/// Connections before a moment that are looked at to see whether one of them was still open then: a seek finds them all
-/// in a page or two of the file. A connection that outlives so many later ones of the same ends is taken to be unused.
-const LOOK_BACK: i64 = 16;
+/// Connections before a moment that are looked at to see whether one of them was still open then: a seek finds them, and
+/// each costs a page of the file. A connection that outlives so many later ones of the same ends is taken to be unused.
+const LOOK_BACK: i64 = 4;
 
 /// A row of `pairing`, and how far its connections reach.
 #[derive(Debug, Clone, Copy)]

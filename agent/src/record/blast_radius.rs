@@ -32,7 +32,7 @@ pub struct BlastRadiusRecord {
     pub relation: RelationName,
     /// Who: `workload:KEY`, else `identity:NAME`, else `address:A`; `external` for all clients from elsewhere.
     pub node: String,
-    /// Connections between the subject and it, on the shortest way; 0 for those who hold it.
+    /// Connections of the way; 0 for those who hold it.
     pub distance: u32,
     /// When it could be reached first, by whatever way; of those who hold it, when they presented it first.
     pub arrival: Option<WallTime>,
@@ -44,9 +44,9 @@ pub struct BlastRadiusRecord {
     pub external: bool,
     /// What the connection on the way that is nearest to it established; null for those who hold it.
     pub authentication: Option<Authentication>,
-    /// The shortest way, in the order in which connections were opened; of several the one that arrives first.
+    /// The way that arrives first (or leaves last), in the order in which it goes.
     pub path: Vec<StepRecord>,
-    /// Its own connections on which the subject was presented; null farther away.
+    /// Its own connections on which the subject was presented, whatever the way; null if there are none.
     pub direct: Option<DirectRecord>,
 }
 
@@ -93,7 +93,7 @@ pub struct BlastRadiusSummaryRecord {
     pub certificate_count: u64,
     /// Who presented it.
     pub holders: u64,
-    /// Who was reached with it.
+    /// Who was reached with it, perhaps sooner by way of others.
     pub reached_directly: u64,
     /// Who could be reached from there on.
     pub reached_onwards: u64,

@@ -20,7 +20,7 @@ mod tests;
 use spread::{Bounds, Direction, LINKS, Link, Spread, Way, link};
 
 /// Connections of a way if nothing else is asked for: more than any architecture has tiers.
-const DEFAULT_DEPTH: u32 = 8;
+const DEFAULT_DEPTH: u32 = 16;
 const MAX_DEPTH: u32 = 64;
 /// Nodes in either direction if nothing else is asked for.
 const DEFAULT_NODES: u32 = 1_000;
@@ -40,7 +40,7 @@ pub struct BlastRadiusQuestion {
     /// Connections that were open before this time
     #[arg(long, value_name = "TIME")]
     pub until: Option<Moment>,
-    /// Ways of so many connections at most [default: 8]
+    /// Ways of so many connections at most [default: 16]
     #[arg(long, value_name = "N")]
     pub depth: Option<u32>,
     /// So many in either direction at most [default: 1000]
@@ -98,7 +98,7 @@ impl BlastRadiusQuestion {
         let count = |relation, direct| {
             let counted = records
                 .iter()
-                .filter(|record| record.relation == relation && (record.distance == 1) == direct);
+                .filter(|record| record.relation == relation && record.direct.is_some() == direct);
             counted.count() as u64
         };
         summary.reached_directly = count(RelationName::Reached, true);
@@ -276,32 +276,28 @@ fn all_records(
     relation: RelationName,
     direct: &Direct,
 ) -> Result<Vec<BlastRadiusRecord>, QuestionError> {
-    let mut found: Vec<_> = spread.found.iter().map(|(node, found)| (*node, *found)).collect();
+    let mut found: Vec<&Way> = spread.found.values().map(|way| &spread.ways[*way]).collect();
     let order = |way: &Way| match relation {
         RelationName::ReachedBy => way.at.saturating_neg(),
         _ => way.at,
     };
-    found.sort_unstable_by_key(|(node, found)| {
-        let shortest = &spread.ways[found.shortest];
-        (shortest.hops, order(&spread.ways[found.soonest]), *node)
-    });
+    found.sort_unstable_by_key(|way| (way.hops, order(way), way.node));
     let mut records = Vec::with_capacity(found.len());
-    for (node, found) in found {
-        let (shortest, soonest) = (&spread.ways[found.shortest], &spread.ways[found.soonest]);
-        let at = Some(WallTime(soonest.at));
-        let name = names.of(node)?;
+    for way in found {
+        let at = Some(WallTime(way.at));
+        let name = names.of(way.node)?;
         records.push(BlastRadiusRecord {
             schema: BLAST_RADIUS_SCHEMA.into(),
             relation,
             external: name == EXTERNAL,
             node: name,
-            distance: shortest.hops,
+            distance: way.hops,
             arrival: at.filter(|_| relation == RelationName::Reached),
             departure: at.filter(|_| relation == RelationName::ReachedBy),
-            to_the_hour: soonest.to_the_hour,
-            authentication: Some(shortest.link.authentication),
-            path: path(names, spread, shortest, relation)?,
-            direct: direct.counts.get(&(relation, node)).cloned(),
+            to_the_hour: way.to_the_hour,
+            authentication: Some(way.link.authentication),
+            path: path(names, spread, way, relation)?,
+            direct: direct.counts.get(&(relation, way.node)).cloned(),
         });
     }
     Ok(records)

@@ -1,8 +1,10 @@
 //! How far something can spread over connections, in the order of time.
 //!
-//! In each round everybody who was newly found, or found to be reached sooner, is asked whom he reached from then on: ways
-//! with one connection more. The first round that finds somebody gives the shortest way, the last one the soonest.
+//! Whoever is reached next in time is asked whom he reached from then on (Dijkstra's algorithm, with times for lengths): each is asked once, and
+//! whoever was reached before needs no look at his connections any more.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
 
 use rusqlite::{Connection, params};
@@ -45,13 +47,6 @@ pub(super) struct Way {
     pub before: Option<usize>,
 }
 
-/// Ways to one node, as indexes of [`Spread::ways`].
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Found {
-    pub shortest: usize,
-    pub soonest: usize,
-}
-
 /// What bounds it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
@@ -68,12 +63,14 @@ pub(super) struct Spread<'a> {
     direction: Direction,
     bounds: Bounds,
     pub ways: Vec<Way>,
-    pub found: FxHashMap<i64, Found>,
+    /// The soonest way to each node, as an index of [`Spread::ways`].
+    pub found: FxHashMap<i64, usize>,
     /// There are more nodes than there is room for.
     pub is_full: bool,
     /// There are nodes farther away.
     pub goes_on: bool,
-    links: FxHashMap<i64, Vec<Link>>,
+    /// Who is to be asked, the soonest first.
+    next: BinaryHeap<Reverse<(i64, usize)>>,
 }
 
 /// Columns of [`Link`], with the tables.
@@ -103,12 +100,11 @@ impl<'a> Spread<'a> {
             found: FxHashMap::default(),
             is_full: false,
             goes_on: false,
-            links: FxHashMap::default(),
+            next: BinaryHeap::new(),
         }
     }
 
-    /// Begins with these connections, and goes on from there. `Break` of `progress`, which hears how many rounds there
-    /// were, ends it.
+    /// Begins with these connections, and goes on from there. `Break` of `progress`, which is asked for each node, ends it.
     pub fn run(
         &mut self,
         seeds: &[Link],
@@ -118,34 +114,35 @@ impl<'a> Spread<'a> {
             Direction::Reached => self.bounds.since,
             Direction::ReachedBy => self.bounds.until,
         };
-        let mut next = FxHashMap::default();
         for seed in seeds {
-            self.take(*seed, from, None, &mut next)?;
+            self.take(*seed, from, None)?;
         }
-        for _ in 1..self.bounds.depth {
-            let mut round: Vec<usize> = next.drain().map(|(_, way)| way).collect();
-            round.sort_unstable();
-            for way in round {
-                let Way { node, at, .. } = self.ways[way];
-                for link in self.links_of(node)? {
-                    self.take(link, at, Some(way), &mut next)?;
-                }
-                if progress().is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+        let mut farthest = Vec::new();
+        while let Some(Reverse((_, way))) = self.next.pop() {
+            let Way { node, at, hops, .. } = self.ways[way];
+            // A sooner way was found after this one.
+            if self.found.get(&node) != Some(&way) {
+                continue;
             }
-            if next.is_empty() {
-                return Ok(ControlFlow::Continue(()));
+            if hops >= self.bounds.depth {
+                farthest.push(way);
+                continue;
+            }
+            for link in self.links_of(node)? {
+                self.take(link, at, Some(way))?;
+            }
+            if progress().is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        self.goes_on = self.has_further(next)?;
+        self.goes_on = self.has_further(&farthest)?;
         Ok(ControlFlow::Continue(()))
     }
 
     /// Whether one connection more leads to somebody new.
-    fn has_further(&mut self, last: FxHashMap<i64, usize>) -> Result<bool, QuestionError> {
-        for way in last.into_values() {
-            let Way { node, at, .. } = self.ways[way];
+    fn has_further(&self, farthest: &[usize]) -> Result<bool, QuestionError> {
+        for way in farthest {
+            let Way { node, at, .. } = self.ways[*way];
             for link in self.links_of(node)? {
                 if !self.found.contains_key(&self.far_end(&link)) && self.when(&link, at)?.is_some() {
                     return Ok(true);
@@ -155,17 +152,10 @@ impl<'a> Spread<'a> {
         Ok(false)
     }
 
-    fn take(
-        &mut self,
-        link: Link,
-        from: i64,
-        before: Option<usize>,
-        next: &mut FxHashMap<i64, usize>,
-    ) -> Result<(), QuestionError> {
+    fn take(&mut self, link: Link, from: i64, before: Option<usize>) -> Result<(), QuestionError> {
         let node = self.far_end(&link);
-        let known = self.found.get(&node).copied();
-        if known.is_some_and(|known| !self.is_sooner(self.at_best(&link, from), self.ways[known.soonest].at))
-        {
+        let known = self.found.get(&node).map(|known| self.ways[*known].at);
+        if known.is_some_and(|known| !self.is_sooner(self.at_best(&link, from), known)) {
             return Ok(());
         }
         if known.is_none() && self.found.len() >= self.bounds.nodes {
@@ -173,7 +163,7 @@ impl<'a> Spread<'a> {
             return Ok(());
         }
         let Some(used) = self.when(&link, from)? else { return Ok(()) };
-        if known.is_some_and(|known| !self.is_sooner(used.at, self.ways[known.soonest].at)) {
+        if known.is_some_and(|known| !self.is_sooner(used.at, known)) {
             return Ok(());
         }
         let (hops, to_the_hour) = match before {
@@ -183,27 +173,24 @@ impl<'a> Spread<'a> {
         let to_the_hour = to_the_hour || used.to_the_hour;
         let way = self.ways.len();
         self.ways.push(Way { node, at: used.at, to_the_hour, hops, link, used, before });
-        let shortest = match known {
-            Some(known) if self.ways[known.shortest].hops < hops => known.shortest,
-            _ => way,
+        self.found.insert(node, way);
+        let key = match self.direction {
+            Direction::Reached => used.at,
+            Direction::ReachedBy => used.at.saturating_neg(),
         };
-        self.found.insert(node, Found { shortest, soonest: way });
-        next.insert(node, way);
+        self.next.push(Reverse((key, way)));
         Ok(())
     }
 
-    fn links_of(&mut self, node: i64) -> Result<Vec<Link>, QuestionError> {
-        if let Some(known) = self.links.get(&node) {
-            return Ok(known.clone());
-        }
+    /// All links of a node; those that were there first come first, and spare a look at later ones.
+    fn links_of(&self, node: i64) -> Result<Vec<Link>, QuestionError> {
         let end = match self.direction {
             Direction::Reached => "e.client = ?1",
             Direction::ReachedBy => "e.server = ?1",
         };
-        let mut statement = self.database.prepare_cached(&format!("{LINKS} {end} ORDER BY p.id"))?;
-        let links: Vec<Link> = statement.query_map(params![node], link)?.collect::<Result<_, _>>()?;
-        self.links.insert(node, links.clone());
-        Ok(links)
+        let sql = format!("{LINKS} {end} ORDER BY p.first_seen, p.id");
+        let mut statement = self.database.prepare_cached(&sql)?;
+        Ok(statement.query_map(params![node], link)?.collect::<Result<_, _>>()?)
     }
 
     fn far_end(&self, link: &Link) -> i64 {

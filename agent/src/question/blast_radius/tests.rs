@@ -64,13 +64,14 @@ fn a_connection_that_is_open_then_passes_on() {
 }
 
 #[test]
-fn the_shortest_way_and_the_soonest_may_be_two() {
+fn the_soonest_way_counts_and_who_was_reached_directly_too_is_told() {
     let connections = vec![stolen("b", 10), from_to("b", "c", 20), stolen("c", 30), from_to("c", "d", 25)];
-    let answer = History::of("spread-two", connections, vec![]).ask(of(THIEF));
-    assert_eq!(who(&answer, "reached"), is(&[("b", 1), ("c", 1), ("d", 3)]));
+    let answer = History::of("spread-soonest", connections, vec![]).ask(of(THIEF));
+    assert_eq!(who(&answer, "reached"), is(&[("b", 1), ("c", 2), ("d", 3)]));
     let c = &answer[3];
     assert_eq!(c["arrival"], minute(20).to_string(), "by way of b");
-    assert_eq!(c["path"][0]["at"], minute(30).to_string(), "straight on");
+    assert_eq!(c["direct"]["authentication"], serde_json::json!({ "mutual": 1 }), "and straight on, later");
+    assert_eq!((&answer[0]["reached_directly"], &answer[0]["reached_onwards"]), (&2.into(), &1.into()));
 }
 
 #[test]
