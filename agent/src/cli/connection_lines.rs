@@ -7,7 +7,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::io;
 use std::sync::Arc;
 
-use memchr::memmem;
+use memchr::memchr_iter;
 use rustc_hash::FxHasher;
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ const PATTERNS: usize = 1024;
 /// Longest line (bytes) that is kept as a pattern: with its record it takes about twice as much.
 const MAX_LINE: usize = 4 * 1024;
 
-/// Writes connections, and remembers how: about 8 MiB at most.
+/// Writes connections, and remembers how: about 10 MiB at most.
 pub(super) struct ConnectionLines {
     /// By hash; the last one with it stays.
     places: Vec<Place>,
@@ -57,6 +57,8 @@ fn own_values(record: &ConnectionRecord, to: &mut impl OwnValues) -> io::Result<
         to.take("port", &end.port)?;
         to.take("inherited_from", &end.inherited_from)?;
     }
+    // In clear it is as long as what was said.
+    to.take("cleartext_examined", &record.cleartext_examined)?;
     to.take("bytes", &record.bytes)
 }
 
@@ -121,7 +123,9 @@ impl OwnValues for Cutter<'_> {
         member.push(b':');
         let named = member.len();
         json_value(value, &mut member)?;
-        let found = memmem::find(self.rest, &member).ok_or(io::ErrorKind::InvalidData)?;
+        let mut begins = memchr_iter(b'"', self.rest);
+        let found =
+            begins.find(|at| self.rest[*at..].starts_with(&member)).ok_or(io::ErrorKind::InvalidData)?;
         let (piece, rest) = self.rest.split_at(found + named);
         self.text.extend_from_slice(piece);
         self.ends.push(self.text.len());
@@ -193,7 +197,7 @@ fn is_like(one: &ConnectionRecord, other: &ConnectionRecord) -> bool {
         evidence,
         confidence,
         credential_in_clear,
-        cleartext_examined,
+        cleartext_examined: _,
         capture_complete,
         capture_reason,
         tls,
@@ -216,7 +220,6 @@ fn is_like(one: &ConnectionRecord, other: &ConnectionRecord) -> bool {
         && *protocol == other.protocol
         && *capture_complete == other.capture_complete
         && *capture_reason == other.capture_reason
-        && *cleartext_examined == other.cleartext_examined
         && *credential_in_clear == other.credential_in_clear
         && *upgraded_from == other.upgraded_from
         && *file == other.file

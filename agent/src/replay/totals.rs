@@ -1,30 +1,33 @@
 //! What a replay amounts to, in numbers.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use crate::connection::Connection;
 use crate::record::ConnectionRecord;
 
-/// How often each name of a fixed set occurred.
+/// How often each name of a small fixed set occurred, in the order in which they did first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts(BTreeMap<Cow<'static, str>, u64>);
+pub struct Counts(Vec<(Cow<'static, str>, u64)>);
 
 impl Counts {
     fn add(&mut self, name: impl Into<Cow<'static, str>>) {
-        *self.0.entry(name.into()).or_default() += 1;
+        let name = name.into();
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((name, 1)),
+        }
     }
 
     /// The most frequent first, equal ones by name.
     pub fn descending(&self) -> Vec<(&str, u64)> {
         let mut all: Vec<_> = self.0.iter().map(|(name, count)| (name.as_ref(), *count)).collect();
-        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        all.sort_unstable_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
         all
     }
 
     /// How often one occurred.
     pub fn of(&self, name: &str) -> u64 {
-        self.0.get(name).copied().unwrap_or(0)
+        self.0.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count)
     }
 }
 

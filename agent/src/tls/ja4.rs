@@ -97,11 +97,13 @@ impl Ja4Source<'_> {
         start[6..8].copy_from_slice(&extensions);
         start[8..].copy_from_slice(&protocol);
 
-        let algorithms = words(Cursor(self.signature_algorithms).vector16().unwrap_or_default());
+        let algorithms = Cursor(self.signature_algorithms).vector16().unwrap_or_default();
         let (suites, extensions) = (self.cipher_suites.len(), self.extensions.len());
         let mut values = self.cipher_suites;
+        // Mostly all there will be: then nothing is moved to fit.
+        values.reserve_exact(extensions + algorithms.len() / 2);
         values.extend_from_slice(&self.extensions);
-        values.extend(algorithms.filter(|&algorithm| !is_grease(algorithm)));
+        values.extend(words(algorithms).filter(|&algorithm| !is_grease(algorithm)));
         let lists = if values.len() > MAX_VALUES {
             Lists::Hashed(hashes(&values, suites, extensions))
         } else {
