@@ -62,6 +62,7 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("containerd", "containerd"),
     Package::program("iperf3", "iperf3"),
     Package::program("wrk", "wrk"),
+    Package::program("sqlite3", "sqlite3"),
 ];
 
 /// Units that come with these packages and would start at the next boot of a machine that never asked for them.

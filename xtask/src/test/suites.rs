@@ -100,6 +100,7 @@ pub const SUITES: &[Suite] = &[
     live!("replay", "a capture of real peers says the same as the live agent"),
     live!("adversity", "loss, odd segments, hostile clients, floods, a full ring buffer"),
     live!("daemon", "kill -9, reload, a second daemon, permissions, the metrics page"),
+    live!("history", "the history on full, read-only and damaged files, and after kill -9"),
     live!("lists", "workloads and identities as users list them: filters, hostile names, readers that stall"),
     live!("prometheus", "a real Prometheus scrapes the agent, evaluates the alerts and fills the dashboard"),
     live!(
