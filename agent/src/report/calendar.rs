@@ -88,13 +88,13 @@ fn list(leaves: &[&Leaf], now: WallTime) -> Markup {
                 @for leaf in leaves.iter().take(MAX_NAMED) {
                     tr {
                         @if let Some(end) = leaf.not_after {
-                            td { (day(end)) }
+                            td class="when" { (day(end)) }
                             td class="number" { (end.0.saturating_sub(now.0).div_euclid(NANOSECONDS_PER_DAY)) }
                         }
                         td { (name(leaf.name.as_deref().unwrap_or("(no name)"), NAME)) }
                         td { (name(leaf.issuer.as_deref().unwrap_or("(not known)"), NAME)) }
-                        td { (minute(leaf.last_seen)) }
-                        td { code title=(leaf.sha256) { (leaf.sha256.chars().take(16).collect::<String>()) } }
+                        td class="when" { (minute(leaf.last_seen)) }
+                        td class="when" { code title=(leaf.sha256) { (leaf.sha256.chars().take(12).collect::<String>()) } }
                     }
                 }
             }

@@ -18,8 +18,9 @@ const COLUMN_OF_TWO: usize = 2 * COLUMN;
 const TOP: usize = 44;
 const MARGIN: usize = 12;
 const LEGEND: usize = 20;
+const LEGEND_COLUMN: usize = 400;
 /// Characters that fit into a box.
-const LABEL: usize = 26;
+const LABEL: usize = 24;
 const EXPLANATION: usize = 300;
 
 /// The style of pictures; also of those within a page.
@@ -60,8 +61,8 @@ pub(super) struct Line {
 pub(super) fn picture(title: &str, columns: &[Column], lines: &[Line], is_file: bool) -> Markup {
     let rows = columns.iter().map(|column| column.boxes.len() + usize::from(column.left_out > 0)).max();
     let width = left(columns, columns.len().saturating_sub(1)) + BOX_WIDTH + MARGIN;
-    // The legend has three columns.
-    let width = width.max(left(&[], 2) + BOX_WIDTH + MARGIN);
+    // The legend has two columns.
+    let width = width.max(2 * MARGIN + 2 * LEGEND_COLUMN);
     let bottom = TOP + rows.unwrap_or(0) * ROW;
     let used: Vec<Authentication> = Authentication::ALL
         .iter()
@@ -74,7 +75,7 @@ pub(super) fn picture(title: &str, columns: &[Column], lines: &[Line], is_file: 
                     .any(|boxed| boxed.authentication == Some(*one))
         })
         .collect();
-    let height = bottom + MARGIN + used.len().div_ceil(3) * LEGEND + MARGIN;
+    let height = bottom + MARGIN + used.len().div_ceil(2) * LEGEND + MARGIN;
     html! {
         svg xmlns="http://www.w3.org/2000/svg" class="picture" width=(width) height=(height)
             viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(shown(title, EXPLANATION)) {
@@ -86,7 +87,7 @@ pub(super) fn picture(title: &str, columns: &[Column], lines: &[Line], is_file: 
             @for line in lines { (stroke(columns, line)) }
             @for (index, column) in columns.iter().enumerate() { (one_column(left(columns, index), column)) }
             @for (index, authentication) in used.iter().enumerate() {
-                (legend(MARGIN + index % 3 * COLUMN, bottom + MARGIN + index / 3 * LEGEND, *authentication))
+                (legend(MARGIN + index % 2 * LEGEND_COLUMN, bottom + MARGIN + index / 2 * LEGEND, *authentication))
             }
         }
     }

@@ -93,7 +93,7 @@ fn column(title: &str, keys: Vec<String>, drawn: &[&Edge], key_of: impl Fn(&Edge
 
 /// The port stays when the name is cut.
 fn label(node: &str, port: &str) -> String {
-    const ROOM: usize = 26;
+    const ROOM: usize = 24;
     format!("{}{port}", super::text::shown(short(node), ROOM - port.len()))
 }
 

@@ -103,9 +103,9 @@ pub(super) const WEAKEST_FIRST: [Authentication; 7] = [
     Authentication::Anonymous,
     Authentication::ServerOnly,
     Authentication::Unknown,
-    Authentication::NotEstablished,
     Authentication::Psk,
     Authentication::Mutual,
+    Authentication::NotEstablished,
 ];
 
 /// Its place in [`WEAKEST_FIRST`].

@@ -63,6 +63,8 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("iperf3", "iperf3"),
     Package::program("wrk", "wrk"),
     Package::program("sqlite3", "sqlite3"),
+    // 81 MB to load: nothing smaller says what a browser says of a page's policy.
+    Package::program("chromium", "chromium"),
 ];
 
 /// Units that come with these packages and would start at the next boot of a machine that never asked for them.
