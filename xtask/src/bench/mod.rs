@@ -4,8 +4,8 @@
 //! and without the agent take turns, the order within a pair takes turns too, and what counts is the
 //! median of the pairs. Everything is on loopback: both ends of every connection pay.
 //!
-//! The replay of captures and the price of knowing who is who have nothing to be compared with, so their numbers are absolute:
-//! see `replay` and `identity`.
+//! The replay of captures, the price of knowing who is who and the history have nothing to be compared with, so their numbers
+//! are absolute: see `replay`, `identity` and `store`.
 
 mod accounted;
 mod agent;
@@ -19,6 +19,7 @@ mod page;
 mod pairs;
 mod replay;
 mod shipped;
+mod store;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ const LEAST_PAIRS: usize = 10;
 
 /// Fewer runs have no median worth its name.
 const LEAST_RUNS: usize = 5;
+/// Connections that `memory` holds open where no number is given.
+const HELD_CONNECTIONS: usize = 50_000;
 /// Fewer say little about memory however long the file.
 const LEAST_HANDSHAKES: u64 = 50_000;
 
@@ -57,9 +60,9 @@ pub struct Options {
     /// Length of one run
     #[arg(long, default_value_t = 2, value_name = "SECONDS")]
     seconds: u64,
-    /// How many connections `memory` holds open
-    #[arg(long, default_value_t = 50_000, value_name = "COUNT")]
-    connections: usize,
+    /// How many connections `memory` holds open (50,000) and `store` writes (1,000,000; the full claim is 10,000,000)
+    #[arg(long, value_name = "COUNT")]
+    connections: Option<usize>,
     /// How many runs of `replay` and `identity`
     #[arg(long, default_value_t = LEAST_RUNS, value_parser = at_least_five)]
     runs: usize,
@@ -88,6 +91,8 @@ enum Subject {
     Replay,
     /// Knowing processes and workloads, by connection; needs no root
     Identity,
+    /// Writing the history, and asking it; needs no root
+    Store,
     /// All of them
     All,
 }
@@ -114,6 +119,12 @@ pub fn bench(options: &Options) -> Result<bool> {
         }
         return Ok(told(&identity::measure(options.runs, !options.no_build)?));
     }
+    if options.subject == Subject::Store {
+        if !options.no_build {
+            setup::prepare(Purpose::Run)?;
+        }
+        return Ok(told(&store::measure(options.connections, !options.no_build)?));
+    }
     if !process::is_root() {
         bail!("the agent loads kernel programs: run `cargo xtask bench` as root");
     }
@@ -135,8 +146,9 @@ pub fn bench(options: &Options) -> Result<bool> {
         }
     }
     if matches!(options.subject, Subject::Memory | Subject::All) {
-        let title = format!("memory, idle and with {} open connections", options.connections);
-        verdicts.extend(process::timed(&title, || memory::measure(&folder, options.connections))?);
+        let held = options.connections.unwrap_or(HELD_CONNECTIONS);
+        let title = format!("memory, idle and with {held} open connections");
+        verdicts.extend(process::timed(&title, || memory::measure(&folder, held))?);
     }
     if matches!(options.subject, Subject::Libraries | Subject::All) {
         verdicts.extend(libraries::measure(&folder, options.pairs, Duration::from_secs(options.seconds))?);
