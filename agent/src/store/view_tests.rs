@@ -25,7 +25,7 @@ fn flat(prefix: &str, value: &Value, into: &mut Vec<(String, Value)>) {
 /// A row of a view.
 fn row(reader: &Reader, sql: &str) -> Vec<(String, rusqlite::types::Value)> {
     let mut statement = reader.database().prepare(sql).unwrap();
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     statement
         .query_row([], |row| {
             names.iter().enumerate().map(|(index, name)| Ok((name.clone(), row.get(index)?))).collect()
