@@ -15,6 +15,7 @@ mod crowd;
 mod exchange;
 mod expectation;
 mod matrix;
+mod mount;
 mod namespace;
 mod owned;
 mod pki;
@@ -37,6 +38,7 @@ pub use crowd::{CrowdClient, CrowdRun, openssl_load, openssl_server, openssl_ser
 pub use exchange::{odd_client, odd_server, pair_across, request_over, request_to_self};
 pub use expectation::{Expectation, Matcher, Outcome, Sight, expected, findings_are};
 pub use matrix::{Case, cases};
+pub use mount::Mount;
 pub use namespace::Namespace;
 pub use owned::{Attribution, Owner, answer_all, owned, owners, owners_program};
 pub use pki::{Identity, Pki};

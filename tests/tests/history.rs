@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    Agent, AgentOptions, PATIENCE, Signal, Testbed, output_of, ready, request_to_self, until,
+    Agent, AgentOptions, Mount, PATIENCE, Signal, Testbed, output_of, ready, request_to_self, until,
 };
 
 /// Times that the agent is killed.
@@ -68,25 +68,6 @@ fn health(agent: &Agent) -> Result<String> {
     let (status, page) = agent.http("GET", "/healthz")?;
     ensure!(status == 200, "{status}: {page}");
     Ok(page)
-}
-
-/// A mount that goes with the test.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(place: &Path, arguments: &[&str]) -> Result<Mount> {
-        output_of(Command::new("mount").args(arguments).arg(place))?;
-        Ok(Mount(place.to_owned()))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("cannot unmount {}", self.0.display());
-        }
-    }
 }
 
 /// Connections to one port, one after another, until it is told to stop; gives the client's port of each.

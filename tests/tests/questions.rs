@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context, Result, ensure};
 use countersign::record::{CertificateRecord, ConnectionRecord, Record};
 use countersign::store::Writer;
-use countersign_tests::{Testbed, agent_binary};
+use countersign_tests::{Mount, Testbed, agent_binary, output_of, ready};
 use serde_json::{Value, json};
 
 /// When the first connection was opened.
@@ -52,8 +52,7 @@ fn merge(into: &mut Value, more: &Value) {
 /// A file in a folder of its own: 3,000 connections without authentication, and one with a certificate and a hostile name.
 fn history() -> Result<PathBuf> {
     let file = Testbed::shared().folder("history")?.join("copied.db");
-    let mut records =
-        (0..3_000).map(|number| connection(number, &Value::Null)).collect::<Result<Vec<_>>>()?;
+    let mut records = (0..3_000).map(|number| connection(number, &json!({}))).collect::<Result<Vec<_>>>()?;
     let workload = json!({"kind": "systemd", "name": HOSTILE, "unit": HOSTILE});
     let process = json!({"pid": 77, "start_time": 5, "comm": "app", "executable": "/srv/app", "uid": 0});
     records.push(connection(
@@ -187,12 +186,38 @@ fn twenty_at_once_read_all_pages_while_the_file_is_written() -> Result<()> {
     let mut writer = Writer::open(&file)?;
     let mut number = 4_000;
     while !readers.iter().all(std::thread::JoinHandle::is_finished) {
-        writer.write(&[connection(number, &Value::Null)?])?;
+        writer.write(&[connection(number, &json!({}))?])?;
         number += 1;
     }
     for reader in readers {
         let count = reader.join().map_err(|_| anyhow::anyhow!("a reader panicked"))??;
         ensure!(count == 3_000, "{count}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_copy_is_read_where_nothing_can_be_written_unless_a_part_of_it_lies_beside_it() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let whole = history()?;
+    let folder = Testbed::shared().folder("read-only")?;
+    let _disk = Mount::new(&folder, &["-t", "tmpfs", "-o", "size=8m", "tmpfs"])?;
+    let copy = folder.join("a copy?.db");
+    std::fs::copy(&whole, &copy)?;
+    let half = folder.join("half.db");
+    let mut writer = Writer::open(&half)?;
+    writer.write(&[connection(1, &json!({}))?])?;
+    let (beside, kept) = (folder.join("half.db-wal"), folder.join("kept"));
+    std::fs::copy(&beside, &kept)?;
+    drop(writer);
+    std::fs::rename(&kept, &beside)?;
+    output_of(Command::new("mount").args(["-o", "remount,ro"]).arg(&folder))?;
+    let (lines, _) = answer(&copy, &["connections", "--limit", "5"])?;
+    ensure!(lines.len() == 5, "{lines:#?}");
+    let output = ask(&half, &["connections"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(3) && said.contains("sqlite3"), "{said}");
     Ok(())
 }

@@ -9,16 +9,17 @@ use super::output::columns;
 use super::{prose, rows, table};
 use crate::display::{display_safe, json_safe};
 use crate::record::{
-    CERTIFICATE_SCHEMA, CONNECTION_SCHEMA, CertificateRecord, ConnectionRecord, EDGE_SCHEMA,
+    BLAST_RADIUS_SCHEMA, BLAST_RADIUS_SUMMARY_SCHEMA, CERTIFICATE_SCHEMA, CHANGE_SCHEMA,
+    CHANGE_SUMMARY_SCHEMA, CONNECTION_SCHEMA, CertificateRecord, ConnectionRecord, EDGE_SCHEMA, EVENT_SCHEMA,
     EXPLANATION_SCHEMA, EdgeRecord, ExplanationRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord,
     PAGE_SCHEMA, PageRecord, SUBJECT_SCHEMA, SubjectRecord, WallTime,
 };
 
 /// Prints the lines of one answer.
 pub(super) struct Printer<W> {
-    output: W,
+    pub(super) output: W,
     json: bool,
-    colour: bool,
+    pub(super) colour: bool,
     /// Schema of the last line, which the header fits.
     schema: String,
     page: Option<PageRecord>,
@@ -53,6 +54,11 @@ impl<W: Write> Printer<W> {
                 prose::explanation(explanation, columns(), &mut printer.output)
             }),
             EDGE_SCHEMA => self.row(line, is_new, Self::edge),
+            BLAST_RADIUS_SUMMARY_SCHEMA => self.row(line, is_new, Self::radius_summary),
+            BLAST_RADIUS_SCHEMA => self.row(line, is_new, Self::radius),
+            EVENT_SCHEMA => self.row(line, is_new, Self::event),
+            CHANGE_SUMMARY_SCHEMA => self.row(line, is_new, Self::change_summary),
+            CHANGE_SCHEMA => self.row(line, is_new, Self::change),
             GAP_SCHEMA => self
                 .row(line, is_new, |printer, gap: &GapRecord, _| table::print_gap(gap, &mut printer.output)),
             PAGE_SCHEMA => {

@@ -10,16 +10,12 @@ use clap::{Args, Parser, Subcommand};
 use super::Failure;
 use super::ask::AskCommand;
 use super::configuration::daemon_socket;
-use super::graph::{
-    BLAST_RADIUS_EXAMPLES, BlastRadiusArguments, DIFF_EXAMPLES, GraphArguments, REPORT_EXAMPLES,
-    ReportArguments, TIMELINE_EXAMPLES,
-};
+use super::graph::{BLAST_RADIUS_EXAMPLES, BlastRadiusArguments, REPORT_EXAMPLES, ReportArguments};
 use super::list_arguments::{
     IDENTITIES_EXAMPLES, IdentitiesArguments, WORKLOADS_EXAMPLES, WorkloadsArguments,
 };
 use crate::api::WatchFilter;
 use crate::config::Overrides;
-use crate::question::{DiffQuestion, TimelineQuestion};
 use crate::record::{Authentication, Scope};
 use crate::verdict::Code;
 
@@ -162,12 +158,6 @@ pub enum Command {
     /// Say whom an identity, a certificate, a key or an issuer reached, and who could reach what through it
     #[command(after_help = BLAST_RADIUS_EXAMPLES)]
     BlastRadius(Box<BlastRadiusArguments>),
-    /// Say what happened to a workload, an identity, a certificate, a key or an issuer: first and last use, rotations, regressions
-    #[command(after_help = TIMELINE_EXAMPLES)]
-    Timeline(Box<GraphArguments<TimelineQuestion>>),
-    /// Say what changed between two times: edges, identities and certificates
-    #[command(after_help = DIFF_EXAMPLES)]
-    Diff(Box<GraphArguments<DiffQuestion>>),
     /// Write the history as one page for people
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArguments),

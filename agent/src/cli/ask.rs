@@ -16,8 +16,8 @@ use super::{Exit, Failure};
 use crate::api::{self, ClientError};
 use crate::config::{Config, ConfigError};
 use crate::question::{
-    Asker, CertificatesQuestion, ConnectionsQuestion, EdgesQuestion, ExplainQuestion, FindingsQuestion,
-    Question, WhoQuestion,
+    Asker, CertificatesQuestion, ConnectionsQuestion, DiffQuestion, EdgesQuestion, ExplainQuestion,
+    FindingsQuestion, Question, TimelineQuestion, WhoQuestion,
 };
 use crate::record::PageRecord;
 use crate::store::{FILE_NAME, Reader, StoreError};
@@ -46,6 +46,12 @@ pub enum AskCommand {
     /// Show what is wrong, the worst first
     #[command(after_help = FINDINGS_EXAMPLES)]
     Findings(Box<Asked<FindingsQuestion>>),
+    /// Say what happened to a workload, an identity, a certificate, a key or an issuer: first and last use, rotations, regressions
+    #[command(after_help = TIMELINE_EXAMPLES)]
+    Timeline(Box<Asked<TimelineQuestion>>),
+    /// Say what changed between two times: edges, identities and certificates
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(Box<Asked<DiffQuestion>>),
 }
 
 /// A question, and whom to ask.
@@ -78,8 +84,20 @@ pub struct HistoryArguments {
 
 pub(super) fn ask(command: AskCommand) -> Result<Exit, Failure> {
     let (question, history) = command.parts();
+    print(&question, &history, &mut |_| {})
+}
+
+/// Prints an answer, and shows `seen` each of its lines.
+pub(super) fn print(
+    question: &Question,
+    history: &HistoryArguments,
+    seen: &mut dyn FnMut(&str),
+) -> Result<Exit, Failure> {
     let mut printer = Printer::new(stdout(), history.json, colour());
-    let page = history.ask(&question, &mut |line| printer.print(line))?;
+    let page = history.ask(question, &mut |line| {
+        seen(line);
+        printer.print(line)
+    })?;
     printer.finish()?;
     Ok(exit(&page))
 }
@@ -94,12 +112,14 @@ impl AskCommand {
             AskCommand::Who(asked) => asked.parts(),
             AskCommand::Explain(asked) => asked.parts(),
             AskCommand::Findings(asked) => asked.parts(),
+            AskCommand::Timeline(asked) => asked.parts(),
+            AskCommand::Diff(asked) => asked.parts(),
         }
     }
 }
 
 impl<Q: Args + Into<Question>> Asked<Q> {
-    fn parts(self) -> (Question, HistoryArguments) {
+    pub(super) fn parts(self) -> (Question, HistoryArguments) {
         (self.question.into(), self.history)
     }
 }

@@ -78,3 +78,22 @@ EXAMPLES:
 
 EXIT STATUS:
   0 if it is known, or counted only; 1 if it is not; 2 if that is no id, 3 without a history, 4 if the answer was cut.";
+
+pub(super) const TIMELINE_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign timeline spiffe://example.org/payments
+  countersign timeline payments.service --since 7d          a workload: all its certificates, and what its edges established
+  countersign timeline 3f2a90c1 --json
+
+EXIT STATUS:
+  0 if something happened, 1 if nothing is known, 2 if it is not asked rightly, 3 without a history, 4 if bounds left something out.";
+
+pub(super) const DIFF_EXAMPLES: &str = "\
+EXAMPLES:
+  countersign diff --before 7d                              a week ago and now
+  countersign diff --before 2026-11-20T08:00:00Z --after 2026-11-20T20:00:00Z --window 1h --json
+
+An edge, an identity or a certificate is there at a time if it was seen within the window before it.
+
+EXIT STATUS:
+  0 if something changed, 1 if nothing did, 2 if it is not asked rightly, 3 without a history, 4 if more changed than the limit.";

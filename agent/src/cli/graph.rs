@@ -1,4 +1,4 @@
-//! `countersign blast-radius`, `timeline`, `diff` and `report`.
+//! Questions whose answer is a file, too: `countersign blast-radius` and `report`.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::de::DeserializeOwned;
 
-use super::graph_tables::Tables;
+use super::ask::{self, Asked};
 use super::list::now;
-use super::output::{colour, stdout};
 use super::{Exit, Failure};
 use crate::config::Config;
 use crate::display::display_safe;
-use crate::question::{Asker, BlastRadiusQuestion, DiffQuestion, Question, TimelineQuestion};
-use crate::record::{BLAST_RADIUS_SCHEMA, BLAST_RADIUS_SUMMARY_SCHEMA, PageRecord};
+use crate::question::BlastRadiusQuestion;
+use crate::record::{BLAST_RADIUS_SCHEMA, BLAST_RADIUS_SUMMARY_SCHEMA};
 use crate::report::{RadiusPicture, report};
 use crate::store::{FILE_NAME, Reader};
 
@@ -32,25 +31,6 @@ COLUMNS:
 
 EXIT STATUS:
   0 if it was seen, 1 if nothing is known of it, 2 if it is not asked rightly, 3 without a history, 4 if bounds left something out.";
-
-pub(super) const TIMELINE_EXAMPLES: &str = "\
-EXAMPLES:
-  countersign timeline spiffe://example.org/payments
-  countersign timeline payments.service --since 7d          a workload: all its certificates, and what its edges established
-  countersign timeline 3f2a90c1 --json
-
-EXIT STATUS:
-  0 if something happened, 1 if nothing is known, 2 if it is not asked rightly, 3 without a history, 4 if bounds left something out.";
-
-pub(super) const DIFF_EXAMPLES: &str = "\
-EXAMPLES:
-  countersign diff --before 7d                              a week ago and now
-  countersign diff --before 2026-11-20T08:00:00Z --after 2026-11-20T20:00:00Z --window 1h --json
-
-An edge, an identity or a certificate is there at a time if it was seen within the window before it.
-
-EXIT STATUS:
-  0 if something changed, 1 if nothing did, 2 if it is not asked rightly, 3 without a history, 4 if more changed than the limit.";
 
 pub(super) const REPORT_EXAMPLES: &str = "\
 EXAMPLES:
@@ -73,26 +53,12 @@ pub struct FileArguments {
     pub config: Option<PathBuf>,
 }
 
-/// `timeline`, `diff`: a question, and whom to ask.
-#[derive(Debug, Args)]
-pub struct GraphArguments<Q: Args> {
-    /// What is asked.
-    #[command(flatten)]
-    pub question: Q,
-    /// One JSON object per line, with all fields; the last one says whether that was all
-    #[arg(long)]
-    pub json: bool,
-    /// Whom.
-    #[command(flatten)]
-    pub history: FileArguments,
-}
-
 /// `blast-radius`
 #[derive(Debug, Args)]
 pub struct BlastRadiusArguments {
     /// What is asked.
     #[command(flatten)]
-    pub asked: GraphArguments<BlastRadiusQuestion>,
+    pub asked: Asked<BlastRadiusQuestion>,
     /// Draw a picture into this file, too
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
@@ -120,28 +86,20 @@ pub(super) fn blast_radius(arguments: BlastRadiusArguments) -> Result<Exit, Fail
         refuse_existing(file, arguments.force)?;
     }
     let mut picture = RadiusPicture::default();
-    let exit =
-        ask(&arguments.asked.question.into(), &arguments.asked.history, arguments.asked.json, &mut |line| {
-            if line.contains(BLAST_RADIUS_SUMMARY_SCHEMA) {
-                parsed(line).into_iter().for_each(|summary| picture.summary(summary));
-            } else if line.contains(BLAST_RADIUS_SCHEMA) {
-                parsed(line).iter().for_each(|record| picture.add(record));
-            }
-        })?;
+    let (question, history) = arguments.asked.parts();
+    let exit = ask::print(&question, &history, &mut |line| {
+        if line.contains(BLAST_RADIUS_SUMMARY_SCHEMA) {
+            parsed(line).into_iter().for_each(|summary| picture.summary(summary));
+        } else if line.contains(BLAST_RADIUS_SCHEMA) {
+            parsed(line).iter().for_each(|record| picture.add(record));
+        }
+    })?;
     match (&arguments.svg, picture.draw()) {
         (Some(file), Some(picture)) => write_whole(file, picture.as_bytes(), arguments.force)?,
         (Some(_), None) => writeln!(io::stderr(), "countersign: there is nothing to draw")?,
         (None, _) => {}
     }
     Ok(exit)
-}
-
-pub(super) fn timeline(arguments: GraphArguments<TimelineQuestion>) -> Result<Exit, Failure> {
-    ask(&arguments.question.into(), &arguments.history, arguments.json, &mut |_| {})
-}
-
-pub(super) fn diff(arguments: GraphArguments<DiffQuestion>) -> Result<Exit, Failure> {
-    ask(&arguments.question.into(), &arguments.history, arguments.json, &mut |_| {})
 }
 
 pub(super) fn write_report(arguments: &ReportArguments) -> Result<Exit, Failure> {
@@ -161,55 +119,7 @@ impl FileArguments {
     }
 }
 
-/// Prints an answer, and shows `seen` each of its lines.
-fn ask(
-    question: &Question,
-    history: &FileArguments,
-    json: bool,
-    seen: &mut dyn FnMut(&str),
-) -> Result<Exit, Failure> {
-    let mut reader = Reader::open(&history.file()?).map_err(crate::question::QuestionError::from)?;
-    let mut here = Here { tables: Tables::new(stdout(), json, colour()), seen, failed: None };
-    let page = question.answer(&mut reader, now(), &mut here);
-    if let Some(error) = here.failed {
-        return Err(error.into());
-    }
-    let page: PageRecord = page?;
-    here.tables.finish(&page)?;
-    Ok(match (&page.cut, page.count) {
-        (Some(_), _) => Exit::Partial,
-        (None, 0) => Exit::Negative,
-        (None, _) => Exit::Success,
-    })
-}
-
-/// Whoever asks, at this terminal.
-struct Here<'a, W> {
-    tables: Tables<W>,
-    seen: &'a mut dyn FnMut(&str),
-    failed: Option<io::Error>,
-}
-
-impl<W: Write> Asker for Here<'_, W> {
-    fn line(&mut self, line: Vec<u8>) -> std::ops::ControlFlow<()> {
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end_matches('\n');
-        (self.seen)(text);
-        match self.tables.print(text) {
-            Ok(()) => std::ops::ControlFlow::Continue(()),
-            Err(error) => {
-                self.failed = Some(error);
-                std::ops::ControlFlow::Break(())
-            }
-        }
-    }
-
-    fn progress(&mut self, _done: f64) -> std::ops::ControlFlow<()> {
-        std::ops::ControlFlow::Continue(())
-    }
-}
-
-/// A line of this program's own answer.
+/// A line of the answer.
 fn parsed<R: DeserializeOwned>(line: &str) -> Option<R> {
     serde_json::from_str(line).ok()
 }

@@ -2,17 +2,14 @@
 
 use std::io::{self, Write};
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-
+use super::answer::Printer;
 use super::output::{Colour, coloured};
 use super::table::cut;
-use crate::display::{display_safe, json_safe};
+use crate::display::display_safe;
 use crate::record::{
-    Authentication, BLAST_RADIUS_SCHEMA, BLAST_RADIUS_SUMMARY_SCHEMA, BlastRadiusRecord,
-    BlastRadiusSummaryRecord, CHANGE_SCHEMA, CHANGE_SUMMARY_SCHEMA, ChangeName, ChangeRecord,
-    ChangeSummaryRecord, EVENT_SCHEMA, EdgeNameRecord, EventName, EventRecord, PageRecord, RegressionRecord,
-    RelationName, RotationRecord, StateRecord, WallTime,
+    Authentication, BlastRadiusRecord, BlastRadiusSummaryRecord, ChangeName, ChangeRecord,
+    ChangeSummaryRecord, EdgeNameRecord, EventName, EventRecord, RegressionRecord, RelationName,
+    RotationRecord, StateRecord, WallTime,
 };
 
 /// Widths in characters; longer names are cut with `…`, and `--json` has them whole.
@@ -23,58 +20,12 @@ const DETAILS: usize = 66;
 /// Digits of fingerprints: enough to ask for them.
 const DIGITS: usize = 12;
 
-/// Prints the lines of one answer.
-pub(super) struct Tables<W> {
-    output: W,
-    json: bool,
-    colour: bool,
-    /// The header was printed.
-    has_header: bool,
-}
-
-/// What kind of line it is.
-#[derive(Deserialize)]
-struct Schema {
-    schema: String,
-}
-
-impl<W: Write> Tables<W> {
-    pub fn new(output: W, json: bool, colour: bool) -> Self {
-        Tables { output, json, colour, has_header: false }
-    }
-
-    pub fn print(&mut self, line: &str) -> io::Result<()> {
-        if self.json {
-            return writeln!(self.output, "{}", json_safe(line));
-        }
-        let schema = serde_json::from_str::<Schema>(line).map(|line| line.schema).unwrap_or_default();
-        match &*schema {
-            BLAST_RADIUS_SUMMARY_SCHEMA => self.row(line, Self::radius_summary),
-            BLAST_RADIUS_SCHEMA => self.row(line, Self::radius),
-            EVENT_SCHEMA => self.row(line, Self::event),
-            CHANGE_SUMMARY_SCHEMA => self.row(line, Self::change_summary),
-            CHANGE_SCHEMA => self.row(line, Self::change),
-            _ => Ok(()),
-        }
-    }
-
-    fn row<R: DeserializeOwned>(
+impl<W: Write> Printer<W> {
+    pub(super) fn radius_summary(
         &mut self,
-        line: &str,
-        print: impl FnOnce(&mut Self, &R) -> io::Result<()>,
+        summary: &BlastRadiusSummaryRecord,
+        _is_new: bool,
     ) -> io::Result<()> {
-        let record = serde_json::from_str(line)?;
-        print(self, &record)
-    }
-
-    fn header(&mut self, header: &str) -> io::Result<()> {
-        match std::mem::replace(&mut self.has_header, true) {
-            true => Ok(()),
-            false => writeln!(self.output, "{header}"),
-        }
-    }
-
-    fn radius_summary(&mut self, summary: &BlastRadiusSummaryRecord) -> io::Result<()> {
         let output = &mut self.output;
         writeln!(
             output,
@@ -105,11 +56,14 @@ impl<W: Write> Tables<W> {
         writeln!(output)
     }
 
-    fn radius(&mut self, record: &BlastRadiusRecord) -> io::Result<()> {
-        self.header(&format!(
-            "{:<10} STEPS {:<WHO$} {:<17} {:<AUTHENTICATION$} WAY",
-            "RELATION", "WHO", "TIME UTC", "AUTHENTICATION"
-        ))?;
+    pub(super) fn radius(&mut self, record: &BlastRadiusRecord, is_new: bool) -> io::Result<()> {
+        if is_new {
+            writeln!(
+                self.output,
+                "{:<10} STEPS {:<WHO$} {:<17} {:<AUTHENTICATION$} WAY",
+                "RELATION", "WHO", "TIME UTC", "AUTHENTICATION"
+            )?;
+        }
         let relation = match record.relation {
             RelationName::Holds => "holds",
             RelationName::Reached => "reached",
@@ -130,8 +84,10 @@ impl<W: Write> Tables<W> {
         writeln!(self.output, "{}", line.trim_end())
     }
 
-    fn event(&mut self, event: &EventRecord) -> io::Result<()> {
-        self.header(&format!("{:<17} {:<10} {:<WHO$} WHAT", "TIME UTC", "EVENT", "WHO"))?;
+    pub(super) fn event(&mut self, event: &EventRecord, is_new: bool) -> io::Result<()> {
+        if is_new {
+            writeln!(self.output, "{:<17} {:<10} {:<WHO$} WHAT", "TIME UTC", "EVENT", "WHO")?;
+        }
         let kind = match event.kind {
             EventName::FirstSeen => "first seen".to_owned(),
             EventName::LastSeen => "last seen".to_owned(),
@@ -151,7 +107,7 @@ impl<W: Write> Tables<W> {
         writeln!(self.output, "{}", line.trim_end())
     }
 
-    fn change_summary(&mut self, summary: &ChangeSummaryRecord) -> io::Result<()> {
+    pub(super) fn change_summary(&mut self, summary: &ChangeSummaryRecord, _is_new: bool) -> io::Result<()> {
         writeln!(
             self.output,
             "{} edges at {}, {} at {}: {} changes",
@@ -170,8 +126,10 @@ impl<W: Write> Tables<W> {
         writeln!(self.output)
     }
 
-    fn change(&mut self, record: &ChangeRecord) -> io::Result<()> {
-        self.header(&format!("{:<8} {:<11} {:<24} {:<24} NAME", "CHANGE", "OF", "BEFORE", "AFTER"))?;
+    pub(super) fn change(&mut self, record: &ChangeRecord, is_new: bool) -> io::Result<()> {
+        if is_new {
+            writeln!(self.output, "{:<8} {:<11} {:<24} {:<24} NAME", "CHANGE", "OF", "BEFORE", "AFTER")?;
+        }
         let (what, name) = match (&record.edge, &record.identity, &record.certificate) {
             (Some(name), ..) => ("edge", edge(name)),
             (None, Some(name), _) => ("identity", name.clone()),
@@ -203,21 +161,6 @@ impl<W: Write> Tables<W> {
             _ => Colour::Faint,
         };
         coloured(&name, shade, self.colour)
-    }
-
-    /// Says what the answer does not have.
-    pub fn finish(&mut self, page: &PageRecord) -> io::Result<()> {
-        if !self.json {
-            match (&page.cut, page.count) {
-                (Some(why), _) => writeln!(self.output, "-- the answer was cut: {}", display_safe(why))?,
-                (None, 0) => writeln!(self.output, "nothing matches")?,
-                (None, _) => {}
-            }
-            if let Some(next) = &page.next {
-                writeln!(self.output, "-- there is more: --after {}", display_safe(next))?;
-            }
-        }
-        self.output.flush()
     }
 }
 

@@ -106,8 +106,6 @@ fn execute(command: Command, program: &Program) -> Result<Exit, Failure> {
         Command::Identities(arguments) => identities::list(&arguments),
         Command::Ask(command) => ask::ask(command),
         Command::BlastRadius(arguments) => graph::blast_radius(*arguments),
-        Command::Timeline(arguments) => graph::timeline(*arguments),
-        Command::Diff(arguments) => graph::diff(*arguments),
         Command::Report(arguments) => graph::write_report(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Config(arguments) => configuration::configuration(&arguments.command),

@@ -59,6 +59,16 @@ pub enum StoreError {
         #[source]
         source: Option<rusqlite::Error>,
     },
+    /// What was written last stands beside it, and cannot be read where nothing can be written.
+    #[error(
+        "{} was copied while it was written, into a folder that cannot be written: copy it and the files beside it elsewhere, or \
+         take the copy with `sqlite3 FILE \".backup COPY\"`",
+        shown(path)
+    )]
+    Unsettled {
+        /// Which.
+        path: PathBuf,
+    },
     /// A later program wrote it.
     #[error(
         "{} has version {found} of the schema, this program knows {SCHEMA_VERSION}: use the program that wrote it",
@@ -134,11 +144,51 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
         // SQLite says it in its own words.
         _ => {}
     }
-    let database = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let database = match readable(path, path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        Err(error) if is_read_only(&error) && !beside(path, "-wal").exists() => {
+            let fixed = fixed(path);
+            readable(path, Path::new(&fixed), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
+        }
+        opened => opened,
+    };
+    match database {
+        Err(error) if is_read_only(&error) => Err(StoreError::Unsettled { path: path.to_path_buf() }),
+        database => database,
+    }
+}
+
+/// The open file, if it is a history.
+fn readable(path: &Path, opened: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let database = open(opened, flags)?;
     match version(path, &database)? {
         0 => Err(StoreError::NotAHistory { path: path.to_path_buf(), source: None }),
         _ => Ok(database),
     }
+}
+
+/// Whether SQLite could not make what it puts beside a file that is written, to read it.
+fn is_read_only(error: &StoreError) -> bool {
+    matches!(error.code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+/// A file that SQLite puts beside another one.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// How SQLite is told that nobody writes the file, so that nothing has to be put beside it (sqlite.org/uri.html).
+fn fixed(path: &Path) -> String {
+    let mut text = "file:".to_owned();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => text.push(byte.into()),
+            byte if byte.is_ascii_alphanumeric() => text.push(byte.into()),
+            byte => text.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    text + "?immutable=1"
 }
 
 /// Whether the file can be read: its header and its schema, not all of it.

@@ -40,6 +40,7 @@ CREATE VIEW connections AS SELECT
   g1.record ->> '$.executable_changed' AS client_process_executable_changed,
   g1.record ->> '$.parents' AS client_process_parents,
   g1.record ->> '$.pid_namespace' AS client_process_pid_namespace,
+  g1.record ->> '$.mount_namespace' AS client_process_mount_namespace,
   s1.namespace_pid AS client_process_namespace_pid,
   e1.record ->> '$.process_unknown' AS client_process_unknown,
   (SELECT json_group_array(json_object('process', json_set(g.record, '$.pid', s.pid, '$.start_time', s.start_time,
@@ -92,6 +93,7 @@ CREATE VIEW connections AS SELECT
   g2.record ->> '$.executable_changed' AS server_process_executable_changed,
   g2.record ->> '$.parents' AS server_process_parents,
   g2.record ->> '$.pid_namespace' AS server_process_pid_namespace,
+  g2.record ->> '$.mount_namespace' AS server_process_mount_namespace,
   s2.namespace_pid AS server_process_namespace_pid,
   e2.record ->> '$.process_unknown' AS server_process_unknown,
   (SELECT json_group_array(json_object('process', json_set(g.record, '$.pid', s.pid, '$.start_time', s.start_time,
@@ -220,6 +222,11 @@ CREATE VIEW certificates AS SELECT
   (SELECT strftime('%Y-%m-%dT%H:%M:%S', (max(p.last_seen)) / 1000000000, 'unixepoch') || printf('.%09dZ', (max(p.last_seen)) % 1000000000)
     FROM endpoint_certificate x JOIN pairing p ON x.endpoint IN (p.client, p.server) WHERE x.certificate = k.id) AS last_seen,
   k.record ->> '$.roles' AS roles,
+  (SELECT json_group_array(DISTINCT w.key) FROM endpoint_certificate x JOIN endpoint e ON e.id = x.endpoint
+    JOIN workload w ON w.id = e.workload WHERE x.certificate = k.id AND x.position = 0) AS workloads,
+  (SELECT sum(p.connections) FROM pairing p
+    WHERE p.client IN (SELECT endpoint FROM endpoint_certificate WHERE certificate = k.id AND position = 0)
+    OR p.server IN (SELECT endpoint FROM endpoint_certificate WHERE certificate = k.id AND position = 0)) AS connections,
   k.record ->> '$.owner' AS owner,
   k.record ->> '$.purpose' AS purpose,
   k.record ->> '$.revocation' AS revocation,
@@ -317,6 +324,7 @@ CREATE VIEW processes AS SELECT
   g.record ->> '$.executable_changed' AS executable_changed,
   g.record ->> '$.parents' AS parents,
   g.record ->> '$.pid_namespace' AS pid_namespace,
+  g.record ->> '$.mount_namespace' AS mount_namespace,
   s.namespace_pid AS namespace_pid
 FROM process s
 JOIN program g ON g.id = s.program;
