@@ -10,10 +10,10 @@ mod tests;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{JoinHandle, Thread};
 
 use crate::api::Hub;
 use crate::config::HistoryConfig;
@@ -24,6 +24,8 @@ use keeper::Keeper;
 /// Records that wait for the disk: with the batch that is being written some three thousand of about three kilobytes, so
 /// at most 10 MiB, and a stall of a fifth of a second where 5,000 connections come and go in a second.
 const QUEUE_RECORDS: usize = 2_048;
+/// Records of a burst at which the writer is woken, once, instead of looking when its pause is over: the queue would be full by then.
+const BURST_RECORDS: usize = QUEUE_RECORDS / 4;
 
 /// The engine's end of the queue. Cheap to clone; without a file behind it, it takes nothing.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +39,9 @@ pub struct History {
 struct Shared {
     /// Records that found no room in the queue and are not told yet.
     dropped: AtomicU64,
+    /// Records that were offered since the writer looked at the queue.
+    waiting: AtomicUsize,
+    writer: OnceLock<Thread>,
     stop: AtomicBool,
     /// What is wrong with the history, in words.
     trouble: Mutex<Option<String>>,
@@ -68,6 +73,12 @@ impl History {
         let Some(queue) = &self.queue else { return };
         if queue.try_send(record.clone()).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        let before = self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        if before + 1 == BURST_RECORDS
+            && let Some(writer) = self.shared.writer.get()
+        {
+            writer.unpark();
         }
     }
 
@@ -108,6 +119,8 @@ impl HistoryThread {
             let _ending = ending;
             keeper.run(&records);
         })?;
+        // Nobody else sets it.
+        let _ = shared.writer.set(thread.thread().clone());
         let history = History { queue: Some(queue), shared: Arc::clone(&shared) };
         Ok((HistoryThread { shared, thread }, history))
     }

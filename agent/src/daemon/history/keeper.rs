@@ -20,7 +20,7 @@ use crate::store::{Retention, StoreError, Writer, Written, check};
 const MAX_BATCH: usize = 1_000;
 /// A batch that is not full is written after this time; with the pause before it is begun that is less than a second.
 const MAX_AGE: Duration = Duration::from_millis(750);
-/// Between two looks at the queue. The engine does not wake this thread: that would cost it more than the record itself.
+/// Between two looks at the queue. The engine wakes this thread for bursts only: that costs it more than the record itself.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The same when there is nothing to be written.
 const IDLE: Duration = Duration::from_millis(200);
@@ -110,6 +110,7 @@ impl Keeper {
             let Ok(record) = queue.try_recv() else { break };
             self.hold(record);
         }
+        self.shared.waiting.store(0, Ordering::Relaxed);
     }
 
     /// Takes a record into the batch.

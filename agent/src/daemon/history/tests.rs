@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::keeper::Keeper;
 use super::*;
@@ -214,4 +214,20 @@ fn certificates_that_the_file_lacks_are_asked_for() {
     keeper.write();
     keeper.look();
     assert_eq!(*shared.wanted.lock().unwrap(), [[0xab; 32]]);
+}
+
+#[test]
+fn a_burst_wakes_the_writer_before_the_queue_is_full() {
+    let (history, _records) = History::kept();
+    let writer = std::thread::spawn(|| {
+        let began = Instant::now();
+        std::thread::park_timeout(Duration::from_secs(60));
+        began.elapsed()
+    });
+    history.shared.writer.set(writer.thread().clone()).unwrap();
+    for number in 0..BURST_RECORDS {
+        assert!(number < BURST_RECORDS - 1 || !writer.is_finished(), "woken for less");
+        history.offer(&Record::Connection(sample::connection(number as u32).into()));
+    }
+    assert!(writer.join().unwrap() < Duration::from_secs(50));
 }
