@@ -23,7 +23,6 @@ mod ask;
 mod ask_examples;
 mod check;
 mod configuration;
-mod connection_lines;
 mod graph;
 mod graph_tables;
 mod identities;

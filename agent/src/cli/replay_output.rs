@@ -6,7 +6,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::connection_lines::ConnectionLines;
 use super::output::{Colour, coloured};
 use super::pem_folder::PemFolder;
 use super::summary;
@@ -33,7 +32,6 @@ pub(super) struct Printer<W: Write> {
     output: W,
     /// What is not written yet: records become text where they wait.
     lines: Vec<u8>,
-    connections: ConnectionLines,
     form: Form,
     certificates: Option<PemFolder>,
     /// The first certificate that could not be written, and how many in all.
@@ -50,8 +48,7 @@ impl<W: Write> Printer<W> {
             print_header(&mut lines)?;
         }
         let bar = bar.then(ProgressBar::no_length);
-        let connections = ConnectionLines::new();
-        Ok(Printer { output, lines, connections, form, certificates, unwritten: None, bar, day: None })
+        Ok(Printer { output, lines, form, certificates, unwritten: None, bar, day: None })
     }
 
     /// The summary; everything is written when it returns.
@@ -98,10 +95,7 @@ impl<W: Write> Printer<W> {
 impl<W: Write> Output for Printer<W> {
     fn connection(&mut self, record: &ConnectionRecord) -> io::Result<()> {
         match self.form {
-            Form::Json => {
-                self.connections.write(record, &mut self.lines)?;
-                self.write_if_much()
-            }
+            Form::Json => self.json(record),
             Form::Table { colour } => {
                 let day = day(record.closed.or(record.decided).unwrap_or(record.opened));
                 if self.day != day {

@@ -16,18 +16,9 @@ use super::is_unsafe;
 ///
 /// If the value cannot be JSON: a map with other keys than text. What was appended is then no JSON.
 pub fn json_line(value: &impl Serialize, line: &mut Vec<u8>) -> Result<(), Error> {
-    json_value(value, line)?;
+    value.serialize(Json(line))?;
     line.push(b'\n');
     Ok(())
-}
-
-/// Appends a value.
-///
-/// # Errors
-///
-/// As [`json_line`].
-pub fn json_value(value: &impl Serialize, line: &mut Vec<u8>) -> Result<(), Error> {
-    value.serialize(Json(line))
 }
 
 /// Writes one value.

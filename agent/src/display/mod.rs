@@ -6,7 +6,7 @@
 
 mod json;
 
-pub use json::{json_line, json_value};
+pub use json::json_line;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
