@@ -5,51 +5,45 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is what it is for")]
 
+mod ask;
+mod host;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use countersign::record::{
-    ByteCounts, CertificateRecord, CloseReasonName, ConnectionRecord, ProcessRecord, Record, Scope, WallTime,
-};
-use countersign::store::{Reader, Writer};
+use countersign::record::{Record, WallTime};
+use countersign::store::{Reader, Retention, Writer};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use serde_json::json;
 
-const WORKLOADS: u64 = 300;
-const EDGES: u64 = 3_000;
-const CERTIFICATES: u64 = 5_000;
-/// Clients from elsewhere.
-const VISITORS: u64 = 50_000;
+use ask::ask;
+use host::{Host, LASTING, opened};
+
 /// Records of one transaction, as in the daemon.
 const BATCH: usize = 1_000;
-/// One of so many connections is written twice, since it lasts.
-const LASTING: u64 = 20;
-/// One of so many connections is from elsewhere.
-const FOREIGN: u64 = 10;
-/// One of so many connections is from a process that lives for it alone.
-const SHORT_LIVED: u64 = 50;
-/// Nanoseconds between two connections: 5,000 a second.
-const PAUSE: i64 = 200_000;
-const BEGIN: i64 = 1_790_000_000_000_000_000;
-/// Times that each question is asked.
-const ASKED: u64 = 200;
 
 fn main() -> Result<()> {
-    let connections: u64 = std::env::args().nth(1).map_or(Ok(1_000_000), |count| count.parse())?;
+    let mut arguments = std::env::args().skip(1);
+    let connections: u64 = arguments.next().map_or(Ok(1_000_000), |count| count.parse())?;
     let folder = Folder(std::env::temp_dir().join(format!("countersign-store-{}", std::process::id())));
     std::fs::create_dir_all(&folder.0)?;
-    let file = folder.0.join(countersign::store::FILE_NAME);
+    // One that is named is kept, and only asked the next time.
+    let file = arguments.next().map_or_else(|| folder.0.join(countersign::store::FILE_NAME), PathBuf::from);
+    if file.exists() {
+        println!("{}", json!({"questions": ask(&file, connections)?}));
+        return Ok(());
+    }
+    eprintln!("writing {connections} connections");
     let written = write(&file, connections)?;
-    let reader = Reader::open(&file)?;
-    let bytes: u64 = reader.database().query_row(
+    eprintln!("{} records in {:?} of processor time", written.records, written.processor);
+    let bytes: u64 = Reader::open(&file)?.database().query_row(
         "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
         [],
         |row| row.get::<_, i64>(0).map(i64::cast_unsigned),
     )?;
-    drop(reader);
     println!(
         "{}",
         json!({
@@ -61,9 +55,37 @@ fn main() -> Result<()> {
             "resident_before_bytes": written.resident_before,
             "resident_bytes": written.resident,
             "questions": ask(&file, connections)?,
+            "slices": tidy(&file, connections, bytes)?,
         })
     );
     Ok(())
+}
+
+/// Slices of each kind at most: what is long in one is long in them.
+const SLICES: u64 = 1_000;
+
+/// How long slices of retention take: name, number, and the longest in seconds.
+fn tidy(file: &Path, connections: u64, bytes: u64) -> Result<serde_json::Value> {
+    let mut writer = Writer::open(file)?;
+    let all = Retention { oldest: WallTime(i64::MIN), max_bytes: u64::MAX, fold_before: None };
+    let part = |of: u64| WallTime(opened(connections / of));
+    let kinds = [
+        ("folding", Retention { fold_before: Some(part(4)), ..all }),
+        ("age", Retention { oldest: part(2), ..all }),
+        ("size", Retention { max_bytes: bytes / 8, ..all }),
+    ];
+    let mut said = Vec::new();
+    for (name, keep) in kinds {
+        eprintln!("tidying: {name}");
+        let (mut slices, mut longest, mut more) = (0, Duration::ZERO, true);
+        while more && slices < SLICES {
+            let began = Instant::now();
+            more = writer.tidy(&keep)?.more;
+            (slices, longest) = (slices + 1, longest.max(began.elapsed()));
+        }
+        said.push(json!({"name": name, "count": slices, "longest_seconds": longest.as_secs_f64()}));
+    }
+    Ok(said.into())
 }
 
 struct Folder(PathBuf);
@@ -96,7 +118,7 @@ fn write(file: &Path, connections: u64) -> Result<Written> {
         resident_before: 0,
         resident: 0,
     };
-    let mut batch: Vec<Record> = host.certificates();
+    let mut batch: Vec<Record> = host.repeated();
     let mut lasting = Vec::new();
     for number in 0..connections {
         let last = host.connection(number);
@@ -143,207 +165,4 @@ fn resident() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
-}
-
-/// How long questions take: name, and median and 99th percentile in seconds.
-fn ask(file: &Path, connections: u64) -> Result<serde_json::Value> {
-    type Question = (&'static str, fn(&mut Reader, u64) -> Result<usize>);
-    // Further questions have their line here.
-    let questions: [Question; 2] = [("connection", connection), ("newest", newest)];
-    let mut answers = Vec::new();
-    for (name, question) in questions {
-        let mut times = Vec::new();
-        for turn in 0..ASKED {
-            let mut reader = Reader::open(file)?;
-            let began = Instant::now();
-            let found = question(&mut reader, mix(turn) % connections)?;
-            times.push(began.elapsed());
-            anyhow::ensure!(found > 0, "{name} finds nothing");
-        }
-        times.sort();
-        answers.push(json!({
-            "name": name,
-            "median_seconds": times[times.len() / 2].as_secs_f64(),
-            "p99_seconds": times[times.len() * 99 / 100].as_secs_f64(),
-        }));
-    }
-    Ok(answers.into())
-}
-
-/// One connection by its id.
-fn connection(reader: &mut Reader, number: u64) -> Result<usize> {
-    Ok(reader.connection_by_id(&id(number))?.map_or(0, |_| 1))
-}
-
-/// The hundred newest connections.
-fn newest(reader: &mut Reader, _: u64) -> Result<usize> {
-    let sql = "SELECT opened FROM connection ORDER BY opened DESC LIMIT 100";
-    let opened: Vec<i64> = reader
-        .database()
-        .prepare(sql)?
-        .query_map([], |row| row.get(0))?
-        .collect::<std::result::Result<_, _>>()?;
-    for opened in &opened {
-        reader.connection(*opened)?.context("a connection is gone")?;
-    }
-    Ok(opened.len())
-}
-
-/// A number that looks like chance and is always the same (splitmix64).
-fn mix(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
-/// One of `count`, the first ones far more often than the last ones.
-fn skewed(number: u64, count: u64) -> u64 {
-    let part = (mix(number) >> 11) as f64 / (1_u64 << 53) as f64;
-    ((part * part * part) * count as f64) as u64
-}
-
-fn opened(number: u64) -> i64 {
-    BEGIN + number.cast_signed() * PAUSE + (mix(number) % 100_000).cast_signed()
-}
-
-fn id(number: u64) -> String {
-    let mut chance = [0; 10];
-    chance[2..].copy_from_slice(&mix(number).to_be_bytes());
-    let milliseconds = (opened(number) / 1_000_000).cast_unsigned();
-    uuid::Builder::from_unix_timestamp_millis(milliseconds, &chance).into_uuid().hyphenated().to_string()
-}
-
-fn fingerprint(number: u64) -> String {
-    format!("{:016x}{:016x}{:016x}{:016x}", mix(number), mix(number + 1), mix(number + 2), number)
-}
-
-/// What the connections have in common.
-struct Host {
-    edges: Vec<ConnectionRecord>,
-}
-
-impl Host {
-    fn make() -> Host {
-        Host { edges: (0..EDGES).map(edge).collect() }
-    }
-
-    fn certificates(&self) -> Vec<Record> {
-        let certificate = |number| {
-            let identity = format!("spiffe://prod/ns/shop/sa/service-{}", number % WORKLOADS);
-            Record::Certificate(Arc::new(CertificateRecord {
-                sha256: fingerprint(number),
-                spki_sha256: Some(fingerprint(number / 2)),
-                subject: Some(format!("CN=service-{}", number % WORKLOADS)),
-                issuer: Some("CN=Intermediate CA 1,O=Example".to_owned()),
-                serial: Some(format!("{:032x}", mix(number))),
-                spiffe_id: Some(identity),
-                ..CertificateRecord::default()
-            }))
-        };
-        (0..CERTIFICATES).map(certificate).collect()
-    }
-
-    /// The last word on a connection.
-    fn connection(&self, number: u64) -> ConnectionRecord {
-        let mut record = self.edges[skewed(number, EDGES) as usize].clone();
-        let opened = opened(number);
-        let lasted = 2_000_000 + (mix(number + 7) % 40_000_000).cast_signed();
-        record.id = id(number);
-        record.revision = u32::from(number.is_multiple_of(LASTING));
-        record.r#final = true;
-        record.opened = WallTime(opened);
-        record.decided = Some(WallTime(opened + 1_500_000));
-        record.closed = Some(WallTime(opened + lasted));
-        record.close_reason = Some(CloseReasonName::Fin);
-        record.session_id = record.tls.is_some().then(|| fingerprint(number)[..32].to_owned());
-        record.bytes = Some(ByteCounts {
-            client_to_server: 200 + mix(number) % 4_000,
-            server_to_client: 1_000 + mix(number + 3) % 60_000,
-        });
-        record.client.port = 32_768 + (mix(number) % 28_000) as u16;
-        if number.is_multiple_of(FOREIGN) {
-            let visitor = skewed(number + 5, VISITORS);
-            record.client.address =
-                format!("203.{}.{}.{}", visitor >> 16, (visitor >> 8) & 255, visitor & 255);
-            record.client.process = None;
-            record.client.processes.clear();
-            record.client.workload = None;
-            record.client.process_unknown = Some("remote".into());
-            record.scope = Scope::NorthSouth;
-        } else if number % SHORT_LIVED == 1 {
-            short_lived(&mut record, number);
-        }
-        record
-    }
-}
-
-/// The client's process is one that no other connection has.
-fn short_lived(record: &mut ConnectionRecord, number: u64) {
-    let Some(process) = &record.client.process else { return };
-    let process = Arc::new(ProcessRecord {
-        pid: 1_000 + (mix(number) % 30_000) as u32,
-        start_time: number,
-        started: Some(WallTime(opened(number) - 1_000_000)),
-        ..ProcessRecord::clone(process)
-    });
-    for holder in &mut record.client.processes {
-        holder.process = Arc::clone(&process);
-    }
-    record.client.process = Some(process);
-}
-
-/// An edge, as the records of its connections have it.
-fn edge(number: u64) -> ConnectionRecord {
-    let (client, server) = (mix(number) % WORKLOADS, mix(number * 3 + 1) % WORKLOADS);
-    let mutual = number.is_multiple_of(3);
-    let process = |of: u64| {
-        json!({
-            "pid": 1_000 + of, "start_time": 5_000 + of, "started": "2026-09-01T00:00:00.000000000Z",
-            "executable": format!("/usr/bin/service-{of}"), "comm": format!("service-{of}"), "uid": 1_000 + of % 50,
-            "user": format!("service{}", of % 50), "parents": [{"pid": 1, "start_time": 1, "comm": "systemd"}],
-            "namespace_pid": 1, "pid_namespace": 4_026_531_836_u64, "executable_device": "0:65024",
-            "executable_inode": 1_000 + of,
-        })
-    };
-    let end = |of: u64, port: u64, shown: bool, role: &str| {
-        let (leaf, root) = (of + WORKLOADS * (number % 16), 4_999);
-        let certificates = if shown { vec![fingerprint(leaf), fingerprint(root)] } else { Vec::new() };
-        json!({
-            "address": format!("10.1.{}.{}", of / 200, of % 200 + 1), "port": port, "translated": [],
-            "netns": 4_026_532_000_u64 + of, "process": process(of), "process_unknown": null,
-            "processes": [{"process": process(of), "role": role, "source": "getpeername"}],
-            "owner_source": role, "certificates": certificates,
-            "workload": {"kind": "kubernetes", "name": format!("shop/service-{of}"), "namespace": "shop",
-                "pod": format!("service-{of}-7d9c5b9f4-x2x{}", of % 10), "container": "app",
-                "image": format!("registry.example/shop/service-{of}:1.{}", of % 40), "unknown": "service_account"},
-            "identity": shown.then(|| format!("spiffe://prod/ns/shop/sa/service-{of}")),
-        })
-    };
-    let record = json!({
-        "schema": "countersign.connection/1", "id": "", "revision": 0, "final": true, "session_id": null,
-        "host": "node-17.example", "host_id": "9f1c9b8f5a3e4d2c8b7a6f5e4d3c2b1a",
-        "boot_id": "0c0b7a3e-0000-4000-8000-000000000000", "agent_version": "0.1.0", "source": "live", "file": null,
-        "opened": "2026-09-01T00:00:00.000000000Z", "decided": null, "closed": null, "close_reason": null,
-        "scope": "east_west", "interface": "eth0", "client": end(client, 0, mutual, "connect"),
-        "server": end(server, 8_000 + number % 7, !number.is_multiple_of(11), "accept"), "observed_from": ["client", "server"],
-        "protocol": "tls", "upgraded_from": null, "encryption": "tls",
-        "authentication": if mutual { "mutual" } else { "server_only" },
-        "evidence": {"server": "library", "client": "inferred", "reason": null, "disagreement": null},
-        "confidence": {"server": "high", "client": "medium"}, "credential_in_clear": null,
-        "cleartext_examined": {"client": 0, "server": 0}, "capture_complete": true, "capture_reason": null,
-        "tls": tls(server, number, mutual),
-        "findings": if mutual { vec![] } else { vec!["server_only_tls_east_west"] }, "authorization": null,
-        "policy_version": "3f9a5c1e2b7d4860", "bytes": null,
-    });
-    serde_json::from_value(record).unwrap_or_else(|error| panic!("the generator's record: {error}"))
-}
-
-fn tls(server: u64, number: u64, mutual: bool) -> serde_json::Value {
-    json!({"version_offered": "1.3", "version": "1.3", "cipher_suite": "TLS_AES_128_GCM_SHA256",
-            "cipher_suite_id": "0x1301", "group": "x25519", "server_name": format!("service-{server}.shop.svc"),
-            "alpn_offered": ["h2", "http/1.1"], "alpn": null, "ja4": format!("t13d1516h2_8daaf6152771_{:012x}", number % 40),
-            "resumed": "no", "early_data": false, "hello_retry_request": false, "encrypted_client_hello": false,
-            "ocsp_staple": null, "client_authentication": if mutual { "presented" } else { "not_requested" },
-            "client_authentication_outcome": null, "alerts": [], "history": "Cse", "handshake": "complete"})
 }
