@@ -1,5 +1,7 @@
 //! `certificates`: what was presented, by whom, since when and until when it is valid.
 
+use std::collections::BTreeSet;
+
 use rusqlite::params;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -168,8 +170,30 @@ fn any<T>(wanted: &[T], is: impl Fn(&T) -> bool) -> bool {
     wanted.is_empty() || wanted.iter().any(is)
 }
 
+impl Use {
+    /// By connections of one pairing, at its client (0) or its server (1).
+    fn add(
+        &mut self,
+        role: usize,
+        [first_seen, last_seen]: [i64; 2],
+        connections: u64,
+        workload: Option<i64>,
+    ) {
+        self.first_seen = self.first_seen.min(first_seen);
+        self.last_seen = self.last_seen.max(last_seen);
+        self.roles[role] = true;
+        self.connections += connections;
+        if let Some(workload) = workload
+            && !self.workloads.contains(&workload)
+            && self.workloads.len() < CertificateRecord::MAX_WORKLOADS
+        {
+            self.workloads.push(workload);
+        }
+    }
+}
+
 /// How each certificate that ends presented was used.
-pub(super) fn uses(answering: &mut Answering<'_>) -> Result<Uses, QuestionError> {
+fn uses(answering: &mut Answering<'_>) -> Result<Uses, QuestionError> {
     let mut ends: FxHashMap<i64, (Option<i64>, Vec<i64>)> = FxHashMap::default();
     {
         let sql = "SELECT c.endpoint, c.certificate, e.workload FROM endpoint_certificate c \
@@ -186,21 +210,44 @@ pub(super) fn uses(answering: &mut Answering<'_>) -> Result<Uses, QuestionError>
         for (role, end) in [pairing.of.client, pairing.of.server].into_iter().enumerate() {
             let Some((workload, certificates)) = ends.get(&end) else { continue };
             for certificate in certificates {
-                let used = uses.entry(*certificate).or_default();
-                used.first_seen = used.first_seen.min(pairing.first_seen);
-                used.last_seen = used.last_seen.max(pairing.last_seen);
-                used.roles[role] = true;
-                used.connections += pairing.connections;
-                if let Some(workload) = workload
-                    && !used.workloads.contains(workload)
-                    && used.workloads.len() < CertificateRecord::MAX_WORKLOADS
-                {
-                    used.workloads.push(*workload);
-                }
+                let seen = [pairing.first_seen, pairing.last_seen];
+                uses.entry(*certificate).or_default().add(role, seen, pairing.connections, *workload);
             }
         }
         Ok(())
     })?;
+    Ok(uses)
+}
+
+/// The same of these certificates, without reading all the others.
+pub(super) fn uses_of(
+    answering: &Answering<'_>,
+    certificates: &BTreeSet<i64>,
+) -> Result<Uses, QuestionError> {
+    const PAIRINGS: [&str; 2] = [
+        "SELECT first_seen, last_seen, connections FROM pairing WHERE client = ?1 AND connections > 0",
+        "SELECT first_seen, last_seen, connections FROM pairing WHERE server = ?1 AND connections > 0",
+    ];
+    let database = answering.reader.database();
+    let sql = "SELECT c.endpoint, e.workload FROM endpoint_certificate c JOIN endpoint e ON e.id = c.endpoint \
+               WHERE c.certificate = ?1";
+    let mut presented = database.prepare_cached(sql)?;
+    let mut uses = Uses::default();
+    for certificate in certificates {
+        let mut ends = presented.query([certificate])?;
+        while let Some(end) = ends.next()? {
+            let (end, workload): (i64, Option<i64>) = (end.get(0)?, end.get(1)?);
+            for (role, sql) in PAIRINGS.into_iter().enumerate() {
+                let mut statement = database.prepare_cached(sql)?;
+                let mut pairings = statement.query([end])?;
+                while let Some(pairing) = pairings.next()? {
+                    let seen = [pairing.get(0)?, pairing.get(1)?];
+                    let connections = pairing.get::<_, i64>(2)?.unsigned_abs();
+                    uses.entry(*certificate).or_default().add(role, seen, connections, workload);
+                }
+            }
+        }
+    }
     Ok(uses)
 }
 

@@ -70,7 +70,7 @@ impl WhoQuestion {
                 let subject = self.subject(answering, &understood, &selection, range)?;
                 let mut wanted = answering.record(&subject)?;
                 if !understood.certificates.is_empty() {
-                    let uses = certificates::uses(answering)?;
+                    let uses = certificates::uses_of(answering, &understood.certificates)?;
                     for number in &understood.certificates {
                         let record = certificates::record(answering, *number, uses.get(number))?;
                         wanted = answering.record(&record)?;
@@ -440,6 +440,11 @@ mod tests {
             let found = lines.iter().filter(|line| line["schema"] == CONNECTION_SCHEMA).count();
             assert_eq!((found, page.next), (connections, None), "{subject}: {lines:#?}");
         }
+        let certificate = &ask(&mut reader, "who", "subject=abababab").0[1];
+        assert_eq!(
+            (&certificate["connections"], &certificate["roles"]),
+            (&3.into(), &serde_json::json!(["client"]))
+        );
         assert_eq!(ask(&mut reader, "who", "subject=nobody").1.count, 0);
         assert_eq!(ask(&mut reader, "who", "subject=10.0.0.1:1").1.count, 1, "the address alone is known");
     }
