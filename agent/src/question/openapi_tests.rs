@@ -147,6 +147,7 @@ fn answers_are_what_the_description_says() {
         ("blast-radius", "subject=spiffe:%2F%2Ftest%2Fclient"),
         ("timeline", "subject=systemd:client.service"),
         ("diff", "before=1h"),
+        ("workload-history", ""),
     ] {
         let (lines, page) = ask(&mut reader, name, query);
         assert!(name == "diff" || !lines.is_empty(), "{name}");

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::condition::{Clause, Test, Wanted};
 use super::connections::{held_by, is, named, place, workload};
 use super::counts::{Answers, add, counted};
+use super::paging::limit;
 use super::selection::{Selection, fingerprints};
 use super::walk::{self, Walked};
-use super::{Answering, End, Moment, QuestionError, Range, certificates, limit};
+use super::{Answering, End, Moment, QuestionError, Range, certificates};
 use crate::record::{EndpointRecord, ProcessRecord, RoleRecord, SUBJECT_SCHEMA, SubjectRecord, WallTime};
 use crate::store::{StoreError, to_hex};
 
@@ -57,7 +58,7 @@ struct Understood {
 
 impl WhoQuestion {
     pub(super) fn answer(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
-        let limit = limit(self.limit)? as usize;
+        let limit = limit(self.limit)?;
         let understood = self.understand(answering)?;
         if understood.names.is_empty() {
             return Ok(End::default());
@@ -339,9 +340,7 @@ impl Summary {
             let ends = [pairing.of.client, pairing.of.server];
             for (side, end) in ends.into_iter().enumerate().filter(|(side, _)| sides[*side]) {
                 edge[side] = true;
-                let role = &mut summary.roles[side];
-                role.connections += pairing.connections;
-                add(&mut role.authentication, said.authentication, pairing.connections);
+                said.count(&mut summary.roles[side], pairing.connections);
                 let seen = summary.ends.entry(end).or_insert(i64::MIN);
                 *seen = (*seen).max(pairing.last_seen);
             }

@@ -5,8 +5,9 @@ use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
 use super::names::Names;
+use super::paging::limit;
 use super::subject::Subject;
-use super::{Answering, End, Moment, QuestionError, limit};
+use super::{Answering, End, Moment, QuestionError};
 use crate::record::{EVENT_SCHEMA, EventName, EventRecord, RegressionRecord, SideName, WallTime};
 
 mod regressions;
@@ -48,7 +49,7 @@ impl TimelineQuestion {
         if self.subject.is_empty() {
             return Err(QuestionError::Refused("subject: whose timeline?".to_owned()));
         }
-        let limit = limit(self.limit)? as usize;
+        let limit = limit(self.limit)?;
         let from = self.since.map_or(i64::MIN, |since| since.resolve(answering.now).0);
         let to = self.until.map_or(i64::MAX, |until| until.resolve(answering.now).0);
         let told = Told::of(answering.reader.database(), &self.subject)?;
