@@ -67,7 +67,7 @@ impl WorkloadsArguments {
         self.history
             || question.since.is_some()
             || question.until.is_some()
-            || self.asked.history.db.is_some()
+            || self.asked.history.whom.db.is_some()
     }
 
     /// Refuses what the daemon's table does not answer.

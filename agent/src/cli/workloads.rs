@@ -34,7 +34,7 @@ pub(super) fn list(arguments: WorkloadsArguments) -> Result<Exit, Failure> {
         return ask::print(&question, &history, &mut |_| {});
     }
     let Asked { question, history } = arguments.asked;
-    let socket = daemon_socket(history.socket.as_deref(), history.config.as_deref())?;
+    let socket = daemon_socket(history.whom.socket.as_deref(), history.whom.config.as_deref())?;
     let mut list = ask_table(&socket)?;
     let known = list.workloads.len();
     list.workloads.retain(|workload| question.wants(&described(workload)));
