@@ -148,7 +148,7 @@ pub enum Command {
     Watch(Box<WatchArguments>),
     /// List the workloads that have or had connections here: whose they are, what they present, how they authenticate
     #[command(after_help = WORKLOADS_EXAMPLES)]
-    Workloads(WorkloadsArguments),
+    Workloads(Box<WorkloadsArguments>),
     /// List the identities that workloads presented here, or try rules on them
     #[command(after_help = IDENTITIES_EXAMPLES)]
     Identities(IdentitiesArguments),

@@ -21,7 +21,8 @@ EXIT STATUS:
 
 pub(super) const EDGES_EXAMPLES: &str = "\
 EXAMPLES:
-  countersign edges
+  countersign edges                                         the newest first
+  countersign edges --sort last-seen --limit 20
   countersign edges --authentication none --scope east_west --sort connections
   countersign edges --server postgresql.service --since 7d
   countersign edges --db /mnt/evidence/countersign.db --json
@@ -38,6 +39,7 @@ EXAMPLES:
   countersign certificates --expiring 14d
   countersign certificates --unused 30d --issuer Internal
   countersign certificates --certificate 9f86d081 --json
+  countersign certificates --where key_algorithm=rsa --where key_bits=1024
   countersign certificates --db /mnt/evidence/countersign.db --expired
 
 COLUMNS:
@@ -51,6 +53,7 @@ EXAMPLES:
   countersign findings
   countersign findings --severity high --since 24h
   countersign findings --code credential_in_clear --json
+  countersign findings --where host=web-1
   countersign findings --db /mnt/evidence/countersign.db --excepted
 
 EXIT STATUS:
@@ -83,6 +86,7 @@ pub(super) const TIMELINE_EXAMPLES: &str = "\
 EXAMPLES:
   countersign timeline spiffe://example.org/payments
   countersign timeline payments.service --since 7d          a workload: all its certificates, and what its edges established
+  countersign timeline --client web.service --server postgresql.service --port 5432     one edge
   countersign timeline 3f2a90c1 --json
 
 EXIT STATUS:

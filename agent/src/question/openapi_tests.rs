@@ -93,7 +93,7 @@ fn every_question_is_described_with_each_of_its_fields() {
             parameters.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
         assert_eq!(described, fields(name), "{name}");
     }
-    let others = ["watch", "workloads", "libraries", "status", "openapi.json"];
+    let others = ["watch", "workloads", "libraries", "status", "openapi.json", "report"];
     for path in all["paths"].as_object().unwrap().keys() {
         let name = path.strip_prefix("/v1/").unwrap();
         assert!(
@@ -147,6 +147,7 @@ fn answers_are_what_the_description_says() {
         ("blast-radius", "subject=spiffe:%2F%2Ftest%2Fclient"),
         ("timeline", "subject=systemd:client.service"),
         ("diff", "before=1h"),
+        ("workload-history", ""),
     ] {
         let (lines, page) = ask(&mut reader, name, query);
         assert!(name == "diff" || !lines.is_empty(), "{name}");

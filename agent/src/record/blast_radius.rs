@@ -111,6 +111,10 @@ pub struct BlastRadiusSummaryRecord {
     pub gaps: u64,
     /// Connections that a way may have.
     pub depth: u32,
+    /// Looks for connections that outlived later ones which did not come to the first: whoever was reached by one of those may be missing, or
+    /// told later than it was.
+    #[serde(default)]
+    pub looked_back_in_part: u64,
     /// What is left out: `certificates` `depth` `nodes`.
     pub cut: Vec<Text>,
 }
