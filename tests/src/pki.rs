@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rcgen::{
@@ -88,6 +89,8 @@ struct Leaf<'a> {
     name: &'a str,
     usage: ExtendedKeyUsagePurpose,
     years: (i32, i32),
+    /// From now on, instead of to the end of those years.
+    valid_for: Option<Duration>,
     extra_names: usize,
     /// Of an X.509-SVID, which is for both roles.
     spiffe_id: Option<&'a str>,
@@ -102,6 +105,7 @@ impl<'a> Leaf<'a> {
             name: crate::SERVER_NAME,
             usage,
             years: (2020, 2080),
+            valid_for: None,
             extra_names: 0,
             spiffe_id: None,
             key: None,
@@ -115,6 +119,7 @@ impl<'a> Leaf<'a> {
             name: "client.test",
             usage,
             years: (2020, 2080),
+            valid_for: None,
             extra_names: 0,
             spiffe_id: None,
             key: None,
@@ -177,6 +182,15 @@ impl Pki {
         issue(&self.directory, Leaf { spiffe_id: Some(id), ..Leaf::client(file) }, &self.intermediate)
     }
 
+    /// The same, valid for so long from now on.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn svid_for(&self, file: &str, id: &str, valid_for: Duration) -> Result<Identity> {
+        let leaf = Leaf { spiffe_id: Some(id), valid_for: Some(valid_for), ..Leaf::client(file) };
+        issue(&self.directory, leaf, &self.intermediate)
+    }
+
     /// Client certificates of equal length, so that their sizes do not tell them apart.
     ///
     /// # Errors
@@ -221,6 +235,9 @@ fn issue(directory: &Path, leaf: Leaf<'_>, authority: &Authority) -> Result<Iden
     params.distinguished_name.push(DnType::CommonName, leaf.name);
     params.not_before = date_time_ymd(leaf.years.0, 1, 1);
     params.not_after = date_time_ymd(leaf.years.1, 1, 1);
+    if let Some(valid_for) = leaf.valid_for {
+        params.not_after = (SystemTime::now() + valid_for).into();
+    }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![leaf.usage];
     params.use_authority_key_identifier_extension = true;

@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    Agent, AgentOptions, Mount, PATIENCE, Signal, Testbed, output_of, ready, request_to_self, until,
+    Agent, AgentOptions, Mount, PATIENCE, Signal, Testbed, agent_binary, output_of, ready, request_to_self,
+    until,
 };
 
 /// Times that the agent is killed.
@@ -122,6 +123,42 @@ fn a_full_disk_stops_nothing_and_what_was_lost_is_said() -> Result<()> {
     let filler = data.join("filler");
     // Until nothing more fits.
     drop(fs::File::create(&filler)?.write_all(&vec![0; 8 << 20]));
+    let stop = AtomicBool::new(false);
+    let filled = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| questions(&agent, &stop));
+        let filled = fill(&agent, &filler);
+        stop.store(true, Ordering::Relaxed);
+        let asked = asking.join().map_err(|_| anyhow::anyhow!("whoever asked panicked"))??;
+        println!("{asked} questions were answered meanwhile");
+        filled
+    });
+    let made = filled?;
+    is_kept(&agent)?;
+    let gap = until("the gap", PATIENCE, || {
+        let lost = ask(&database(&agent), "SELECT lost FROM gap WHERE cause = 'history_full'")?;
+        Ok(lost.lines().find_map(|line| line.parse::<f64>().ok()).filter(|lost| *lost > 0.0))
+    })?;
+    assert!(gap <= f64::from(made) * 2.0, "{gap} of {made}");
+    assert!(agent.log().contains("no room is left on its disk"), "{}", agent.log());
+    Ok(())
+}
+
+/// Asks the daemon until it is told to stop, and gives how often: each question is answered with what there is.
+fn questions(agent: &Agent, stop: &AtomicBool) -> Result<usize> {
+    let mut asked = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for question in [&["connections", "--limit", "20"][..], &["edges"], &["workloads", "--history"]] {
+            let mut command = Command::new(agent_binary());
+            command.args(question).arg("--socket").arg(agent.folder.join("socket"));
+            output_of(&mut command).with_context(|| format!("{question:?}: {}", agent.log()))?;
+            asked += 1;
+        }
+    }
+    Ok(asked)
+}
+
+/// More than fits, until that is noticed, and then room again. Gives the connections that were made.
+fn fill(agent: &Agent, filler: &Path) -> Result<u32> {
     // Beyond what the file can take in its own free space, and beyond the queue.
     let mut made = 0;
     until("the disk to be noticed", PATIENCE, || {
@@ -132,21 +169,14 @@ fn a_full_disk_stops_nothing_and_what_was_lost_is_said() -> Result<()> {
         Ok((agent.metric("countersign_history_records_lost_total", "full")? > 0.0).then_some(()))
     })
     .with_context(|| agent.log())?;
-    state_is(&agent, "full")?;
-    assert!(health(&agent)?.starts_with("degraded: history: "), "{}", health(&agent)?);
+    state_is(agent, "full")?;
+    assert!(health(agent)?.starts_with("degraded: history: "), "{}", health(agent)?);
     // It watches on, perhaps behind all these connections.
     agent.fence().or_else(|_| agent.fence()).with_context(|| agent.log())?;
-    fs::remove_file(&filler)?;
-    state_is(&agent, "writing")?;
-    assert_eq!(health(&agent)?, "ok\n");
-    is_kept(&agent)?;
-    let gap = until("the gap", PATIENCE, || {
-        let lost = ask(&database(&agent), "SELECT lost FROM gap WHERE cause = 'history_full'")?;
-        Ok(lost.lines().find_map(|line| line.parse::<f64>().ok()).filter(|lost| *lost > 0.0))
-    })?;
-    assert!(gap <= f64::from(made) * 2.0, "{gap} of {made}");
-    assert!(agent.log().contains("no room is left on its disk"), "{}", agent.log());
-    Ok(())
+    fs::remove_file(filler)?;
+    state_is(agent, "writing")?;
+    assert_eq!(health(agent)?, "ok\n");
+    Ok(made)
 }
 
 #[test]

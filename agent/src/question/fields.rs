@@ -93,7 +93,7 @@ pub(super) fn holds(conditions: &[Condition], record: &impl Serialize) -> Result
     Ok(conditions.iter().all(|condition| condition.holds(&value)))
 }
 
-fn whole_finding() -> FindingRecord {
+pub(super) fn whole_finding() -> FindingRecord {
     let exception = ExceptionRecord { owner: String::new(), reason: String::new(), expires: String::new() };
     FindingRecord {
         schema: FINDING_SCHEMA.into(),
@@ -116,7 +116,7 @@ fn whole_finding() -> FindingRecord {
     }
 }
 
-fn whole_workload() -> WorkloadHistoryRecord {
+pub(super) fn whole_workload() -> WorkloadHistoryRecord {
     let shown = ShownRecord {
         identity: None,
         certificate: None,
