@@ -36,6 +36,8 @@ pub struct Identity {
 pub struct Pki {
     /// PEM: the root that peers trust.
     pub ca: PathBuf,
+    /// Its fingerprint, as in [`Identity::fingerprints`].
+    pub ca_fingerprint: String,
     /// ECDSA P-256.
     pub server: Identity,
     /// RSA 2048.
@@ -151,6 +153,7 @@ impl Pki {
         let issue = |leaf: Leaf<'_>, authority: &Authority| issue(directory, leaf, authority);
         Ok(Self {
             ca,
+            ca_fingerprint: fingerprint(root.issuer.der()),
             server: issue(Leaf::server("server"), &intermediate)?,
             server_rsa: issue(Leaf { key: Some(rsa), ..Leaf::server("server-rsa") }, &intermediate)?,
             server_large: issue(Leaf { extra_names: 780, ..Leaf::server("server-large") }, &intermediate)?,

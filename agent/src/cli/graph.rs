@@ -20,13 +20,13 @@ use crate::store::Reader;
 pub(super) const BLAST_RADIUS_EXAMPLES: &str = "\
 EXAMPLES:
   countersign blast-radius spiffe://example.org/payments
-  countersign blast-radius 3f2a90c1 --since 2026-11-20 --json     the first digits of a fingerprint, or of a key's
+  countersign blast-radius 3f2a90c1 --since 2026-11-20 --json     the first digits of a fingerprint
   countersign blast-radius CN=Issuing-CA --svg radius.svg          everything that an issuer signed
   countersign blast-radius db.internal --db /mnt/evidence/countersign.db
 
 COLUMNS:
-  STEPS is how many connections are between: 0 has it itself. `reached` is who was reached with it, and from there on, each
-  by a connection that was open at the time or later; `reached_by` is who could reach a server that presented it. TIME is when it could be
+  STEPS is how many connections are between: 0 has it itself. `reached` is who was reached with it, and from there on, each \
+  by a connection that was open at the time or later; `reached_by` is who could reach a server that presented it. TIME is when it could be \
   reached first, or from when on not any more; ~ is known to the hour only, because connections of that time are only counted.
 
 EXIT STATUS:

@@ -20,15 +20,15 @@ EXAMPLES:
   countersign workloads --db /mnt/evidence/countersign.db
 
 WHOSE:
-  Without --history, --since, --until and --db these are the workloads of the daemon's table: who had connections since its
+  Without --history, --since, --until and --db these are the workloads of the daemon's table: who had connections since its \
   start. With one of them the history is asked, like all questions about it: --where, --limit and --after are for it alone.
 
 COLUMNS:
-  AS CLIENT and AS SERVER count connections by what was established on them. Below a workload stand the certificates that it
+  AS CLIENT and AS SERVER count connections by what was established on them. Below a workload stand the certificates that it \
   presented: identity, in which role, until when it is valid, and whether it fits. LAST is when a connection was seen last.
 
 EXIT STATUS:
-  0 if there is such a workload, 1 if there is none, 2 if it is not asked rightly, 3 without a daemon or a history, 4 if the
+  0 if there is such a workload, 1 if there is none, 2 if it is not asked rightly, 3 without a daemon or a history, 4 if the \
   list is too long to be read whole or the answer was cut.";
 
 pub(super) const IDENTITIES_EXAMPLES: &str = "\
@@ -39,7 +39,7 @@ EXAMPLES:
   countersign identities --check --config tried.toml
 
 CHECK:
-  --check holds the certificates that the daemon has seen against the rules ([[identity]]) of a configuration, also of one
+  --check holds the certificates that the daemon has seen against the rules ([[identity]]) of a configuration, also of one \
   that is not loaded, and changes nothing: which fit, which do not and why, and for which workloads there is no rule.
 
 EXIT STATUS:

@@ -85,7 +85,7 @@ pub struct BlastRadiusSummaryRecord {
     pub schema: Text,
     /// As it was asked.
     pub subject: String,
-    /// What it was found to be: `identity` `subject` `certificate` `key` `issuer`.
+    /// What it was found to be: `identity` `alternative_name` `subject` `certificate` `key` `issuer`.
     pub understood_as: Vec<Text>,
     /// Fingerprints of the certificates that are meant, at most [`BlastRadiusSummaryRecord::MAX_CERTIFICATES`].
     pub certificates: Vec<String>,

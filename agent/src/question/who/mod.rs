@@ -11,6 +11,7 @@ use super::condition::{Clause, Test, Wanted};
 use super::connections::{held_by, is, named, place, workload};
 use super::paging::limit;
 use super::selection::{Selection, fingerprints};
+use super::subject::HAS_ALTERNATIVE_NAME;
 use super::walk::{self, Walked};
 use super::{Answering, End, Moment, QuestionError, Range, certificates};
 use crate::record::{ProcessRecord, SUBJECT_SCHEMA, SubjectRecord, WallTime};
@@ -119,7 +120,10 @@ impl WhoQuestion {
             understood.executable = understood.add(answering, "executable", vec![running(text)])?;
         }
         understood.add(answering, "workload", vec![workload(text)])?;
-        let named_so = self.certificates(answering, CERTIFICATES_BY_NAME, [text])?;
+        let named_so = format!(
+            "SELECT id, sha256 FROM certificate WHERE identity = ?1 OR subject = ?1 OR {HAS_ALTERNATIVE_NAME}"
+        );
+        let named_so = self.certificates(answering, &named_so, [text])?;
         let mut identity: Clause = Test::either("identity", &is(text)).into();
         identity.extend(presenting(&named_so));
         if understood.add(answering, "identity", vec![identity])? {
@@ -259,8 +263,6 @@ impl WhoQuestion {
     }
 }
 
-const CERTIFICATES_BY_NAME: &str = "SELECT id, sha256 FROM certificate WHERE identity = ?1 OR subject = ?1 OR (record IS NOT NULL AND \
-     instr(record, ?1) AND EXISTS (SELECT 1 FROM json_tree(record, '$.san') WHERE atom = ?1))";
 const CERTIFICATES_BY_SERIAL: &str =
     "SELECT id, sha256 FROM certificate WHERE lower(replace(serial, ':', '')) = ?1";
 const CERTIFICATES_BY_SHA256: &str = "SELECT id, sha256 FROM certificate WHERE sha256 BETWEEN ?1 AND ?2";
