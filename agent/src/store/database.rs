@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::display::display_safe;
@@ -119,6 +120,8 @@ pub(super) fn open_to_write(path: &Path) -> Result<Connection, StoreError> {
     database.pragma_update(None, "journal_size_limit", LOG_PAGES * 4_096)?;
     database.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     database.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // References are the writer's own doing, and to have them checked costs more than the rows.
+    database.pragma_update(None, "foreign_keys", false)?;
     let transaction = database.transaction()?;
     for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or_default()) {
         transaction.execute_batch(migration)?;
@@ -203,6 +206,8 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let database = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     database.busy_timeout(PATIENCE)?;
     database.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Else SQLite plans a statement anew for each value that it is asked with.
+    database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // What a damaged or forged file says of itself runs nothing.
     database.pragma_update(None, "trusted_schema", false)?;
     database.pragma_update(None, "cell_size_check", true)?;

@@ -10,45 +10,56 @@ use sha2::{Digest as _, Sha256};
 use super::StoreError;
 use super::keys::{Key, Keys};
 use super::node::node_key;
-use super::parts::{Held, from_hex};
+use super::parts::from_hex;
+use super::repeated::{Answer, End, Holding};
 use crate::record::{
     CertificateRecord, ConnectionRecord, EndpointRecord, ProcessRecord, Scope, SideName, WorkloadRecord,
 };
 
-/// Numbers of one table that are remembered; some forty bytes each. Others are looked up.
-const MAX_REMEMBERED: usize = 16_384;
+/// Numbers of one table that are remembered since the others were put aside: as many again are aside. Some forty bytes each; others
+/// are looked up.
+const MAX_YOUNG: usize = 8_192;
 
 const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
 
 /// First bytes of the SHA-256 of what is kept, by which the file is searched: nobody finds two records with the same.
 type Hashed = [u8; 16];
 
-/// Numbers that were given lately.
+/// Numbers that were used lately.
 #[derive(Debug)]
-struct Numbers<K>(FxHashMap<K, i64>);
+struct Numbers<K> {
+    young: FxHashMap<K, i64>,
+    /// Those that were young before; what is not used again leaves with them.
+    old: FxHashMap<K, i64>,
+}
 
 impl<K> Default for Numbers<K> {
     fn default() -> Self {
-        Numbers(FxHashMap::default())
+        Numbers { young: FxHashMap::default(), old: FxHashMap::default() }
     }
 }
 
 impl<K: Eq + Hash> Numbers<K> {
-    fn get(&self, key: &K) -> Option<i64> {
-        self.0.get(key).copied()
+    fn get(&mut self, key: &K) -> Option<i64> {
+        if let Some(number) = self.young.get(key) {
+            return Some(*number);
+        }
+        let (key, number) = self.old.remove_entry(key)?;
+        Some(self.remember(key, number))
     }
 
-    /// When there is no room, all are forgotten: those in use are soon back.
     fn remember(&mut self, key: K, number: i64) -> i64 {
-        if self.0.len() >= MAX_REMEMBERED {
-            self.0.clear();
+        if self.young.len() >= MAX_YOUNG {
+            self.old = std::mem::take(&mut self.young);
         }
-        self.0.insert(key, number);
+        self.young.insert(key, number);
         number
     }
 
     fn forget(&mut self, gone: &[i64]) {
-        self.0.retain(|_, number| gone.binary_search(number).is_err());
+        for numbers in [&mut self.young, &mut self.old] {
+            numbers.retain(|_, number| gone.binary_search(number).is_err());
+        }
     }
 }
 
@@ -88,8 +99,8 @@ impl Dimension {
 #[derive(Debug, Default)]
 pub(super) struct Dimensions {
     keys: Keys,
-    programs: Numbers<Hashed>,
-    processes: Numbers<(u32, u64, Option<i64>, i64)>,
+    programs: Numbers<Key>,
+    processes: Numbers<(u32, u64, Option<i64>, Option<u32>, i64)>,
     holders: Numbers<Key>,
     /// Until when holders are known to have been seen.
     seen_until: Numbers<i64>,
@@ -140,12 +151,13 @@ impl Dimensions {
     }
 
     /// The number of what was said of a connection.
-    pub fn answer(&mut self, database: &Connection, answer: &ConnectionRecord) -> Result<i64, StoreError> {
+    fn answer(&mut self, database: &Connection, answer: &Answer<'_>) -> Result<i64, StoreError> {
         let key = self.keys.of(answer);
         if let Some(known) = self.answers.get(&key) {
             return Ok(known);
         }
-        let digest = hashed(&mut self.buffer, answer)?;
+        let answer = answer.copy();
+        let digest = hashed(&mut self.buffer, &answer)?;
         let text = &self.buffer;
         Self::number(
             &mut self.answers,
@@ -170,17 +182,13 @@ impl Dimensions {
     }
 
     /// The number of an end; `seen` is when it was seen.
-    pub fn endpoint(
-        &mut self,
-        database: &Connection,
-        endpoint: &EndpointRecord,
-        seen: i64,
-    ) -> Result<i64, StoreError> {
+    fn endpoint(&mut self, database: &Connection, endpoint: &End<'_>, seen: i64) -> Result<i64, StoreError> {
         let key = self.keys.of(endpoint);
         if let Some(known) = self.endpoints.get(&key) {
             return Ok(known);
         }
-        let digest = hashed(&mut self.buffer, endpoint)?;
+        let endpoint = endpoint.copy();
+        let digest = hashed(&mut self.buffer, &endpoint)?;
         if let Some(found) = find(database, "SELECT id FROM endpoint WHERE digest = ?1", [&digest[..]])? {
             return Ok(self.endpoints.remember(key, found));
         }
@@ -269,22 +277,27 @@ impl Dimensions {
         )
     }
 
-    /// The number of those who held a socket; `None` for nobody.
-    pub fn held(&mut self, database: &Connection, held: &Held, seen: i64) -> Result<Option<i64>, StoreError> {
-        if held.owner.is_none() && held.holders.is_empty() {
+    /// The number of those who held the socket of an end; `None` for nobody.
+    pub fn held(
+        &mut self,
+        database: &Connection,
+        end: &EndpointRecord,
+        seen: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        if end.process.is_none() && end.processes.is_empty() {
             return Ok(None);
         }
-        let key = self.keys.of(held);
+        let key = self.keys.of(&Holding(end));
+        // To the hour, so that those who hold many sockets are not written anew for each.
+        let until = (seen / NANOSECONDS_PER_HOUR + 1).saturating_mul(NANOSECONDS_PER_HOUR);
         let number = match self.holders.get(&key) {
             Some(known) => known,
             None => {
-                let number = self.all_held(database, held, seen)?;
+                let number = self.all_held(database, end, [seen, until])?;
                 self.holders.remember(key, number)
             }
         };
-        // To the hour, so that those who hold many sockets are not written anew for each.
-        if self.seen_until.get(&number).is_none_or(|until| until < seen) {
-            let until = (seen / NANOSECONDS_PER_HOUR + 1) * NANOSECONDS_PER_HOUR;
+        if self.seen_until.get(&number).is_none_or(|known| known < until) {
             execute(
                 database,
                 "UPDATE holders SET seen_until = max(seen_until, ?2), first_seen = min(first_seen, ?3) WHERE id = ?1",
@@ -295,12 +308,18 @@ impl Dimensions {
         Ok(Some(number))
     }
 
-    fn all_held(&mut self, database: &Connection, held: &Held, seen: i64) -> Result<i64, StoreError> {
+    /// `seen` is when, and the end of its hour.
+    fn all_held(
+        &mut self,
+        database: &Connection,
+        end: &EndpointRecord,
+        seen: [i64; 2],
+    ) -> Result<i64, StoreError> {
         let mut all: Vec<(i64, i64, Option<&str>, Option<&str>)> = Vec::new();
-        if let Some(owner) = &held.owner {
+        if let Some(owner) = &end.process {
             all.push((0, self.process(database, owner)?, None, None));
         }
-        for (position, holder) in (1..).zip(&held.holders) {
+        for (position, holder) in (1..).zip(&end.processes) {
             let process = self.process(database, &holder.process)?;
             all.push((position, process, Some(&holder.role), Some(&holder.source)));
         }
@@ -310,9 +329,10 @@ impl Dimensions {
         }
         let number = insert(
             database,
-            "INSERT INTO holders (digest, first_seen, seen_until) VALUES (?1, ?2, ?2)",
-            params![digest, seen],
+            "INSERT INTO holders (digest, first_seen, seen_until) VALUES (?1, ?2, ?3)",
+            params![digest, seen[0], seen[1]],
         )?;
+        self.seen_until.remember(number, seen[1]);
         for (position, process, role, source) in all {
             insert(
                 database,
@@ -328,56 +348,59 @@ impl Dimensions {
             ProcessRecord { pid: 0, start_time: 0, started: None, namespace_pid: None, ..process.clone() };
         let program = self.program(database, &program)?;
         let started = process.started.map(|time| time.0);
-        let (pid, start_time) = (process.pid, process.start_time);
+        let (pid, start_time, namespace_pid) = (process.pid, process.start_time, process.namespace_pid);
         Self::number(
             &mut self.processes,
-            (pid, start_time, started, program),
+            (pid, start_time, started, namespace_pid, program),
             || {
                 find(
                     database,
-                    "SELECT id FROM process WHERE pid = ?1 AND start_time = ?2 AND started IS ?3 AND program = ?4",
-                    params![pid, start_time as i64, started, program],
+                    "SELECT id FROM process WHERE pid = ?1 AND start_time = ?2 AND started IS ?3 AND namespace_pid IS ?4 \
+                     AND program = ?5",
+                    params![pid, start_time as i64, started, namespace_pid, program],
                 )
             },
             || {
                 insert(
                     database,
                     "INSERT INTO process (pid, start_time, started, namespace_pid, program) VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![pid, start_time as i64, started, process.namespace_pid, program],
+                    params![pid, start_time as i64, started, namespace_pid, program],
                 )
             },
         )
     }
 
     fn program(&mut self, database: &Connection, program: &ProcessRecord) -> Result<i64, StoreError> {
-        let key = hashed(&mut self.buffer, program)?;
+        let key = self.keys.of(program);
+        if let Some(known) = self.programs.get(&key) {
+            return Ok(known);
+        }
+        let digest = hashed(&mut self.buffer, program)?;
         let text = &self.buffer;
         Self::number(
             &mut self.programs,
             key,
-            || find(database, "SELECT id FROM program WHERE digest = ?1", [&key[..]]),
+            || find(database, "SELECT id FROM program WHERE digest = ?1", [&digest[..]]),
             || {
                 insert(
                     database,
                     "INSERT INTO program (digest, executable, comm, record) VALUES (?1, ?2, ?3, ?4)",
-                    params![key, program.executable, program.comm, json(text)],
+                    params![digest, program.executable, program.comm, json(text)],
                 )
             },
         )
     }
 
     /// The number of connections with these ends and this answer.
-    pub fn pairing(
-        &mut self,
-        database: &Connection,
-        numbers: (i64, i64, i64),
-        ends: [&EndpointRecord; 2],
-        scope: Scope,
-    ) -> Result<i64, StoreError> {
+    pub fn pairing(&mut self, database: &Connection, record: &ConnectionRecord) -> Result<i64, StoreError> {
+        let seen = record.opened.0;
+        let answer = self.answer(database, &Answer(record))?;
+        let client = self.endpoint(database, &End::client(&record.client), seen)?;
+        let server = self.endpoint(database, &End::server(&record.server), seen)?;
+        let numbers = (client, server, answer);
         if let Some(known) = self.pairings.get(&numbers) {
             return Ok(known);
         }
-        let (client, server, answer) = numbers;
         let found = find(
             database,
             "SELECT id FROM pairing WHERE client = ?1 AND server = ?2 AND answer = ?3",
@@ -386,7 +409,7 @@ impl Dimensions {
         let number = match found {
             Some(number) => number,
             None => {
-                let edge = self.edge(database, ends, scope)?;
+                let edge = self.edge(database, [&record.client, &record.server], record.scope)?;
                 insert(
                     database,
                     "INSERT INTO pairing (edge, client, server, answer, connections, first_seen, last_seen, \

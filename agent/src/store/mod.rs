@@ -2,8 +2,7 @@
 //!
 //! Enters: public records. Leaves: the same records, and who reached whom how often, for as long as they are kept.
 //! Refuses: judging, printing, and deciding when: the daemon's history thread writes, and whoever asks reads.
-//! What repeats is kept once and named by a number ([`parts`] takes records apart and puts them together again), so
-//! that a connection is one row of numbers; `schema.sql` is the schema, `docs/schema.md` explains it.
+//! What repeats is kept once and named by a number ([`repeated`]), so that a connection is one row of numbers ([`parts`]); `schema.sql` is the schema, `docs/schema.md` explains it.
 
 mod database;
 mod dimensions;
@@ -12,6 +11,7 @@ mod keys;
 mod node;
 mod parts;
 mod reader;
+mod repeated;
 mod retention;
 #[cfg(test)]
 mod retention_tests;

@@ -1,7 +1,4 @@
-//! A connection taken apart into what repeats and what does not, and put together again.
-//!
-//! What repeats is the record itself with blanks where each connection has its own values. A field that is added to
-//! the record is so kept without being named here; if no two connections have the same value in it, it belongs to the row.
+//! What a connection has of its own, and how a record becomes whole again out of that and what repeats ([`super::repeated`]).
 
 use std::sync::Arc;
 
@@ -32,7 +29,7 @@ pub(super) struct Row {
 }
 
 /// Who held one side's socket.
-#[derive(Debug, Clone, PartialEq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Held {
     pub owner: Option<Arc<ProcessRecord>>,
     pub holders: Vec<HolderRecord>,
@@ -101,9 +98,9 @@ impl std::fmt::Display for ConnectionId {
 
 const NANOSECONDS_PER_MILLISECOND: i64 = 1_000_000;
 
-impl Parts {
+impl Row {
     /// `None` if its id is not one of the time when it was opened: then it is of no agent.
-    pub fn of(mut record: ConnectionRecord) -> Option<Parts> {
+    pub fn of(record: &ConnectionRecord) -> Option<Row> {
         let id = ConnectionId::parse(&record.id)?;
         let opened = record.opened.0;
         (id == ConnectionId::of(opened, id.chance)).then_some(())?;
@@ -111,41 +108,46 @@ impl Parts {
             Some(text) => Some(from_hex(text)?),
             None => None,
         };
-        let (mut client, mut server) =
-            (std::mem::take(&mut record.client), std::mem::take(&mut record.server));
-        let rest = Rest {
-            client_translated: std::mem::take(&mut client.translated),
-            server_translated: std::mem::take(&mut server.translated),
-            client_inherited_from: client.inherited_from.take(),
-            server_inherited_from: server.inherited_from.take(),
-        };
-        let rest = match rest == Rest::default() {
-            true => None,
-            false => Some(serde_json::to_string(&rest).ok()?),
-        };
-        let after = |time: Option<WallTime>| time.map(|time| time.0 - opened);
-        let row = Row {
+        let after = |time: Option<WallTime>| time.map(|time| time.0.saturating_sub(opened));
+        Some(Row {
             id,
             opened,
-            revision: std::mem::take(&mut record.revision),
-            r#final: std::mem::take(&mut record.r#final),
-            client_port: std::mem::take(&mut client.port),
-            decided: after(record.decided.take()),
-            closed: after(record.closed.take()),
-            close_reason: record.close_reason.take(),
+            revision: record.revision,
+            r#final: record.r#final,
+            client_port: record.client.port,
+            decided: after(record.decided),
+            closed: after(record.closed),
+            close_reason: record.close_reason,
             session_id,
-            bytes: record.bytes.take(),
-            examined: std::mem::take(&mut record.cleartext_examined),
-            rest,
-        };
-        record.id.clear();
-        record.session_id = None;
-        record.opened = WallTime(0);
-        let held = [&mut client, &mut server]
-            .map(|end| Held { owner: end.process.take(), holders: std::mem::take(&mut end.processes) });
-        Some(Parts { row, answer: record, client, server, held })
+            bytes: record.bytes,
+            examined: record.cleartext_examined,
+            rest: Rest::of(record)?,
+        })
     }
+}
 
+impl Rest {
+    /// As JSON; `Some(None)` if there is nothing.
+    fn of(record: &ConnectionRecord) -> Option<Option<String>> {
+        let ConnectionRecord { client, server, .. } = record;
+        let nothing = client.translated.is_empty()
+            && server.translated.is_empty()
+            && client.inherited_from.is_none()
+            && server.inherited_from.is_none();
+        if nothing {
+            return Some(None);
+        }
+        let rest = Rest {
+            client_translated: client.translated.clone(),
+            server_translated: server.translated.clone(),
+            client_inherited_from: client.inherited_from.clone(),
+            server_inherited_from: server.inherited_from.clone(),
+        };
+        Some(Some(serde_json::to_string(&rest).ok()?))
+    }
+}
+
+impl Parts {
     /// The record as it was.
     pub fn join(self) -> Result<ConnectionRecord, serde_json::Error> {
         let Parts { row, answer, mut client, mut server, held: [by_client, by_server] } = self;

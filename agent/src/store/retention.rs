@@ -8,13 +8,13 @@ use rustc_hash::FxHashMap;
 use super::StoreError;
 use super::folding::{self, NANOSECONDS_PER_HOUR};
 use super::size::{bytes_in_use, pragma};
-use super::unused::{Gone, remove_holders, remove_unused};
+use super::unused::{Gone, remove_holders, remove_unused, sweep_certificates};
 use super::writer::Writer;
 use crate::record::WallTime;
 
 /// Connections deleted, or looked at for folding, in one slice.
 pub(super) const ROWS: i64 = 1_000;
-/// Pairings, holders, folded hours, findings and gaps deleted in one slice.
+/// Pairings, holders, folded hours, findings and gaps deleted in one slice, and certificates looked at.
 pub(super) const OTHERS: i64 = 200;
 /// Free pages that are kept for what comes: a file at its bound would otherwise shrink and grow all the time.
 const SPARE_PAGES: i64 = 4_096;
@@ -68,26 +68,27 @@ impl Writer {
 
     fn tidy_all(&mut self, keep: &Retention) -> Result<Tidied, StoreError> {
         let mut tidied = Tidied::default();
-        let (database, dimensions, folded_until) = self.parts();
+        let (database, dimensions, progress) = self.parts();
         let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tidied.aged = remove_before(&transaction, keep.oldest.0)?;
         if bytes_in_use(&transaction)? > keep.max_bytes {
             tidied.displaced = remove_oldest(&transaction)?;
         }
-        let mut folded_to = *folded_until;
+        let mut reached = *progress;
         if let Some(before) = keep.fold_before {
-            let slice = folding::fold(&transaction, folded_to, before.0)?;
+            let slice = folding::fold(&transaction, reached.folded_until, before.0)?;
             tidied.folded = slice.folded;
             tidied.more |= slice.more;
-            folded_to = slice.until;
+            reached.folded_until = slice.until;
         }
         let mut gone = Gone::default();
         tidied.more |= remove_unused(&transaction, &mut gone)?;
         tidied.more |= remove_holders(&transaction, &mut gone)?;
+        reached.swept_to = sweep_certificates(&transaction, &mut gone, keep.oldest.0, reached.swept_to)?;
         tidied.more |= remove_notes(&transaction, keep.oldest.0)?;
         tidied.more |= tidied.aged + tidied.displaced > 0;
         transaction.commit()?;
-        *folded_until = folded_to;
+        *progress = reached;
         for (dimension, numbers) in gone.0 {
             dimensions.forget(dimension, numbers);
         }

@@ -3,7 +3,7 @@
 use super::sample::{Folder, full, id};
 use super::tests::{one, record};
 use super::*;
-use crate::record::{ByteCounts, ConnectionRecord, Record, WallTime, sample};
+use crate::record::{ByteCounts, CertificateRecord, ConnectionRecord, Record, WallTime, sample};
 
 const HOUR: i64 = 3_600_000_000_000;
 /// The beginning of an hour.
@@ -118,6 +118,43 @@ fn what_was_deleted_is_written_anew_when_it_comes_back() {
     let mut reader = Reader::open(&file).unwrap();
     assert_eq!(reader.connection_by_id(&after.id).unwrap(), Some(after));
     assert_eq!(one(&file, "SELECT min(id) > 2 FROM endpoint"), 1, "a number is not given twice");
+}
+
+#[test]
+fn certificates_that_no_end_presented_leave_when_they_are_old() {
+    let folder = Folder::new("swept");
+    let file = folder.file();
+    let mut writer = Writer::open(&file).unwrap();
+    let certificate = |number: u64, first_seen: i64| {
+        Record::Certificate(std::sync::Arc::new(CertificateRecord {
+            sha256: format!("{number:064x}"),
+            first_seen: Some(WallTime(first_seen)),
+            ..CertificateRecord::default()
+        }))
+    };
+    // The one in use is as old as they are.
+    let mut records: Vec<Record> = (1..=500).map(|number| certificate(number, BEGIN)).collect();
+    records.push(certificate(1_000, BEGIN + 9 * HOUR));
+    let mut using = at(BEGIN + 9 * HOUR, 1);
+    using.client.certificates = vec![format!("{:064x}", 250)];
+    records.push(record(&using));
+    writer.write(&records).unwrap();
+    let keep = Retention { oldest: WallTime(BEGIN + HOUR), ..KEEP_ALL };
+    let left = || one(&file, "SELECT count(*) FROM certificate");
+    writer.tidy(&keep).unwrap();
+    assert!((250..502).contains(&left()), "a slice is bounded: {}", left());
+    for _ in 0..3 {
+        writer.tidy(&keep).unwrap();
+    }
+    assert_eq!(left(), 2);
+    // What is met again is written anew, and is looked at again.
+    writer.write(&[certificate(3, BEGIN)]).unwrap();
+    assert_eq!(left(), 3);
+    for _ in 0..2 {
+        writer.tidy(&keep).unwrap();
+    }
+    assert_eq!(left(), 2);
+    counts_are_true(&file);
 }
 
 #[test]

@@ -82,6 +82,57 @@ fn what_repeats_is_kept_once() {
     assert_eq!(one(&file, "SELECT connections FROM pairing"), 500);
 }
 
+/// Each value of a record in turn, changed.
+fn changed(value: &serde_json::Value) -> Vec<serde_json::Value> {
+    use serde_json::{Value, json};
+    match value {
+        Value::Null => Vec::new(),
+        Value::Bool(value) => vec![json!(!value)],
+        Value::Number(value) => vec![json!(value.as_u64().unwrap() + 1)],
+        Value::String(text) => vec![json!(format!("{text}a"))],
+        Value::Array(values) => {
+            let parts = values.iter().enumerate().flat_map(|(at, part)| {
+                changed(part).into_iter().map(move |part| {
+                    let mut all = values.clone();
+                    all[at] = part;
+                    Value::Array(all)
+                })
+            });
+            parts.chain([Value::Array(values.iter().skip(1).cloned().collect())]).collect()
+        }
+        Value::Object(fields) => {
+            let parts = fields.iter().flat_map(|(name, part)| {
+                changed(part).into_iter().map(move |part| {
+                    let mut all = fields.clone();
+                    all[name] = part;
+                    Value::Object(all)
+                })
+            });
+            parts.collect()
+        }
+    }
+}
+
+#[test]
+fn connections_that_differ_in_any_value_are_kept_apart() {
+    let folder = Folder::new("apart");
+    let mut writer = Writer::open(&folder.file()).unwrap();
+    let written = serde_json::to_value(full(1)).unwrap();
+    // What is not of these types is no record.
+    let others = changed(&written).into_iter().filter_map(|value| serde_json::from_value(value).ok());
+    let others = others.filter(|other: &ConnectionRecord| *other != full(1));
+    let all: Vec<ConnectionRecord> = (2..)
+        .zip(others)
+        .map(|(number, other)| ConnectionRecord { id: id(other.opened.0, number), ..other })
+        .collect();
+    assert!(all.len() > 75, "{}", all.len());
+    assert_eq!(writer.write(&all.iter().map(record).collect::<Vec<_>>()).unwrap().refused, 1, "its session");
+    let mut reader = Reader::open(&folder.file()).unwrap();
+    for record in all.iter().filter(|record| record.session_id == full(1).session_id) {
+        assert_eq!(reader.connection_by_id(&record.id).unwrap().as_ref(), Some(record));
+    }
+}
+
 #[test]
 fn connections_of_the_same_nanosecond_are_all_kept() {
     let folder = Folder::new("shift");

@@ -1,4 +1,5 @@
-//! What nothing refers to any more: pairings without connections and what only they had, holders of forgotten ones.
+//! What nothing refers to any more: pairings without connections and what only they had, holders of forgotten ones, and certificates
+//! whose connection was lost.
 
 use rusqlite::{Connection, OptionalExtension as _};
 use rustc_hash::FxHashMap;
@@ -119,6 +120,27 @@ pub(super) fn remove_holders(database: &Connection, gone: &mut Gone) -> Result<b
         }
     }
     Ok(!stale.is_empty())
+}
+
+/// Looks at the next certificates, and deletes those that no end presented although they were met long ago: the connection that
+/// showed them was lost. Returns how far it came; behind the last one it begins anew.
+pub(super) fn sweep_certificates(
+    database: &Connection,
+    gone: &mut Gone,
+    oldest: i64,
+    swept_to: i64,
+) -> Result<i64, StoreError> {
+    let sql = "SELECT id, first_seen < ?2 FROM certificate WHERE id > ?1 ORDER BY id LIMIT ?3";
+    let met: Vec<(i64, bool)> = database
+        .prepare_cached(sql)?
+        .query_map([swept_to, oldest, OTHERS], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (certificate, _) in met.iter().filter(|(_, is_old)| *is_old) {
+        let used = "SELECT 1 FROM endpoint_certificate WHERE certificate = ?1";
+        gone.unless_used(database, Dimension::Certificate, *certificate, used)?;
+    }
+    let is_last = (met.len() as i64) < OTHERS;
+    Ok(met.last().filter(|_| !is_last).map_or(0, |(certificate, _)| *certificate))
 }
 
 fn remove_process(database: &Connection, gone: &mut Gone, process: i64) -> Result<(), StoreError> {

@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::StoreError;
 use super::database::open_to_write;
 use super::dimensions::Dimensions;
-use super::parts::{ConnectionId, Parts, Row};
+use super::parts::{ConnectionId, Row};
 use crate::record::{ByteCounts, CloseReasonName, ConnectionRecord, FindingRecord, GapRecord, Record};
+
+const INSERT: &str = "INSERT INTO connection (opened, chance, pairing, revision, client_port, client_holders, server_holders, decided, \
+                      closed, close_reason, session_id, client_bytes, server_bytes, client_examined, server_examined, \
+                      shift, rest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 
 /// Connections that were opened in the same nanosecond are moved on by this many at most.
 const MAX_SHIFT: i64 = 1_000;
@@ -20,8 +24,16 @@ const MAX_SHIFT: i64 = 1_000;
 pub struct Writer {
     database: Connection,
     dimensions: Dimensions,
+    progress: Progress,
+}
+
+/// How far retention has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Progress {
     /// Connections that were opened before have been looked at for folding, in nanoseconds.
-    folded_until: i64,
+    pub folded_until: i64,
+    /// Certificates up to this number have been looked at for use.
+    pub swept_to: i64,
 }
 
 /// What became of a batch.
@@ -44,7 +56,7 @@ impl Writer {
         Ok(Writer {
             database: open_to_write(path)?,
             dimensions: Dimensions::default(),
-            folded_until: i64::MIN,
+            progress: Progress { folded_until: i64::MIN, swept_to: 0 },
         })
     }
 
@@ -61,8 +73,8 @@ impl Writer {
         written
     }
 
-    pub(super) fn parts(&mut self) -> (&mut Connection, &mut Dimensions, &mut i64) {
-        (&mut self.database, &mut self.dimensions, &mut self.folded_until)
+    pub(super) fn parts(&mut self) -> (&mut Connection, &mut Dimensions, &mut Progress) {
+        (&mut self.database, &mut self.dimensions, &mut self.progress)
     }
 
     pub(super) fn forget_numbers(&mut self) {
@@ -78,6 +90,7 @@ impl Writer {
         let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut batch = Batch {
             database: &transaction,
+            insert: transaction.prepare_cached(INSERT)?,
             dimensions: &mut self.dimensions,
             added: FxHashMap::default(),
             written: Written::default(),
@@ -97,6 +110,7 @@ impl Writer {
         }
         batch.count()?;
         let written = batch.written;
+        drop(batch);
         transaction.commit()?;
         Ok(written)
     }
@@ -117,6 +131,8 @@ fn latest(records: &[Record]) -> Vec<&Arc<ConnectionRecord>> {
 /// A transaction.
 struct Batch<'a> {
     database: &'a Connection,
+    /// [`INSERT`], at hand for every connection.
+    insert: CachedStatement<'a>,
     dimensions: &'a mut Dimensions,
     /// What each pairing gets.
     added: FxHashMap<i64, Added>,
@@ -143,36 +159,30 @@ struct Stored {
 
 impl Batch<'_> {
     fn connection(&mut self, record: &ConnectionRecord) -> Result<(), StoreError> {
-        let Some(parts) = Parts::of(record.clone()) else {
+        let Some(row) = Row::of(record) else {
             self.written.refused += 1;
             return Ok(());
         };
-        let (row, database) = (&parts.row, self.database);
         // The first revision is in no file yet.
-        let stored = if row.revision == 0 { None } else { self.stored(row)? };
+        let stored = if row.revision == 0 { None } else { self.stored(&row)? };
         let revision = i64::from(row.revision) * 2 + i64::from(row.r#final);
         if stored.as_ref().is_some_and(|stored| stored.revision >= revision) {
             return Ok(());
         }
-        let answer = self.dimensions.answer(database, &parts.answer)?;
-        let client = self.dimensions.endpoint(database, &parts.client, row.opened)?;
-        let server = self.dimensions.endpoint(database, &parts.server, row.opened)?;
-        let ends = [&parts.client, &parts.server];
-        let pairing =
-            self.dimensions.pairing(database, (client, server, answer), ends, parts.answer.scope)?;
+        let pairing = self.dimensions.pairing(self.database, record)?;
         let held = [
-            self.dimensions.held(database, &parts.held[0], row.opened)?,
-            self.dimensions.held(database, &parts.held[1], row.opened)?,
+            self.dimensions.held(self.database, &record.client, row.opened)?,
+            self.dimensions.held(self.database, &record.server, row.opened)?,
         ];
         if let Some(stored) = stored {
             self.written.revisions += 1;
-            self.add(stored.pairing, -1, &parts.row, Some(stored.bytes));
-            self.replace(&stored, row, pairing, revision, held)?;
+            self.add(stored.pairing, -1, &row, Some(stored.bytes));
+            self.replace(&stored, &row, pairing, revision, held)?;
         } else {
             self.written.connections += 1;
-            self.insert(row, pairing, revision, held)?;
+            self.insert(&row, pairing, revision, held)?;
         }
-        self.add(pairing, 1, &parts.row, row.bytes);
+        self.add(pairing, 1, &row, row.bytes);
         Ok(())
     }
 
@@ -205,15 +215,10 @@ impl Batch<'_> {
         revision: i64,
         held: [Option<i64>; 2],
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO connection (opened, chance, pairing, revision, client_port, client_holders, \
-                   server_holders, decided, closed, close_reason, session_id, client_bytes, server_bytes, \
-                   client_examined, server_examined, shift, rest) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
-        let mut statement = self.database.prepare_cached(sql)?;
         let mut shift = 0;
         loop {
             let values = Values::of(row);
-            let inserted = statement.execute(params![
+            let inserted = self.insert.execute(params![
                 row.opened + shift,
                 row.id.chance,
                 pairing,

@@ -1,32 +1,22 @@
-//! What the history costs: processor time of a record, bytes of a connection, and the time of questions.
-//!
-//! `cargo xtask bench store` runs it and judges. The connections have the skew of a busy host: few edges carry most of them,
-//! programs come and go, and clients from elsewhere are many.
+//! The connections of a busy host, always the same ones.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "that is what it is for")]
-
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
 use countersign::record::{
-    ByteCounts, CertificateRecord, CloseReasonName, ConnectionRecord, ProcessRecord, Record, Scope, WallTime,
+    ByteCounts, CertificateRecord, CloseReasonName, ConnectionRecord, FINDING_SCHEMA, FindingRecord,
+    ProcessRecord, Record, Scope, Severity, WallTime,
 };
-use countersign::store::{Reader, Writer};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
 use serde_json::json;
 
-const WORKLOADS: u64 = 300;
+pub const WORKLOADS: u64 = 300;
 const EDGES: u64 = 3_000;
 const CERTIFICATES: u64 = 5_000;
 /// Clients from elsewhere.
 const VISITORS: u64 = 50_000;
-/// Records of one transaction, as in the daemon.
-const BATCH: usize = 1_000;
+/// Servers of so many edges are reached from elsewhere.
+const PUBLIC: u64 = 16;
 /// One of so many connections is written twice, since it lasts.
-const LASTING: u64 = 20;
+pub const LASTING: u64 = 20;
 /// One of so many connections is from elsewhere.
 const FOREIGN: u64 = 10;
 /// One of so many connections is from a process that lives for it alone.
@@ -34,163 +24,10 @@ const SHORT_LIVED: u64 = 50;
 /// Nanoseconds between two connections: 5,000 a second.
 const PAUSE: i64 = 200_000;
 const BEGIN: i64 = 1_790_000_000_000_000_000;
-/// Times that each question is asked.
-const ASKED: u64 = 200;
-
-fn main() -> Result<()> {
-    let connections: u64 = std::env::args().nth(1).map_or(Ok(1_000_000), |count| count.parse())?;
-    let folder = Folder(std::env::temp_dir().join(format!("countersign-store-{}", std::process::id())));
-    std::fs::create_dir_all(&folder.0)?;
-    let file = folder.0.join(countersign::store::FILE_NAME);
-    let written = write(&file, connections)?;
-    let reader = Reader::open(&file)?;
-    let bytes: u64 = reader.database().query_row(
-        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
-        [],
-        |row| row.get::<_, i64>(0).map(i64::cast_unsigned),
-    )?;
-    drop(reader);
-    println!(
-        "{}",
-        json!({
-            "connections": connections,
-            "records": written.records,
-            "processor_seconds": written.processor.as_secs_f64(),
-            "longest_batch_seconds": written.longest.as_secs_f64(),
-            "bytes": bytes,
-            "resident_before_bytes": written.resident_before,
-            "resident_bytes": written.resident,
-            "questions": ask(&file, connections)?,
-        })
-    );
-    Ok(())
-}
-
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("cannot remove {}: {error}", self.0.display());
-        }
-    }
-}
-
-struct Written {
-    records: u64,
-    processor: Duration,
-    longest: Duration,
-    /// After the first tenth of the connections, and after all of them.
-    resident_before: u64,
-    resident: u64,
-}
-
-/// Writes the connections; making them is not measured.
-fn write(file: &Path, connections: u64) -> Result<Written> {
-    let host = Host::make();
-    let mut writer = Writer::open(file)?;
-    let mut written = Written {
-        records: 0,
-        processor: Duration::ZERO,
-        longest: Duration::ZERO,
-        resident_before: 0,
-        resident: 0,
-    };
-    let mut batch: Vec<Record> = host.certificates();
-    let mut lasting = Vec::new();
-    for number in 0..connections {
-        let last = host.connection(number);
-        if number.is_multiple_of(LASTING) {
-            let mut first = last.clone();
-            (first.revision, first.r#final, first.closed, first.close_reason, first.bytes) =
-                (0, false, None, None, None);
-            batch.push(Record::Connection(Arc::new(first)));
-            lasting.push(last);
-        } else {
-            batch.push(Record::Connection(Arc::new(last)));
-        }
-        if batch.len() + lasting.len() >= BATCH || number + 1 == connections {
-            put(&mut writer, &batch, &mut written)?;
-            batch.clear();
-            batch.extend(lasting.drain(..).map(|record| Record::Connection(Arc::new(record))));
-        }
-        if number == connections / 10 {
-            written.resident_before = resident()?;
-        }
-    }
-    put(&mut writer, &batch, &mut written)?;
-    written.resident = resident()?;
-    Ok(written)
-}
-
-fn put(writer: &mut Writer, batch: &[Record], written: &mut Written) -> Result<()> {
-    let (before, began) = (processor()?, Instant::now());
-    writer.write(batch)?;
-    written.processor += processor()? - before;
-    written.longest = written.longest.max(began.elapsed());
-    written.records += batch.len() as u64;
-    Ok(())
-}
-
-/// Processor time of this thread, the kernel's for it included.
-fn processor() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
-    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    Ok(Duration::from_micros(micros.cast_unsigned()))
-}
-
-fn resident() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
-}
-
-/// How long questions take: name, and median and 99th percentile in seconds.
-fn ask(file: &Path, connections: u64) -> Result<serde_json::Value> {
-    type Question = (&'static str, fn(&mut Reader, u64) -> Result<usize>);
-    // Further questions have their line here.
-    let questions: [Question; 2] = [("connection", connection), ("newest", newest)];
-    let mut answers = Vec::new();
-    for (name, question) in questions {
-        let mut times = Vec::new();
-        for turn in 0..ASKED {
-            let mut reader = Reader::open(file)?;
-            let began = Instant::now();
-            let found = question(&mut reader, mix(turn) % connections)?;
-            times.push(began.elapsed());
-            anyhow::ensure!(found > 0, "{name} finds nothing");
-        }
-        times.sort();
-        answers.push(json!({
-            "name": name,
-            "median_seconds": times[times.len() / 2].as_secs_f64(),
-            "p99_seconds": times[times.len() * 99 / 100].as_secs_f64(),
-        }));
-    }
-    Ok(answers.into())
-}
-
-/// One connection by its id.
-fn connection(reader: &mut Reader, number: u64) -> Result<usize> {
-    Ok(reader.connection_by_id(&id(number))?.map_or(0, |_| 1))
-}
-
-/// The hundred newest connections.
-fn newest(reader: &mut Reader, _: u64) -> Result<usize> {
-    let sql = "SELECT opened FROM connection ORDER BY opened DESC LIMIT 100";
-    let opened: Vec<i64> = reader
-        .database()
-        .prepare(sql)?
-        .query_map([], |row| row.get(0))?
-        .collect::<std::result::Result<_, _>>()?;
-    for opened in &opened {
-        reader.connection(*opened)?.context("a connection is gone")?;
-    }
-    Ok(opened.len())
-}
+const DAY: i64 = 86_400_000_000_000;
 
 /// A number that looks like chance and is always the same (splitmix64).
-fn mix(number: u64) -> u64 {
+pub fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -198,39 +35,57 @@ fn mix(number: u64) -> u64 {
 }
 
 /// One of `count`, the first ones far more often than the last ones.
-fn skewed(number: u64, count: u64) -> u64 {
+pub fn skewed(number: u64, count: u64) -> u64 {
     let part = (mix(number) >> 11) as f64 / (1_u64 << 53) as f64;
     ((part * part * part) * count as f64) as u64
 }
 
-fn opened(number: u64) -> i64 {
+pub fn opened(number: u64) -> i64 {
     BEGIN + number.cast_signed() * PAUSE + (mix(number) % 100_000).cast_signed()
 }
 
-fn id(number: u64) -> String {
+pub fn id(number: u64) -> String {
     let mut chance = [0; 10];
     chance[2..].copy_from_slice(&mix(number).to_be_bytes());
     let milliseconds = (opened(number) / 1_000_000).cast_unsigned();
     uuid::Builder::from_unix_timestamp_millis(milliseconds, &chance).into_uuid().hyphenated().to_string()
 }
 
-fn fingerprint(number: u64) -> String {
+pub fn fingerprint(number: u64) -> String {
     format!("{:016x}{:016x}{:016x}{:016x}", mix(number), mix(number + 1), mix(number + 2), number)
 }
 
+/// Names of a workload.
+pub fn workload(of: u64) -> String {
+    format!("shop/service-{of}")
+}
+
+pub fn identity(of: u64) -> String {
+    format!("spiffe://prod/ns/shop/sa/service-{of}")
+}
+
+pub fn address(of: u64) -> String {
+    format!("10.1.{}.{}", of / 200, of % 200 + 1)
+}
+
+pub fn visitor(number: u64) -> String {
+    let visitor = skewed(number + 5, VISITORS);
+    format!("203.{}.{}.{}", visitor >> 16, (visitor >> 8) & 255, visitor & 255)
+}
+
 /// What the connections have in common.
-struct Host {
+pub struct Host {
     edges: Vec<ConnectionRecord>,
 }
 
 impl Host {
-    fn make() -> Host {
+    pub fn make() -> Host {
         Host { edges: (0..EDGES).map(edge).collect() }
     }
 
-    fn certificates(&self) -> Vec<Record> {
+    pub fn repeated(&self) -> Vec<Record> {
         let certificate = |number| {
-            let identity = format!("spiffe://prod/ns/shop/sa/service-{}", number % WORKLOADS);
+            let identity = identity(number % WORKLOADS);
             Record::Certificate(Arc::new(CertificateRecord {
                 sha256: fingerprint(number),
                 spki_sha256: Some(fingerprint(number / 2)),
@@ -238,15 +93,41 @@ impl Host {
                 issuer: Some("CN=Intermediate CA 1,O=Example".to_owned()),
                 serial: Some(format!("{:032x}", mix(number))),
                 spiffe_id: Some(identity),
+                not_before: Some(WallTime(BEGIN - 30 * DAY)),
+                not_after: Some(WallTime(BEGIN + (mix(number) % 360).cast_signed() * DAY)),
+                first_seen: Some(WallTime(BEGIN)),
                 ..CertificateRecord::default()
             }))
         };
-        (0..CERTIFICATES).map(certificate).collect()
+        let finding = |number: u64| {
+            Record::Finding(Arc::new(FindingRecord {
+                schema: FINDING_SCHEMA.into(),
+                id: format!("finding-{number}"),
+                code: "server_only_tls_east_west".into(),
+                severity: Severity::Medium,
+                host: None,
+                connection: Some(id(number)),
+                certificate: None,
+                workload: Some(workload(number % WORKLOADS)),
+                edge: None,
+                first_seen: WallTime(opened(number)),
+                last_seen: WallTime(opened(number)),
+                resolved: None,
+                count: 1 + mix(number) % 1_000,
+                summary: "a workload reached another one without showing a certificate".to_owned(),
+                remedy: "give the client a certificate".into(),
+                controls: Vec::new(),
+                exception: None,
+            }))
+        };
+        (0..CERTIFICATES).map(certificate).chain((0..EDGES).map(finding)).collect()
     }
 
     /// The last word on a connection.
-    fn connection(&self, number: u64) -> ConnectionRecord {
-        let mut record = self.edges[skewed(number, EDGES) as usize].clone();
+    pub fn connection(&self, number: u64) -> ConnectionRecord {
+        let foreign = number.is_multiple_of(FOREIGN);
+        let edge = skewed(number, EDGES);
+        let mut record = self.edges[if foreign { edge % PUBLIC } else { edge } as usize].clone();
         let opened = opened(number);
         let lasted = 2_000_000 + (mix(number + 7) % 40_000_000).cast_signed();
         record.id = id(number);
@@ -262,10 +143,8 @@ impl Host {
             server_to_client: 1_000 + mix(number + 3) % 60_000,
         });
         record.client.port = 32_768 + (mix(number) % 28_000) as u16;
-        if number.is_multiple_of(FOREIGN) {
-            let visitor = skewed(number + 5, VISITORS);
-            record.client.address =
-                format!("203.{}.{}.{}", visitor >> 16, (visitor >> 8) & 255, visitor & 255);
+        if foreign {
+            record.client.address = visitor(number);
             record.client.process = None;
             record.client.processes.clear();
             record.client.workload = None;
@@ -310,14 +189,14 @@ fn edge(number: u64) -> ConnectionRecord {
         let (leaf, root) = (of + WORKLOADS * (number % 16), 4_999);
         let certificates = if shown { vec![fingerprint(leaf), fingerprint(root)] } else { Vec::new() };
         json!({
-            "address": format!("10.1.{}.{}", of / 200, of % 200 + 1), "port": port, "translated": [],
+            "address": address(of), "port": port, "translated": [],
             "netns": 4_026_532_000_u64 + of, "process": process(of), "process_unknown": null,
             "processes": [{"process": process(of), "role": role, "source": "getpeername"}],
             "owner_source": role, "certificates": certificates,
-            "workload": {"kind": "kubernetes", "name": format!("shop/service-{of}"), "namespace": "shop",
+            "workload": {"kind": "kubernetes", "name": workload(of), "namespace": "shop",
                 "pod": format!("service-{of}-7d9c5b9f4-x2x{}", of % 10), "container": "app",
                 "image": format!("registry.example/shop/service-{of}:1.{}", of % 40), "unknown": "service_account"},
-            "identity": shown.then(|| format!("spiffe://prod/ns/shop/sa/service-{of}")),
+            "identity": shown.then(|| identity(of)),
         })
     };
     let record = json!({
