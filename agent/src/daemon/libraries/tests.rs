@@ -74,7 +74,8 @@ fn what_the_first_sweep_has_found_is_seen_before_it_is_over() {
     let path = watch.rows.lock().unwrap()[0].path.clone();
     // The sweep goes on once the pipe has a writer, and finds that it is over.
     drop(File::options().write(true).open(proc.0.join("8/maps")).unwrap());
-    watch.stop();
+    watch.end();
+    watch.join();
     assert_eq!(path, library);
 }
 
@@ -87,8 +88,13 @@ fn a_file_of_which_nothing_can_be_probed_keeps_nothing_attached() {
     }
     let source = KernelSource::start(&KernelOptions::default()).unwrap();
     let (detaching, detached) = channel();
-    let mut probes =
-        Probes { prober: source.prober(), attached: FxHashMap::default(), detaching, lacking: 0 };
+    let mut probes = Probes {
+        prober: source.prober(),
+        attached: FxHashMap::default(),
+        detaching,
+        lacking: 0,
+        ending: Arc::default(),
+    };
     let file = File::open("/proc/self/exe").unwrap();
     let metadata = file.metadata().unwrap();
     let key = FileKey::of(&metadata);
