@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOG_PAGES: i64 = 4_096;
 
 /// Memory for pages of the file in KiB, however large it is.
-const CACHE_KIB: i64 = 8_192;
+const CACHE_KIB: i64 = 4_096;
 
 /// Statements that are kept ready.
 const STATEMENTS: usize = 64;

@@ -95,12 +95,15 @@ impl Dimension {
     }
 }
 
+/// A row of `process`.
+type Process = (u32, u64, Option<i64>, Option<u32>, i64);
+
 /// Gives numbers to what repeats. What it remembers is true only while its transaction can still be committed.
 #[derive(Debug, Default)]
 pub(super) struct Dimensions {
     keys: Keys,
     programs: Numbers<Key>,
-    processes: Numbers<(u32, u64, Option<i64>, Option<u32>, i64)>,
+    processes: Numbers<Process>,
     holders: Numbers<Key>,
     /// Until when holders are known to have been seen.
     seen_until: Numbers<i64>,

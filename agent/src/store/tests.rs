@@ -149,6 +149,43 @@ fn connections_of_the_same_nanosecond_are_all_kept() {
     }
 }
 
+/// Files as programs with each version of the schema left them, as SQL (`.dump`): two connections of one pairing and one of another.
+const LEFT: &[&str] = &[include_str!("fixtures/version-1.sql")];
+
+#[test]
+fn a_file_of_each_version_is_read_and_written_on() {
+    for (version, left) in (1..).zip(LEFT) {
+        let folder = Folder::new(&format!("version-{version}"));
+        let file = folder.file();
+        let old = rusqlite::Connection::open(&file).unwrap();
+        old.execute_batch(left).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        old.pragma_update(None, "user_version", version).unwrap();
+        drop(old);
+        // A reader does not wait for the daemon's writer to bring it to this version.
+        let mut reader = Reader::open(&file).unwrap();
+        for bring_forward in [false, true] {
+            if bring_forward {
+                drop(Writer::open(&file).unwrap());
+            }
+            for number in [1, 2] {
+                let found =
+                    reader.connection_by_id(&id(OPENED + number, number.cast_unsigned())).unwrap().unwrap();
+                assert_eq!(found.client.identity.as_deref(), Some("spiffe://test/client"));
+                assert_eq!(found.client.processes[1].process.pid, 901);
+                assert_eq!(found.bytes, Some(ByteCounts { client_to_server: 100, server_to_client: 2_000 }));
+            }
+        }
+        assert_eq!(one(&file, "PRAGMA user_version"), i64::from(SCHEMA_VERSION));
+        let later = ConnectionRecord { revision: 1, ..full(1) };
+        let written = Writer::open(&file).unwrap().write(&[record(&later), record(&full(3))]).unwrap();
+        assert_eq!(written, Written { connections: 1, revisions: 1, refused: 0 });
+        assert_eq!(one(&file, "SELECT sum(connections) FROM pairing"), 4);
+        assert_eq!(one(&file, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+    }
+    assert_eq!(LEFT.len() as i32, SCHEMA_VERSION, "a new version of the schema leaves its file here");
+}
+
 #[test]
 fn what_is_no_record_of_an_agent_is_refused_and_counted() {
     let folder = Folder::new("refused");
