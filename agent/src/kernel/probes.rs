@@ -74,10 +74,13 @@ impl Prober {
         Prober { ebpf, receives: Weak::new(), unavailable: Vec::new() }
     }
 
-    /// Loads every program, so that the first probe of a library does not wait for the verifier. Takes some tenths of a
-    /// second.
-    pub fn load(&mut self) {
+    /// Loads every program as long as that is `wanted`, so that the first probe of a library does not wait for the verifier. Takes some
+    /// tenths of a second.
+    pub fn load(&mut self, wanted: impl Fn() -> bool) {
         for name in names() {
+            if !wanted() {
+                return;
+            }
             // One that is refused for now is tried again where it is needed.
             let _known = self.ready(name, |ebpf| load(ebpf, name));
         }
