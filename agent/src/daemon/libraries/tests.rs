@@ -88,13 +88,9 @@ fn a_file_of_which_nothing_can_be_probed_keeps_nothing_attached() {
     }
     let source = KernelSource::start(&KernelOptions::default()).unwrap();
     let (detaching, detached) = channel();
-    let mut probes = Probes {
-        prober: source.prober(),
-        attached: FxHashMap::default(),
-        detaching,
-        lacking: 0,
-        ending: Arc::default(),
-    };
+    let ending = Arc::new(AtomicBool::new(false));
+    let mut probes =
+        Probes { prober: source.prober(), attached: FxHashMap::default(), detaching, lacking: 0, ending };
     let file = File::open("/proc/self/exe").unwrap();
     let metadata = file.metadata().unwrap();
     let key = FileKey::of(&metadata);
@@ -103,4 +99,26 @@ fn a_file_of_which_nothing_can_be_probed_keeps_nothing_attached() {
     assert!(matches!(outcome, ProbeOutcome::None(_)), "{outcome:?}");
     assert!(probes.attached.is_empty());
     assert_eq!(detached.try_recv().map(|probed| probed.attached()), Ok(0));
+}
+
+#[test]
+fn what_is_refused_because_the_agent_ends_is_not_said_to_be_refused() {
+    if !has_rights() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "this test needs root");
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let source = KernelSource::start(&KernelOptions::default()).unwrap();
+    let (detaching, _detached) = channel();
+    let ending = Arc::new(AtomicBool::new(true));
+    let mut probes =
+        Probes { prober: source.prober(), attached: FxHashMap::default(), detaching, lacking: 0, ending };
+    // The maps of its programs go with it.
+    drop(source);
+    let file = File::open("/proc/self/exe").unwrap();
+    let key = FileKey::of(&file.metadata().unwrap());
+    let point = Point { hook: Hook::OpenSslPeer, offset: 4096 };
+    let outcome = probes.probe(key, &file, &[point], false);
+    assert!(matches!(&outcome, ProbeOutcome::Later(reason) if reason == "the agent ends"), "{outcome:?}");
+    assert!(probes.attached.is_empty());
 }
