@@ -7,10 +7,9 @@ use aya_ebpf::{
 use countersign_common::{form, library, presenter, verdict};
 
 use crate::{
-    library::{
-        Subject, Whose, is_certificate, ship_certificates, ship_list_of, ship_verdict, stands_in_message,
-    },
-    maps::VERIFICATIONS,
+    certificates::{Messages, is_certificate, stands_in_message},
+    library::{Subject, Whose, ship_certificates, ship_list, ship_list_of, ship_verdict},
+    maps::{TRANSCRIPT, VERIFICATIONS},
     user::read_user,
 };
 
@@ -26,19 +25,27 @@ struct Datum {
     padding: u32,
 }
 
-/// Value of `VERIFICATIONS`.
+/// Value of `TRANSCRIPT`: the handshake messages that a thread has hashed last.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Verification {
-    /// Where its outcome will be; 0 for none.
-    status: u64,
-    /// Where the next certificate of the peer is told of; 0 before the first one.
-    next: u64,
+pub struct Transcript {
+    address: u64,
+    /// 0 for none.
+    length: u64,
 }
+
+/// HandshakeTypes of the first message of a transcript: client_hello, or message_hash in the place of the first of two (RFC 8446 sections
+/// 4 and 4.4.1).
+const CLIENT_HELLO: u8 = 1;
+const MESSAGE_HASH: u8 = 254;
+
+/// What a CertificateVerify of TLS 1.3 signs (RFC 8446 section 4.4.3) begins with 64 spaces and this, the begin of a name.
+const SIGNED: u64 = u64::from_ne_bytes(*b"TLS 1.3,");
+const SIGNED_AT: u32 = 64;
 
 /// `int gnutls_pcert_import_x509_raw(gnutls_pcert_st *pcert, const gnutls_datum_t *cert, gnutls_x509_crt_fmt_t format,
 /// unsigned int flags)`: the peer's certificates; own ones take another way. Up to TLS 1.2 they are in the message, and the
-/// leaf is read again from a copy; in TLS 1.3 the copy of the leaf is all there is.
+/// leaf is read again from a copy; in TLS 1.3 there is the copy of the leaf, all that is shown where the message was compressed.
 #[uprobe]
 fn gnutls_pcert_import_x509_raw(context: ProbeContext) -> u32 {
     if context.arg(2) != Some(FORMAT_DER) {
@@ -54,28 +61,52 @@ fn gnutls_pcert_import_x509_raw(context: ProbeContext) -> u32 {
     0
 }
 
-/// `int gnutls_x509_crt_import(gnutls_x509_crt_t cert, const gnutls_datum_t *data, gnutls_x509_crt_fmt_t format)`: a verification
-/// of the peer begins with an import of its certificates out of one array, in which they follow one another. What else is imported
-/// meanwhile, as the signer of an OCSP response, is elsewhere; what is imported at other times are trust stores and own certificates.
+/// `int gnutls_hash_fast(gnutls_digest_algorithm_t algorithm, const void *ptext, size_t ptext_len, void *digest)`: in TLS 1.3 all
+/// messages of the handshake so far are hashed for a signature.
 #[uprobe]
-fn gnutls_x509_crt_import(context: ProbeContext) -> u32 {
-    let Some(verification) = VERIFICATIONS.get() else { return 0 };
-    let place: u64 = context.arg(1).unwrap_or(0);
-    let following = verification.next != 0;
-    if verification.status == 0
-        || context.arg(2) != Some(FORMAT_DER)
-        || (following && place != verification.next)
-    {
-        return 0;
-    }
-    let Some(datum) = read_user::<Datum>(place) else { return 0 };
-    if is_certificate(datum.data, datum.size) {
-        verification.next = place.wrapping_add(size_of::<Datum>() as u64);
-        let form = if following { form::FOLLOWING } else { form::LEAF };
-        let subject = Subject { library: library::GNUTLS, presenter: presenter::PEER, form };
-        ship_certificates(subject, Whose::LastReceive, datum.data, datum.size);
+fn gnutls_hash_fast(context: ProbeContext) -> u32 {
+    let (Some(address), Some(length)) = (context.arg(1), context.arg(2)) else { return 0 };
+    let begins = matches!(read_user::<[u8; 1]>(address), Some([CLIENT_HELLO | MESSAGE_HASH]));
+    let transcript = if begins { TRANSCRIPT.get_or_create() } else { TRANSCRIPT.get() };
+    if let Some(transcript) = transcript {
+        *transcript = Transcript { address, length: if begins { length } else { 0 } };
     }
     0
+}
+
+/// `int gnutls_privkey_sign_data2(gnutls_privkey_t signer, gnutls_sign_algorithm_t algo, unsigned int flags, const gnutls_datum_t *data,
+/// gnutls_datum_t *signature)`
+#[uprobe]
+fn gnutls_privkey_sign_data2(context: ProbeContext) -> u32 {
+    shown(&context, presenter::OWN);
+    0
+}
+
+/// `int gnutls_pubkey_verify_data2(gnutls_pubkey_t pubkey, gnutls_sign_algorithm_t algo, unsigned int flags, const gnutls_datum_t *data,
+/// const gnutls_datum_t *signature)`
+#[uprobe]
+fn gnutls_pubkey_verify_data2(context: ProbeContext) -> u32 {
+    shown(&context, presenter::PEER);
+    0
+}
+
+/// Whoever signs has just sent its Certificate message, and whoever checks a signature has just received the peer's: the transcript ends
+/// with it.
+#[inline(always)]
+fn shown(context: &ProbeContext, presenter: u32) -> Option<()> {
+    let transcript = TRANSCRIPT.get()?;
+    let length = u32::try_from(core::mem::take(&mut transcript.length)).ok()?;
+    let signed: Datum = read_user(context.arg(3)?)?;
+    let name: u64 = read_user(signed.data.wrapping_add(u64::from(SIGNED_AT)))?;
+    if signed.size <= SIGNED_AT || name != SIGNED {
+        return None;
+    }
+    let messages = Messages::read(transcript.address, length)?;
+    if !messages.ends_with_it {
+        return None;
+    }
+    ship_list(library::GNUTLS, presenter, messages.list()?);
+    None
 }
 
 /// `int gnutls_certificate_verify_peers(gnutls_session_t session, gnutls_typed_vdata_st *data, unsigned int elements,
@@ -106,7 +137,7 @@ fn verifies(status: Option<u64>) {
     if let Some(status) = status
         && let Some(verification) = VERIFICATIONS.get_or_create()
     {
-        *verification = Verification { status, next: 0 };
+        *verification = status;
     }
 }
 
@@ -114,7 +145,7 @@ fn verifies(status: Option<u64>) {
 #[uretprobe]
 fn gnutls_verified(context: RetProbeContext) -> u32 {
     let Some(verification) = VERIFICATIONS.get() else { return 0 };
-    let status = core::mem::take(&mut verification.status);
+    let status = core::mem::take(verification);
     if status == 0 {
         return 0;
     }

@@ -8,8 +8,9 @@ use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 use countersign_common::{counter, family, form, library, presenter, verdict};
 
 use crate::{
+    certificates::{is_certificate, list_of},
     connect::STREAM,
-    library::{Subject, Whose, is_certificate, list_of, ship_certificates, ship_verdict},
+    library::{Subject, Whose, ship_certificates, ship_verdict},
     maps::{GOROUTINES, noted},
     task::current_process,
     user::{be24, read_user},

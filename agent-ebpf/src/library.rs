@@ -1,5 +1,5 @@
-//! What the probes of TLS libraries share: which socket a call belongs to, what certificates look like in the memory of a
-//! process, and how they are shipped. Nothing but certificates and outcomes is ever copied.
+//! What the probes of TLS libraries share: which socket a call belongs to, and how certificates are shipped. Nothing but
+//! certificates and outcomes is ever copied.
 
 use aya_ebpf::helpers::{
     bpf_get_current_task, bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit,
@@ -12,23 +12,14 @@ use countersign_common::{
 };
 
 use crate::{
+    certificates::list_of,
     connect::TCP,
     events::{header, reserve, spares_room, submit},
     kernel::{offset, read},
     maps::{EVENTS, count, raw},
     receive::last_receive,
     task::write_current,
-    user::{be24, read_user},
 };
-
-/// Certificates of one list: browsers stop at ten.
-const CERTIFICATES_MAX: u32 = 16;
-
-/// The longest list that OpenSSL takes (`SSL_MAX_CERT_LIST_DEFAULT`, openssl/ssl.h).
-const LIST_MAX: u32 = 100 * 1024;
-
-/// DER tag of a SEQUENCE, with which every certificate begins.
-const SEQUENCE: u8 = 0x30;
 
 /// The kind of file that is a socket (`S_IFSOCK`), and the mask of the kinds (`S_IFMT`, include/uapi/linux/stat.h).
 const SOCKET_MODE: u16 = 0o140_000;
@@ -52,17 +43,6 @@ pub enum Whose {
     LastReceive,
     /// The library's structures name this file descriptor.
     Descriptor(i32),
-}
-
-/// Where a walk along a list ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Walk {
-    /// At its end.
-    List,
-    /// Beyond it, or at something that is no certificate.
-    Other,
-    /// Before it, after [`CERTIFICATES_MAX`].
-    TooLong,
 }
 
 /// Where a call belongs.
@@ -119,86 +99,19 @@ fn socket_of(descriptor: i32) -> u64 {
     if internet && u32::from(protocol) == TCP { read(sock, offset!(sock_cookie)) } else { 0 }
 }
 
-/// The certificate_list that begins with the certificate at `der`, of `length` bytes: its address and its length.
-///
-/// Where a Certificate message is parsed in place, the three bytes before the first certificate are its length, and the
-/// three before these the list's (RFC 5246 section 7.4.2, RFC 8446 section 4.4.2). Only if the lengths lead from one
-/// certificate to the next and end where the list does is it one: what other code parses never looks like that.
-#[inline(always)]
-pub fn list_of(der: u64, length: u32) -> Option<(u64, u32)> {
-    let before: [u8; 6] = read_user(der.wrapping_sub(6))?;
-    let list_length = be24([before[0], before[1], before[2]]);
-    if be24([before[3], before[4], before[5]]) != length || list_length < length.wrapping_add(3) {
-        return None;
-    }
-    let list = der.wrapping_sub(3);
-    let found = match walk::<false>(list, list_length) {
-        Walk::Other => walk::<true>(list, list_length),
-        found => found,
-    };
-    // In the middle of a list, what stands before a certificate reads as the length of a huge one.
-    if found == Walk::TooLong && list_length <= LIST_MAX {
-        count(counter::LONG_CHAINS, 1);
-    }
-    (found == Walk::List).then_some((list, list_length))
-}
-
-/// What certificates, each behind its length and with `EXTENSIONS` (TLS 1.3) followed by extensions, amount to.
-#[inline(always)]
-fn walk<const EXTENSIONS: bool>(list: u64, length: u32) -> Walk {
-    let mut at = 0u32;
-    for _ in 0..CERTIFICATES_MAX {
-        let Some(start) = read_user::<[u8; 3]>(list.wrapping_add(u64::from(at))) else { return Walk::Other };
-        let entry = be24(start);
-        if !is_certificate(list.wrapping_add(u64::from(at) + 3), entry) {
-            return Walk::Other;
-        }
-        at = at.wrapping_add(3).wrapping_add(entry);
-        if EXTENSIONS {
-            let Some(size) = read_user::<[u8; 2]>(list.wrapping_add(u64::from(at))) else {
-                return Walk::Other;
-            };
-            at = at.wrapping_add(2).wrapping_add(u32::from(u16::from_be_bytes(size)));
-        }
-        if at >= length {
-            return if at == length { Walk::List } else { Walk::Other };
-        }
-    }
-    Walk::TooLong
-}
-
-/// Whether the three bytes before a certificate are its length: it stands in a message.
-#[inline(always)]
-pub fn stands_in_message(der: u64, length: u32) -> bool {
-    read_user::<[u8; 3]>(der.wrapping_sub(3)).is_some_and(|before| be24(before) == length)
-}
-
-/// Whether a DER sequence of exactly `length` bytes stands at `der` (X.690 sections 8.1.3 and 10.1) that begins with a
-/// sequence, as a certificate does (RFC 5280 section 4.1) and no private key.
-#[inline(always)]
-pub fn is_certificate(der: u64, length: u32) -> bool {
-    let Some(start) = read_user::<[u8; 6]>(der) else { return false };
-    // One to three bytes of length follow. Computed rather than told apart: the verifier follows each path of a loop.
-    let further = start[1].wrapping_sub(0x81);
-    if start[0] != SEQUENCE || further > 2 {
-        return false;
-    }
-    let word = u64::from_be_bytes([start[0], start[1], start[2], start[3], start[4], start[5], 0, 0]);
-    if (word >> (32 - 8 * u32::from(further))) as u8 != SEQUENCE {
-        return false;
-    }
-    let content = be24([start[2], start[3], start[4]]) >> (16 - 8 * u32::from(further));
-    content.wrapping_add(3).wrapping_add(u32::from(further)) == length
-}
-
 /// Ships the list of the peer that begins with the certificate at `der`, and says whether there is one.
 #[inline(always)]
 pub fn ship_list_of(library: u32, der: u64, length: u64) -> bool {
     let Ok(length) = u32::try_from(length) else { return false };
-    let Some((list, total)) = list_of(der, length) else { return false };
-    let subject = Subject { library, presenter: presenter::PEER, form: form::LIST };
-    ship_certificates(subject, Whose::LastReceive, list, total);
+    let Some(list) = list_of(der, length) else { return false };
+    ship_list(library, presenter::PEER, list);
     true
+}
+
+/// Ships a list that a Certificate message of TLS 1.3 holds.
+#[inline(always)]
+pub fn ship_list(library: u32, presenter: u32, (list, total): (u64, u32)) {
+    ship_certificates(Subject { library, presenter, form: form::LIST }, Whose::LastReceive, list, total);
 }
 
 /// Ships `total` bytes at `address` of the process that runs, as far as the bound goes.

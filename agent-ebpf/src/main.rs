@@ -11,6 +11,7 @@
 
 mod accept;
 mod boringssl;
+mod certificates;
 mod connect;
 mod events;
 mod gnutls;

@@ -11,8 +11,9 @@ use countersign_common::{
 };
 
 use crate::{
-    gnutls::Verification,
+    gnutls::Transcript,
     go::{Goroutine, GoroutineKey},
+    nss::Hashed,
     openssl::{Verifying, Writing},
     receive::Received,
     state::Socket,
@@ -56,9 +57,17 @@ pub static WRITING: TaskStorage<Writing> = TaskStorage::new();
 #[btf_map]
 pub static VERIFYING: TaskStorage<Verifying> = TaskStorage::new();
 
-/// A peer that GnuTLS verifies in a thread.
+/// Where the outcome of GnuTLS' verification of a peer in a thread will be; 0 for none.
 #[btf_map]
-pub static VERIFICATIONS: TaskStorage<Verification> = TaskStorage::new();
+pub static VERIFICATIONS: TaskStorage<u64> = TaskStorage::new();
+
+/// The handshake messages that GnuTLS has hashed in a thread.
+#[btf_map]
+pub static TRANSCRIPT: TaskStorage<Transcript> = TaskStorage::new();
+
+/// What of a message NSS has fed to a hash in a thread.
+#[btf_map]
+pub static HASHED: TaskStorage<Hashed> = TaskStorage::new();
 
 /// Goroutines in handshakes of Go's crypto/tls. Least recently used entries go first, uncounted: a handshake need not end, and the
 /// kernel does not tell.

@@ -4,11 +4,13 @@ use aya_ebpf::{
     macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use countersign_common::{library, verdict};
+use countersign_common::{form, library, presenter, verdict};
 
 use crate::{
-    library::{Whose, ship_list_of, ship_verdict},
-    user::read_user,
+    certificates::{is_certificate, list_in},
+    library::{Subject, Whose, ship_certificates, ship_list, ship_list_of, ship_verdict},
+    maps::HASHED,
+    user::{be24, read_user},
 };
 
 /// `SECItem` (nss/seccomon.h).
@@ -40,4 +42,70 @@ fn ssl_auth_certificate(context: RetProbeContext) -> u32 {
     let verdict = if failed { verdict::FAILED } else { verdict::VERIFIED };
     ship_verdict(library::NSS, Whose::LastReceive, verdict, 0);
     0
+}
+
+/// Value of `HASHED`: what of a message a thread has fed to a hash.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Hashed {
+    /// Which hash.
+    hash: u64,
+    /// The length that was fed last; 0 if something else was.
+    announced: u32,
+    /// Whose message it is the length of, one of `presenter`.
+    presenter: u32,
+    /// Bytes of a certificate_list that are still to come; 0 outside of one.
+    left: u32,
+    /// Its first certificate is among them.
+    first: u32,
+}
+
+/// HandshakeType of a Certificate message, bytes before what is in a message, and bytes of the length of a message, of a list and of a
+/// certificate (RFC 8446 sections 4 and 4.4.2).
+const CERTIFICATE: u8 = 11;
+const HEADER_BYTES: u32 = 4;
+const LENGTH_BYTES: u32 = 3;
+
+/// `SECStatus PK11_DigestOp(PK11Context *context, const unsigned char *in, unsigned inLen)`: the hash of a handshake of TLS 1.3 is fed
+/// with what is received by header and body, and with what is sent field by field, each length before what it is the length of.
+/// Since certificates may be compressed (3.110 does so, 3.87 does not), all that a sent message holds is one field.
+///
+/// The MAC of CBC suites, which TLS 1.3 does not have, is made with it, too: there, and nowhere else, it runs per record.
+#[uprobe]
+fn pk11_digest_op(context: ProbeContext) -> u32 {
+    fed(&context);
+    0
+}
+
+#[inline(always)]
+fn fed(context: &ProbeContext) -> Option<()> {
+    let (hash, data, length): (u64, u64, u32) = (context.arg(0)?, context.arg(1)?, context.arg(2)?);
+    let is_length = length == LENGTH_BYTES || length == HEADER_BYTES;
+    let hashed = if is_length { HASHED.get_or_create()? } else { HASHED.get()? };
+    if hashed.hash != hash {
+        *hashed = Hashed { hash, announced: 0, presenter: presenter::OWN, left: 0, first: 0 };
+    }
+    let announced = core::mem::take(&mut hashed.announced);
+    let inside = length != 0 && length <= hashed.left;
+    hashed.left = if inside { hashed.left - length } else { 0 };
+    if length == LENGTH_BYTES {
+        let value = be24(read_user(data)?);
+        // The length of a list, and now that of its first certificate.
+        if !inside && announced >= value.wrapping_add(LENGTH_BYTES) {
+            hashed.left = announced - LENGTH_BYTES;
+            hashed.first = 1;
+        }
+        (hashed.announced, hashed.presenter) = (value, presenter::OWN);
+    } else if length == HEADER_BYTES {
+        if let [CERTIFICATE, size @ ..] = read_user::<[u8; 4]>(data)? {
+            (hashed.announced, hashed.presenter) = (be24(size), presenter::PEER);
+        }
+    } else if announced == length && !inside {
+        ship_list(library::NSS, hashed.presenter, list_in(data, length)?);
+    } else if announced == length && is_certificate(data, length) {
+        let form = if core::mem::take(&mut hashed.first) != 0 { form::LEAF } else { form::FOLLOWING };
+        let subject = Subject { library: library::NSS, presenter: presenter::OWN, form };
+        ship_certificates(subject, Whose::LastReceive, data, length);
+    }
+    None
 }

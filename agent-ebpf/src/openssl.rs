@@ -7,9 +7,8 @@ use aya_ebpf::{
 use countersign_common::{form, library, presenter, verdict};
 
 use crate::{
-    library::{
-        Subject, Whose, is_certificate, ship_certificates, ship_list_of, ship_verdict, stands_in_message,
-    },
+    certificates::{is_certificate, stands_in_message},
+    library::{Subject, Whose, ship_certificates, ship_list_of, ship_verdict},
     maps::{VERIFYING, WRITING},
     receive::last_receive,
     user::read_user,

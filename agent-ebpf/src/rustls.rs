@@ -5,13 +5,19 @@ use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 use countersign_common::{counter, form, library, presenter, verdict};
 
 use crate::{
-    library::{Subject, Whose, is_certificate, list_of, ship_certificates, ship_verdict},
+    certificates::{Messages, is_certificate, list_of},
+    library::{Subject, Whose, ship_certificates, ship_list, ship_verdict},
     maps::{self, PARSED},
     user::{be24, read_user},
 };
 
 /// Certificates behind a leaf that are shipped.
 const FURTHER_MAX: u64 = 8;
+/// Words of a `Message` among which the slice of its bytes is looked for. It is at the begin in 0.21 and 0.23.
+const MESSAGE_WORDS: u64 = 16;
+/// HandshakeTypes with which bytes begin that hold an own certificate (RFC 8446 section 4): the server's flight, or the message.
+const ENCRYPTED_EXTENSIONS: u8 = 8;
+const CERTIFICATE: u8 = 11;
 
 /// `fn read(r: &mut Reader) -> Result<CertificatePayloadTls13, InvalidMessage>`: the result is the first argument; a Reader is a
 /// slice and a position.
@@ -32,9 +38,7 @@ fn parsed(context: &ProbeContext) -> Option<()> {
     let [asked]: [u8; 1] = read_user(at)?;
     let der = at.wrapping_add(1 + 6 + u64::from(asked));
     let leaf = be24(read_user(der.wrapping_sub(3))?);
-    let (list, total) = list_of(der, leaf)?;
-    let subject = Subject { library: library::RUSTLS, presenter: presenter::PEER, form: form::LIST };
-    ship_certificates(subject, Whose::LastReceive, list, total);
+    ship_list(library::RUSTLS, presenter::PEER, list_of(der, leaf)?);
     let end = signature_end(der, leaf)?;
     *PARSED.get_or_create()? = end;
     None
@@ -91,4 +95,36 @@ fn ship(der: u64, length: u32, form: u32) {
 #[inline(always)]
 fn signature_end(der: u64, length: u32) -> Option<u64> {
     read_user(der.wrapping_add(u64::from(length)).wrapping_sub(8))
+}
+
+/// `fn send_msg(&mut self, message: Message, must_encrypt: bool)` of `CommonState`: a handshake message or several, before they are
+/// encrypted, and alerts. Application data take another way. A `Message` is passed by its address.
+#[uprobe]
+fn rustls_send(context: ProbeContext) -> u32 {
+    sent(&context);
+    0
+}
+
+#[inline(always)]
+fn sent(context: &ProbeContext) -> Option<()> {
+    let message: u64 = context.arg(1)?;
+    let mut found = (0, 0);
+    for word in 0..MESSAGE_WORDS {
+        let [address, length]: [u64; 2] = read_user(message.wrapping_add(8 * word))?;
+        if is_flight(address, length) {
+            found = (address, length as u32);
+            break;
+        }
+    }
+    let (address, length) = found;
+    ship_list(library::RUSTLS, presenter::OWN, Messages::read(address, length)?.list()?);
+    None
+}
+
+/// Whether `length` bytes at `address` begin as handshake messages do that hold an own certificate.
+#[inline(always)]
+fn is_flight(address: u64, length: u64) -> bool {
+    let Some([kind, size @ ..]) = read_user::<[u8; 4]>(address) else { return false };
+    let expected = kind == ENCRYPTED_EXTENSIONS || kind == CERTIFICATE;
+    expected && u64::from(be24(size)) + 4 <= length && length <= u64::from(u32::MAX)
 }

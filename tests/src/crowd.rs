@@ -8,7 +8,10 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{ClientKind, Identity, Process, Program, Testbed, Version};
+use crate::{
+    ClientKind, Identity, Process, Program, ServerOptions, Testbed, Version, peer_script,
+    python_with_packages,
+};
 
 /// How long thousands of handshakes may take on two shared cores.
 const LONG_PATIENCE: Duration = Duration::from_secs(120);
@@ -27,6 +30,11 @@ pub enum CrowdClient {
     OpenSsl,
     /// The same, linked statically and stripped: only the server can show its certificates.
     Blind,
+    /// A thread for each connection.
+    Rustls21,
+    Rustls23,
+    /// BoringSSL, a thread for each connection.
+    CurlCffi,
 }
 
 impl fmt::Display for CrowdClient {
@@ -38,6 +46,9 @@ impl fmt::Display for CrowdClient {
             Self::Go => "go",
             Self::OpenSsl => "openssl threads",
             Self::Blind => "blind",
+            Self::Rustls21 => "rustls 0.21 threads",
+            Self::Rustls23 => "rustls 0.23 threads",
+            Self::CurlCffi => "curl_cffi threads",
         })
     }
 }
@@ -57,11 +68,23 @@ impl CrowdClient {
     /// # Errors
     /// When it does not end, or says nothing about its connections.
     pub fn run(self, testbed: &Testbed, port: u16, identities: &[Identity]) -> Result<CrowdRun> {
+        let by_arguments = |command| with_identities(testbed, (port, Version::V1_3), identities, command);
         let kind = match self {
             Self::OpenSsl | Self::Blind => {
                 let program = if self == Self::Blind { Program::OpenSslStatic } else { Program::OpenSsl };
-                let count = identities.len();
-                return openssl_load(program, testbed, port, identities, (count, count));
+                let (count, version) = (identities.len(), Version::V1_3);
+                return openssl_load(program, testbed, (port, version), identities, (count, count));
+            }
+            Self::Rustls21 | Self::Rustls23 => {
+                let program = if self == Self::Rustls21 { Program::Rustls21 } else { Program::Rustls23 };
+                let mut command = Command::new(program.path()?);
+                command.arg("client");
+                return finish(testbed, by_arguments(command));
+            }
+            Self::CurlCffi => {
+                let mut command = Command::new(python_with_packages()?);
+                command.arg(peer_script("peer_curl_cffi.py"));
+                return finish(testbed, by_arguments(command));
             }
             Self::Asyncio => ClientKind::Asyncio,
             Self::PythonThreads => ClientKind::Python,
@@ -83,6 +106,20 @@ impl CrowdClient {
     }
 }
 
+/// Adds the arguments of a client that takes where to connect to, the root that it trusts, and its identities.
+pub fn with_identities(
+    testbed: &Testbed,
+    (port, version): (u16, Version),
+    identities: &[Identity],
+    mut command: Command,
+) -> Command {
+    command.args([&Testbed::SERVER.to_string(), &port.to_string(), version.as_str()]).arg(&testbed.pki.ca);
+    for identity in identities {
+        command.arg(&identity.chain).arg(&identity.key);
+    }
+    command
+}
+
 /// Makes (connections, threads) with one of the two OpenSSL programs, showing each identity in turn.
 ///
 /// # Errors
@@ -90,11 +127,11 @@ impl CrowdClient {
 pub fn openssl_load(
     program: Program,
     testbed: &Testbed,
-    port: u16,
+    (port, version): (u16, Version),
     identities: &[Identity],
     (connections, threads): (usize, usize),
 ) -> Result<CrowdRun> {
-    let mut command = openssl_program(program, "client", testbed, port)?;
+    let mut command = openssl_program(program, "client", testbed, (port, version))?;
     command.args([connections.to_string(), threads.to_string()]);
     for identity in identities {
         command.arg(&identity.chain).arg(&identity.key);
@@ -109,13 +146,12 @@ pub fn openssl_load(
 pub fn openssl_server(
     program: Program,
     testbed: &Testbed,
-    port: u16,
-    identity: &Identity,
+    options: ServerOptions<'_>,
     threads: usize,
 ) -> Result<Process> {
-    let command = openssl_server_command(program, testbed, port, identity, threads)?;
+    let command = openssl_server_command(program, testbed, options, threads)?;
     let mut server = Process::spawn("openssl server of many threads", Some(&testbed.server_side), command)?;
-    server.wait_listening(port)?;
+    server.wait_listening(options.port)?;
     Ok(server)
 }
 
@@ -126,20 +162,24 @@ pub fn openssl_server(
 pub fn openssl_server_command(
     program: Program,
     testbed: &Testbed,
-    port: u16,
-    identity: &Identity,
+    options: ServerOptions<'_>,
     threads: usize,
 ) -> Result<Command> {
-    let mut command = openssl_program(program, "server", testbed, port)?;
-    command.arg(&identity.chain).arg(&identity.key).arg(threads.to_string());
+    let version = options.version.unwrap_or(Version::V1_3);
+    let mut command = openssl_program(program, "server", testbed, (options.port, version))?;
+    command.arg(&options.identity.chain).arg(&options.identity.key).arg(threads.to_string());
     Ok(command)
 }
 
-fn openssl_program(program: Program, role: &str, testbed: &Testbed, port: u16) -> Result<Command> {
+fn openssl_program(
+    program: Program,
+    role: &str,
+    testbed: &Testbed,
+    place: (u16, Version),
+) -> Result<Command> {
     let mut command = Command::new(program.path()?);
-    command.args([role, &Testbed::SERVER.to_string(), &port.to_string(), Version::V1_3.as_str()]);
-    command.arg(&testbed.pki.ca);
-    Ok(command)
+    command.arg(role);
+    Ok(with_identities(testbed, place, &[], command))
 }
 
 fn finish(testbed: &Testbed, command: Command) -> Result<CrowdRun> {

@@ -34,7 +34,9 @@ pub use agent::{Agent, AgentOptions, agent_binary, peers_only};
 pub use capture::Damage;
 pub use cgroup::Cgroup;
 pub use clients::{ClientKind, ClientOptions, ClientRun};
-pub use crowd::{CrowdClient, CrowdRun, openssl_load, openssl_server, openssl_server_command};
+pub use crowd::{
+    CrowdClient, CrowdRun, openssl_load, openssl_server, openssl_server_command, with_identities,
+};
 pub use exchange::{odd_client, odd_server, pair_across, request_over, request_to_self};
 pub use expectation::{Expectation, Matcher, Outcome, Sight, expected, findings_are};
 pub use matrix::{Case, cases};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use rcgen::{
@@ -35,6 +36,8 @@ pub struct Identity {
 pub struct Pki {
     /// PEM: the root that peers trust.
     pub ca: PathBuf,
+    /// Its fingerprint, as in [`Identity::fingerprints`].
+    pub ca_fingerprint: String,
     /// ECDSA P-256.
     pub server: Identity,
     /// RSA 2048.
@@ -88,6 +91,8 @@ struct Leaf<'a> {
     name: &'a str,
     usage: ExtendedKeyUsagePurpose,
     years: (i32, i32),
+    /// From now on, instead of to the end of those years.
+    valid_for: Option<Duration>,
     extra_names: usize,
     /// Of an X.509-SVID, which is for both roles.
     spiffe_id: Option<&'a str>,
@@ -102,6 +107,7 @@ impl<'a> Leaf<'a> {
             name: crate::SERVER_NAME,
             usage,
             years: (2020, 2080),
+            valid_for: None,
             extra_names: 0,
             spiffe_id: None,
             key: None,
@@ -115,6 +121,7 @@ impl<'a> Leaf<'a> {
             name: "client.test",
             usage,
             years: (2020, 2080),
+            valid_for: None,
             extra_names: 0,
             spiffe_id: None,
             key: None,
@@ -146,6 +153,7 @@ impl Pki {
         let issue = |leaf: Leaf<'_>, authority: &Authority| issue(directory, leaf, authority);
         Ok(Self {
             ca,
+            ca_fingerprint: fingerprint(root.issuer.der()),
             server: issue(Leaf::server("server"), &intermediate)?,
             server_rsa: issue(Leaf { key: Some(rsa), ..Leaf::server("server-rsa") }, &intermediate)?,
             server_large: issue(Leaf { extra_names: 780, ..Leaf::server("server-large") }, &intermediate)?,
@@ -175,6 +183,15 @@ impl Pki {
     /// When a file cannot be written.
     pub fn svid(&self, file: &str, id: &str) -> Result<Identity> {
         issue(&self.directory, Leaf { spiffe_id: Some(id), ..Leaf::client(file) }, &self.intermediate)
+    }
+
+    /// The same, valid for so long from now on.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn svid_for(&self, file: &str, id: &str, valid_for: Duration) -> Result<Identity> {
+        let leaf = Leaf { spiffe_id: Some(id), valid_for: Some(valid_for), ..Leaf::client(file) };
+        issue(&self.directory, leaf, &self.intermediate)
     }
 
     /// Client certificates of equal length, so that their sizes do not tell them apart.
@@ -221,6 +238,9 @@ fn issue(directory: &Path, leaf: Leaf<'_>, authority: &Authority) -> Result<Iden
     params.distinguished_name.push(DnType::CommonName, leaf.name);
     params.not_before = date_time_ymd(leaf.years.0, 1, 1);
     params.not_after = date_time_ymd(leaf.years.1, 1, 1);
+    if let Some(valid_for) = leaf.valid_for {
+        params.not_after = (SystemTime::now() + valid_for).into();
+    }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![leaf.usage];
     params.use_authority_key_identifier_extension = true;

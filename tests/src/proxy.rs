@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
 use anyhow::Result;
 
-use crate::Namespace;
+use crate::{Namespace, Testbed};
 
 /// Bytes of each direction that are sent one by one; the rest follows in one piece. More than any
 /// handshake of the tests.
@@ -24,8 +24,8 @@ impl ByteWiseProxy {
     /// # Errors
     /// When it cannot listen.
     pub fn start(namespace: &Namespace, address: IpAddr, target: SocketAddr) -> Result<Self> {
-        let listener = namespace.enter(|| Ok(TcpListener::bind((address, 0))?))?;
-        let port = listener.local_addr()?.port();
+        let port = Testbed::shared().port();
+        let listener = namespace.enter(|| Ok(TcpListener::bind((address, port))?))?;
         // The thread enters the namespace again, since its outgoing socket is made there.
         let (ready, outgoing) = std::sync::mpsc::channel();
         ready.send(namespace.enter(|| Ok(TcpStream::connect(target)?))?)?;

@@ -109,7 +109,12 @@ impl Records {
             if left.is_zero() || state.ended {
                 let ended = if state.ended { " (the watch has ended)" } else { "" };
                 let last: Vec<String> = all.iter().rev().take(4).map(|record| record.to_string()).collect();
-                bail!("no record of {what}{ended}; the last are:\n{}", last.join("\n"));
+                let others: Vec<String> = state.others.iter().rev().take(4).map(Value::to_string).collect();
+                bail!(
+                    "no record of {what}{ended}; the last are:\n{}\nand of other kinds:\n{}",
+                    last.join("\n"),
+                    others.join("\n")
+                );
             }
             state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -121,9 +126,11 @@ impl Records {
     /// When they do not come.
     pub fn closed_to(&self, port: u16, count: usize) -> Result<Vec<Value>> {
         self.wait_for(&format!("{count} closed connection(s) to port {port}"), PATIENCE, |all| {
-            let found: Vec<Value> = to_port(all, port).cloned().collect();
-            let all_final = found.iter().all(|record| at(record, "/final") == &Value::Bool(true));
-            (found.len() >= count && all_final).then_some(found)
+            let found: Vec<&Value> = to_port(all, port).collect();
+            let are_final = || found.iter().all(|record| at(record, "/final") == &Value::Bool(true));
+            // Copied once there are enough: this is asked at each record that comes.
+            (found.len() >= count && are_final())
+                .then(|| found.iter().map(|record| (*record).clone()).collect())
         })
         .with_context(|| {
             let found: Vec<String> = self.so_far_to(port).iter().map(Value::to_string).collect();

@@ -17,9 +17,9 @@ pub const SERVER_NAME: &str = "server.test";
 const FIRST_PORT: u16 = 21_000;
 /// An agent sees the connections of another run on this host, too: runs begin at different ports, each with room for a full
 /// matrix.
-const PORTS_OF_A_RUN: u16 = 600;
+const PORTS_OF_A_RUN: u16 = 900;
 /// So many runs have different ports.
-const RUNS: u16 = 19;
+const RUNS: u16 = 13;
 
 /// Two namespaces joined by a veth pair: `10.77.0.1` (client) and `10.77.0.2` (server).
 #[derive(Debug)]

@@ -164,8 +164,7 @@ fn five_hundred_connections_at_once_are_five_hundred_records() -> Result<()> {
 }
 
 /// Sends `bytes` from the client, ends both sides gracefully, and gives the record.
-fn record_of(bytes: &[u8]) -> Result<Value> {
-    let agent = Agent::shared();
+fn record_of(agent: &Agent, bytes: &[u8]) -> Result<Value> {
     let (mut client, mut server, listener) = pair_across()?;
     let port = listener.local_addr()?.port();
     let reader = std::thread::spawn(move || std::io::copy(&mut server, &mut std::io::sink()));
@@ -189,7 +188,7 @@ fn a_client_that_never_sends_is_silent() -> Result<()> {
     if !ready() {
         return Ok(());
     }
-    let record = record_of(&[])?;
+    let record = record_of(Agent::shared(), &[])?;
     Expectation::default()
         .is("/protocol", "silent")
         .is("/tls", Value::Null)
@@ -250,7 +249,7 @@ fn half_a_client_hello_is_no_plaintext() -> Result<()> {
     if !ready() {
         return Ok(());
     }
-    let record = record_of(&CUT_CLIENT_HELLO)?;
+    let record = record_of(Agent::shared(), &CUT_CLIENT_HELLO)?;
     assert!(["unknown", "not_established"].contains(&text(&record, "/authentication")), "{record:#}");
     assert_ne!(text(&record, "/encryption"), "none", "{record:#}");
     Ok(())
@@ -291,12 +290,12 @@ fn garbage_is_neither_tls_nor_a_reason_to_fail() -> Result<()> {
         garbage.push(state.to_be_bytes()[0]);
     }
     for bytes in [&garbage[..], &[0; 4096], &[0xff; 4096], b"\x16", b"\x16\x03", b"\x80\x2e\x01"] {
-        let record = record_of(bytes)?;
+        let record = record_of(Agent::shared(), bytes)?;
         let authentication = text(&record, "/authentication");
         assert!(["none", "unknown", "not_established"].contains(&authentication), "{record:#}");
         assert_ne!(text(&record, "/tls/handshake"), "complete", "{record:#}");
     }
-    Expectation::default().is("/protocol", "unknown").assert(&record_of(&garbage)?);
+    Expectation::default().is("/protocol", "unknown").assert(&record_of(Agent::shared(), &garbage)?);
     Ok(())
 }
 
@@ -305,7 +304,8 @@ fn a_handshake_length_of_16_megabytes_is_not_believed() -> Result<()> {
     if !ready() {
         return Ok(());
     }
-    let agent = Agent::shared();
+    // One of its own: what other tests make the shared one remember is none of this.
+    let agent = Agent::start(AgentOptions::default())?;
     let before = agent.metric("process_resident_memory_bytes", "")?;
     // Records of 16 KiB that together would be one ClientHello of 2^24 - 1 bytes.
     let mut bytes = Vec::new();
@@ -318,7 +318,7 @@ fn a_handshake_length_of_16_megabytes_is_not_believed() -> Result<()> {
         bytes.extend(body);
     }
     for _ in 0..20 {
-        let record = record_of(&bytes)?;
+        let record = record_of(&agent, &bytes)?;
         Expectation::default()
             .is("/authentication", "unknown")
             .is("/capture_complete", false)

@@ -11,11 +11,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    Agent, AgentOptions, Mount, PATIENCE, Signal, Testbed, output_of, ready, request_to_self, until,
+    Agent, AgentOptions, Mount, PATIENCE, Signal, Testbed, agent_binary, output_of, ready, request_to_self,
+    until,
 };
 
 /// Times that the agent is killed.
 const KILLS: usize = 50;
+/// Daemons at a time.
+const LANES: usize = 2;
 /// What was said so long before the agent was killed has to be in the file: a batch waits for a second, and takes its time
 /// where the machine is busy.
 const BATCH: Duration = Duration::from_millis(2_000);
@@ -120,6 +123,42 @@ fn a_full_disk_stops_nothing_and_what_was_lost_is_said() -> Result<()> {
     let filler = data.join("filler");
     // Until nothing more fits.
     drop(fs::File::create(&filler)?.write_all(&vec![0; 8 << 20]));
+    let stop = AtomicBool::new(false);
+    let filled = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| questions(&agent, &stop));
+        let filled = fill(&agent, &filler);
+        stop.store(true, Ordering::Relaxed);
+        let asked = asking.join().map_err(|_| anyhow::anyhow!("whoever asked panicked"))??;
+        println!("{asked} questions were answered meanwhile");
+        filled
+    });
+    let made = filled?;
+    is_kept(&agent)?;
+    let gap = until("the gap", PATIENCE, || {
+        let lost = ask(&database(&agent), "SELECT lost FROM gap WHERE cause = 'history_full'")?;
+        Ok(lost.lines().find_map(|line| line.parse::<f64>().ok()).filter(|lost| *lost > 0.0))
+    })?;
+    assert!(gap <= f64::from(made) * 2.0, "{gap} of {made}");
+    assert!(agent.log().contains("no room is left on its disk"), "{}", agent.log());
+    Ok(())
+}
+
+/// Asks the daemon until it is told to stop, and gives how often: each question is answered with what there is.
+fn questions(agent: &Agent, stop: &AtomicBool) -> Result<usize> {
+    let mut asked = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for question in [&["connections", "--limit", "20"][..], &["edges"], &["workloads", "--history"]] {
+            let mut command = Command::new(agent_binary());
+            command.args(question).arg("--socket").arg(agent.folder.join("socket"));
+            output_of(&mut command).with_context(|| format!("{question:?}: {}", agent.log()))?;
+            asked += 1;
+        }
+    }
+    Ok(asked)
+}
+
+/// More than fits, until that is noticed, and then room again. Gives the connections that were made.
+fn fill(agent: &Agent, filler: &Path) -> Result<u32> {
     // Beyond what the file can take in its own free space, and beyond the queue.
     let mut made = 0;
     until("the disk to be noticed", PATIENCE, || {
@@ -130,21 +169,14 @@ fn a_full_disk_stops_nothing_and_what_was_lost_is_said() -> Result<()> {
         Ok((agent.metric("countersign_history_records_lost_total", "full")? > 0.0).then_some(()))
     })
     .with_context(|| agent.log())?;
-    state_is(&agent, "full")?;
-    assert!(health(&agent)?.starts_with("degraded: history: "), "{}", health(&agent)?);
+    state_is(agent, "full")?;
+    assert!(health(agent)?.starts_with("degraded: history: "), "{}", health(agent)?);
     // It watches on, perhaps behind all these connections.
     agent.fence().or_else(|_| agent.fence()).with_context(|| agent.log())?;
-    fs::remove_file(&filler)?;
-    state_is(&agent, "writing")?;
-    assert_eq!(health(&agent)?, "ok\n");
-    is_kept(&agent)?;
-    let gap = until("the gap", PATIENCE, || {
-        let lost = ask(&database(&agent), "SELECT lost FROM gap WHERE cause = 'history_full'")?;
-        Ok(lost.lines().find_map(|line| line.parse::<f64>().ok()).filter(|lost| *lost > 0.0))
-    })?;
-    assert!(gap <= f64::from(made) * 2.0, "{gap} of {made}");
-    assert!(agent.log().contains("no room is left on its disk"), "{}", agent.log());
-    Ok(())
+    fs::remove_file(filler)?;
+    state_is(agent, "writing")?;
+    assert_eq!(health(agent)?, "ok\n");
+    Ok(made)
 }
 
 #[test]
@@ -210,10 +242,26 @@ fn killed_fifty_times_under_load_it_misses_no_more_than_a_batch() -> Result<()> 
     if !ready() {
         return Ok(());
     }
+    // Most of a round is waiting: several daemons, each with a file of its own, are killed side by side.
+    let checked = std::thread::scope(|scope| {
+        let lanes: Vec<_> =
+            (0..LANES).map(|lane| scope.spawn(move || killed_again_and_again(lane))).collect();
+        lanes.into_iter().try_fold(0, |sum, lane| -> Result<usize> {
+            Ok(sum + lane.join().map_err(|_| anyhow::anyhow!("a lane panicked"))??)
+        })
+    })?;
+    ensure!(checked > KILLS * 10, "only {checked} connections were old enough");
+    println!("{checked} connections were in the files after {KILLS} kills");
+    Ok(())
+}
+
+/// A lane's part of the kills; gives how many connections were looked for.
+fn killed_again_and_again(lane: usize) -> Result<usize> {
     let folder = Testbed::shared().folder("killed")?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
     let mut checked = 0;
-    for round in 0..KILLS {
+    for round in (lane..KILLS).step_by(LANES) {
         let agent = Agent::start(AgentOptions { folder: Some(folder.clone()), ..wire_only() })?;
         let (file, log) = (database(&agent), agent.log());
         let (stop, done) = (AtomicBool::new(false), Mutex::new(Vec::new()));
@@ -232,7 +280,6 @@ fn killed_fifty_times_under_load_it_misses_no_more_than_a_batch() -> Result<()> 
             said.and(ended).map(|_| due)
         })?;
         ensure!(ask(&file, "PRAGMA integrity_check")? == "ok", "round {round}: the file is damaged");
-        let port = listener.local_addr()?.port();
         let sql = format!(
             "SELECT c.client_port FROM connection c JOIN pairing p ON p.id = c.pairing \
              JOIN edge e ON e.id = p.edge WHERE e.port = {port} AND c.revision % 2 = 1 AND c.opened >= {begun}"
@@ -243,7 +290,5 @@ fn killed_fifty_times_under_load_it_misses_no_more_than_a_batch() -> Result<()> 
         let missing = due.iter().filter(|client| !kept.contains(client.to_string().as_str())).count();
         ensure!(missing == 0, "round {round}: {missing} of {} are missing\n{log}", due.len());
     }
-    ensure!(checked > KILLS * 10, "only {checked} connections were old enough");
-    println!("{checked} connections were in the file after {KILLS} kills");
-    Ok(())
+    Ok(checked)
 }

@@ -296,7 +296,10 @@ fn what_workloads_take_and_whose_connections_are_is_on_the_metrics_page() -> Res
     }
     let agent = Agent::shared();
     agent.fence()?;
-    ensure!(agent.metric("countersign_owner_connections_total", "owner=\"\"")? >= 1.0);
+    until("connections without an owner to be counted", PATIENCE, || {
+        let count = agent.metric("countersign_owner_connections_total", "owner=\"\"")?;
+        Ok((count >= 1.0).then_some(()))
+    })?;
     for table in ["workloads", "workload_certificates"] {
         ensure!(agent.metric("countersign_table_bound", &format!("\"{table}\""))? >= 4096.0, "{table}");
     }

@@ -127,6 +127,14 @@ pub async fn ask(socket: &Path, question: &Question) -> Result<WatchClient, Clie
     Ok(WatchClient::lines_of(get(socket, target).await?))
 }
 
+/// The page of `/v1/report`.
+///
+/// # Errors
+/// If no daemon answers, or it refuses.
+pub async fn report(socket: &Path) -> Result<Bytes, ClientError> {
+    whole(get(socket, "/v1/report".to_owned()).await?).await
+}
+
 /// What `/v1/status` says.
 pub async fn status(socket: &Path) -> Result<serde_json::Value, ClientError> {
     let bytes = whole(get(socket, "/v1/status".to_owned()).await?).await?;

@@ -124,14 +124,15 @@ impl LocalServer {
                         (false, _) => Ok(error(StatusCode::FORBIDDEN, DENIED)),
                         (true, true) => Ok(error(StatusCode::SERVICE_UNAVAILABLE, CROWDED)),
                         (true, false) => {
-                            question(&request).map_or_else(|| Ok(route(&request, &hub, &answers)), Err)
+                            asked(&request).map_or_else(|| Ok(route(&request, &hub, &answers)), Err)
                         }
                     };
                     let (questions, peer) = (questions.clone(), peer.clone());
                     async move {
                         Ok::<_, Infallible>(match routed {
                             Ok(answer) => answer,
-                            Err((name, query)) => questions.answer(name, query, peer).await,
+                            Err(Asked::Question { name, query }) => questions.answer(name, query, peer).await,
+                            Err(Asked::Report) => questions.report(peer).await,
                         })
                     }
                 });
@@ -153,15 +154,28 @@ impl LocalServer {
 /// The OpenAPI document on all that is served here.
 const DESCRIPTION: &str = include_str!("openapi.json");
 
+/// The history as one page for people.
+const REPORT: &str = "/v1/report";
+
 const DENIED: &str = "only root and members of the socket's group may read";
 const CROWDED: &str = "too many readers at once";
 
-/// The question that a request asks of the history, and its query.
-fn question(request: &Request<Incoming>) -> Option<(String, String)> {
+/// What a request asks of the history.
+enum Asked {
+    Question { name: String, query: String },
+    Report,
+}
+
+fn asked(request: &Request<Incoming>) -> Option<Asked> {
     let path = request.uri().path();
-    let asked = *request.method() == hyper::Method::GET && is_question(path);
-    let query = request.uri().query().unwrap_or_default();
-    asked.then(|| (path["/v1/".len()..].to_owned(), query.to_owned()))
+    match *request.method() == hyper::Method::GET {
+        true if is_question(path) => Some(Asked::Question {
+            name: path["/v1/".len()..].to_owned(),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+        }),
+        true if path == REPORT => Some(Asked::Report),
+        _ => None,
+    }
 }
 
 fn is_question(path: &str) -> bool {
@@ -186,16 +200,16 @@ fn route(request: &Request<Incoming>, hub: &Hub, answers: &Answers) -> Response<
             http::answer(StatusCode::OK, "application/json", Answer::Whole(DESCRIPTION.into()))
         }
         // Only HEAD comes here: nobody would read the answer.
-        path if is_question(path) => lines(Answer::Whole(Bytes::new())),
+        path if is_question(path) || path == REPORT => lines(Answer::Whole(Bytes::new())),
         _ => {
             let questions = Question::NAMES.join(", /v1/");
-            let all = "/v1/watch, /v1/status, /v1/libraries, /v1/workloads, /v1/openapi.json";
+            let all = "/v1/watch, /v1/status, /v1/libraries, /v1/workloads, /v1/openapi.json, /v1/report";
             error(StatusCode::NOT_FOUND, &format!("there are {all}, /v1/{questions}"))
         }
     }
 }
 
-pub(super) fn lines(body: Answer) -> Response<Answer> {
+fn lines(body: Answer) -> Response<Answer> {
     http::answer(StatusCode::OK, "application/x-ndjson", body)
 }
 

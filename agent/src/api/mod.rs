@@ -22,7 +22,7 @@ mod questions;
 #[cfg(test)]
 mod tests;
 
-pub use client::{ClientError, WatchClient, WorkloadList, ask, libraries, status, workloads};
+pub use client::{ClientError, WatchClient, WorkloadList, ask, libraries, report, status, workloads};
 pub use filter::{FilterError, WatchFilter};
 pub use hub::{Hub, WATCH_QUEUE_RECORDS, Watcher};
 pub use local::{AnswerSource, Answers, LineSource, LocalServer, MAX_WATCHERS};

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::{Response, StatusCode};
+use rusqlite::ErrorCode;
 use tokio::net::unix::UCred;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
-use super::http::Answer;
-use super::local::{error, lines};
+use super::http::{self, Answer};
+use super::local::error;
 use crate::question::{Asker, Question, QuestionError};
 use crate::record::WallTime;
+use crate::report::{ReportError, report};
 use crate::store::{Reader, StoreError};
 
 /// Questions that are worked at: they share processors with whatever runs on this host. Others wait.
@@ -27,6 +29,12 @@ const MAX_BYTES: u64 = 512 << 20;
 const LINES_AHEAD: usize = 32;
 /// A reader that takes no line for so long is cut off.
 pub(super) const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+/// Bytes of a report that are handed over at once.
+const PAGE_PART: usize = 65_536;
+
+const LINES: &str = "application/x-ndjson";
+const PAGE: &str = "text/html; charset=utf-8";
+
 /// Answers questions from one file.
 #[derive(Debug, Clone)]
 pub(super) struct Questions {
@@ -58,10 +66,27 @@ impl Questions {
 
     /// The answer as lines, or why there is none.
     pub async fn answer(self, name: String, query: String, peer: Peer) -> Response<Answer> {
-        let question = match Question::parse(&name, &query) {
-            Ok(question) => question,
-            Err(refused) => return refusal(&refused),
-        };
+        match Question::parse(&name, &query) {
+            Ok(question) => {
+                let work = move |remote: Remote, file: &Path| remote.answer(file, &question, &query);
+                self.made(LINES, peer, work).await
+            }
+            Err(refused) => refusal(&refused),
+        }
+    }
+
+    /// The page for people, or why there is none.
+    pub async fn report(self, peer: Peer) -> Response<Answer> {
+        self.made(PAGE, peer, Remote::report).await
+    }
+
+    /// What a thread of its own makes of the file.
+    async fn made(
+        self,
+        content_type: &'static str,
+        peer: Peer,
+        work: impl FnOnce(Remote, &Path) -> Result<(), QuestionError> + Send + 'static,
+    ) -> Response<Answer> {
         let Some(file) = self.file else {
             return error(StatusCode::NOT_FOUND, "this daemon keeps no history");
         };
@@ -71,24 +96,25 @@ impl Questions {
         };
         let (lines_in, mut made) = mpsc::channel(LINES_AHEAD);
         let (refused_in, refused) = oneshot::channel();
-        let reader = Remote {
+        let began = Instant::now();
+        let remote = Remote {
             lines: lines_in,
             runtime: Handle::current(),
-            until: Instant::now() + MAX_TIME,
+            began,
+            until: began + MAX_TIME,
             bytes_left: MAX_BYTES,
             gone: false,
-            stalled: peer.stalled.clone(),
+            peer,
         };
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let outcome = reader.answer(&file, &question, &query, &peer);
-            if let Err(failed) = outcome {
+            if let Err(failed) = work(remote, &file) {
                 // Whoever asked has hung up.
                 let _ = refused_in.send(failed);
             }
         });
         match made.recv().await {
-            Some(first) => lines(Answer::Made(Some(first), made)),
+            Some(first) => http::answer(StatusCode::OK, content_type, Answer::Made(Some(first), made)),
             None => match refused.await {
                 Ok(refused) => refusal(&refused),
                 Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "the question was not answered"),
@@ -101,6 +127,10 @@ fn refusal(refused: &QuestionError) -> Response<Answer> {
     let status = match refused {
         QuestionError::Unknown(_) | QuestionError::Store(StoreError::Missing { .. }) => StatusCode::NOT_FOUND,
         QuestionError::Refused(_) => StatusCode::BAD_REQUEST,
+        // A question that takes too long ends with what it has; a page that is not whole is none.
+        QuestionError::Store(error) if error.code() == Some(ErrorCode::OperationInterrupted) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         QuestionError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     error(status, &refused.to_string())
@@ -110,48 +140,51 @@ fn refusal(refused: &QuestionError) -> Response<Answer> {
 struct Remote {
     lines: mpsc::Sender<Bytes>,
     runtime: Handle,
+    began: Instant,
     until: Instant,
     bytes_left: u64,
     gone: bool,
-    stalled: Arc<Notify>,
+    peer: Peer,
 }
 
 impl Remote {
-    fn answer(
-        mut self,
-        file: &Path,
-        question: &Question,
-        query: &str,
-        peer: &Peer,
-    ) -> Result<(), QuestionError> {
-        let (began, until) = (Instant::now(), self.until);
-        let mut reader = Reader::open(file)?;
-        reader.end_when(move || Instant::now() > until)?;
-        let outcome = question.answer(&mut reader, now(), &mut self);
-        let milliseconds = began.elapsed().as_millis();
-        let name = question.name();
-        match &outcome {
-            Ok(page) => tracing::info!(
-                uid = peer.uid,
-                pid = peer.pid,
-                question = name,
-                query,
-                rows = page.count,
-                cut = page.cut.as_deref(),
-                milliseconds,
-                "answered a question"
-            ),
-            Err(error) => tracing::warn!(
-                uid = peer.uid,
-                pid = peer.pid,
-                question = name,
-                query,
-                %error,
-                milliseconds,
-                "could not answer a question"
-            ),
-        }
+    fn answer(mut self, file: &Path, question: &Question, query: &str) -> Result<(), QuestionError> {
+        let outcome = self.open(file).and_then(|mut reader| question.answer(&mut reader, now(), &mut self));
+        self.log(question.name(), query, outcome.as_ref().map(|page| (page.count, page.cut.as_deref())));
         outcome.map(drop)
+    }
+
+    fn report(mut self, file: &Path) -> Result<(), QuestionError> {
+        let outcome = self.open(file).and_then(|reader| {
+            report(&reader, now()).map_err(|ReportError::Store(error)| QuestionError::Store(error))
+        });
+        self.log("report", "", outcome.as_ref().map(|_| (1, None)));
+        // A reader who has gone is cut off: half a page never ends as if it were whole.
+        for part in outcome?.as_bytes().chunks(PAGE_PART) {
+            let _ = self.line(part.to_vec());
+        }
+        Ok(())
+    }
+
+    fn open(&self, file: &Path) -> Result<Reader, QuestionError> {
+        let mut reader = Reader::open(file)?;
+        let until = self.until;
+        reader.end_when(move || Instant::now() > until)?;
+        Ok(reader)
+    }
+
+    /// Says who asked what, and what came of it: rows, and why there are not all.
+    fn log(&self, question: &str, query: &str, outcome: Result<(u64, Option<&str>), &QuestionError>) {
+        let milliseconds = self.began.elapsed().as_millis();
+        let Peer { uid, pid, .. } = self.peer;
+        match outcome {
+            Ok((rows, cut)) => {
+                tracing::info!(uid, pid, question, query, rows, cut, milliseconds, "answered a question");
+            }
+            Err(error) => {
+                tracing::warn!(uid, pid, question, query, %error, milliseconds, "could not answer a question");
+            }
+        }
     }
 
     fn over(&self) -> ControlFlow<()> {
@@ -171,7 +204,7 @@ impl Asker for Remote {
             Err(mpsc::error::SendTimeoutError::Closed(_)) => self.gone = true,
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
                 self.gone = true;
-                self.stalled.notify_one();
+                self.peer.stalled.notify_one();
             }
         }
         self.over()

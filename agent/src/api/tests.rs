@@ -10,13 +10,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::ask as ask_history;
 use super::*;
-use crate::question::Question;
 use crate::record::sample::{connection, known_workload, library_files};
 use crate::record::*;
-use crate::store::Writer;
-use crate::store::sample::full;
+
+mod metrics_page;
+mod questions;
 
 /// No single wait of these tests takes longer unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -232,75 +231,6 @@ async fn workloads_are_listed_line_by_line() {
     assert!(answer.contains("application/x-ndjson"), "{answer}");
 }
 
-fn write_history(running: &Running, connections: u64) {
-    let records: Vec<Record> =
-        (0..connections).map(|number| Record::Connection(full(number).into())).collect();
-    Writer::open(&running.folder.0.join("countersign.db")).unwrap().write(&records).unwrap();
-}
-
-fn connections(limit: u32) -> Question {
-    Question::parse("connections", &format!("limit={limit}")).unwrap()
-}
-
-async fn all_lines(client: &mut WatchClient) -> Vec<serde_json::Value> {
-    let mut lines = Vec::new();
-    while let Some(line) = timeout(PATIENCE, client.next_line()).await.unwrap().unwrap() {
-        lines.push(serde_json::from_str(&line).unwrap());
-    }
-    lines
-}
-
-#[tokio::test]
-async fn questions_are_answered_from_the_history() {
-    let running = start();
-    let refused = ask_history(&running.socket, &connections(2)).await.unwrap_err().to_string();
-    assert!(refused.contains("404") && refused.contains("there is no history"), "{refused}");
-    write_history(&running, 3);
-    let mut answer = ask_history(&running.socket, &connections(2)).await.unwrap();
-    let lines = all_lines(&mut answer).await;
-    assert_eq!(lines.len(), 3, "{lines:#?}");
-    assert_eq!(lines[0]["schema"], CONNECTION_SCHEMA);
-    assert_eq!((&lines[2]["schema"], &lines[2]["count"]), (&PAGE_SCHEMA.into(), &2.into()));
-    for (request, expected) in [
-        ("GET /v1/connections?colour=red HTTP/1.1\r\nhost: x\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
-        ("GET /v1/connections?limit=0 HTTP/1.1\r\nhost: x\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
-        ("GET /v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n", "HTTP/1.1 200 OK\r\n"),
-        ("HEAD /v1/connections HTTP/1.1\r\nhost: x\r\n\r\n", "HTTP/1.1 200 OK\r\n"),
-    ] {
-        let answer = ask(&running, request).await;
-        assert!(answer.starts_with(expected), "{request}: {answer}");
-    }
-}
-
-#[tokio::test]
-async fn many_questioners_are_all_answered_and_a_stalled_one_holds_nobody_up() {
-    let running = start();
-    write_history(&running, 3_000);
-    // More than can be worked at together stop reading.
-    let mut stalled = Vec::new();
-    for _ in 0..3 {
-        let mut stream = UnixStream::connect(&running.socket).await.unwrap();
-        stream.write_all(b"GET /v1/connections?limit=3000 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        stalled.push(stream);
-    }
-    let mut all = Vec::new();
-    for _ in 0..20 {
-        let socket = running.socket.clone();
-        all.push(tokio::spawn(async move {
-            let mut answer = ask_history(&socket, &connections(50)).await.unwrap();
-            all_lines(&mut answer).await.len()
-        }));
-    }
-    for one in all {
-        assert_eq!(one.await.unwrap(), 51);
-    }
-    // Who does not read is cut off in the end: its connection is closed with half an answer.
-    let mut answer = Vec::new();
-    tokio::time::sleep(questions::PATIENCE + Duration::from_secs(1)).await;
-    let _ = timeout(PATIENCE, stalled[0].read_to_end(&mut answer)).await.unwrap();
-    assert!(!String::from_utf8_lossy(&answer).contains(PAGE_SCHEMA));
-}
-
 #[tokio::test]
 async fn a_list_is_made_as_fast_as_it_is_read_and_a_stalled_reader_holds_nobody_up() {
     let folder = Folder::new();
@@ -453,62 +383,4 @@ async fn a_daemon_that_is_none_is_not_believed() {
         assert!(seen.contains(expected), "{answer}: {seen}");
         peer.await.unwrap();
     }
-}
-
-fn metrics(health: Health) -> (SocketAddr, JoinHandle<io::Result<()>>) {
-    let server = MetricsServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = server.address();
-    let page = MetricsPage {
-        content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        render: Arc::new(|| "# EOF\n".to_owned()),
-        health: Arc::new(move || health.clone()),
-    };
-    (address, tokio::spawn(server.serve(page, std::future::pending())))
-}
-
-#[tokio::test]
-async fn metrics_and_health_are_served_and_nothing_else() {
-    let (address, _task) = metrics(Health::Healthy);
-    let (sick, _task) = metrics(Health::Unhealthy("kernel programs are gone".into()));
-    for (address, request, first, last) in [
-        (address, "GET /metrics", "200 OK", "\r\n\r\n# EOF\n"),
-        (address, "GET /metrics?x=y", "200 OK", "\r\n\r\n# EOF\n"),
-        (address, "HEAD /metrics", "200 OK", "\r\n\r\n"),
-        (address, "GET /healthz", "200 OK", "\r\n\r\nok\n"),
-        (sick, "GET /healthz", "503 Service Unavailable", "kernel programs are gone\n"),
-        (address, "POST /metrics", "405 Method Not Allowed", "served here\n"),
-        (address, "GET /", "404 Not Found", "/healthz\n"),
-        (address, "GET /v1/watch", "404 Not Found", "/healthz\n"),
-        (address, "GET //metrics", "404 Not Found", "/healthz\n"),
-    ] {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let answer = exchange(stream, &format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {first}\r\n")), "{request}: {answer}");
-        assert!(answer.ends_with(last), "{request}: {answer}");
-        assert!(
-            !request.ends_with("ics") || !first.starts_with("200") || answer.contains("openmetrics-text")
-        );
-    }
-}
-
-#[tokio::test]
-async fn scrapers_that_never_ask_do_not_keep_others_out() {
-    let (address, _task) = metrics(Health::Healthy);
-    let mut silent = Vec::new();
-    for _ in 0..MAX_SCRAPERS {
-        silent.push(TcpStream::connect(address).await.unwrap());
-    }
-    let stream = TcpStream::connect(address).await.unwrap();
-    let answer = exchange(stream, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    assert!(answer.ends_with("ok\n"), "{answer}");
-}
-
-#[tokio::test]
-async fn a_taken_metrics_port_is_told_with_what_to_do() {
-    let (address, _task) = metrics(Health::Healthy);
-    let refused = MetricsServer::bind(address).unwrap_err().to_string();
-    assert!(
-        refused.starts_with(&format!("metrics address {address} is taken: use --metrics-listen")),
-        "{refused}"
-    );
 }

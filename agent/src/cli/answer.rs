@@ -6,13 +6,14 @@ use serde::de::DeserializeOwned;
 
 use super::list::now;
 use super::output::columns;
-use super::{prose, rows, table};
+use super::{prose, rows, table, workloads};
 use crate::display::{display_safe, json_safe};
 use crate::record::{
     BLAST_RADIUS_SCHEMA, BLAST_RADIUS_SUMMARY_SCHEMA, CERTIFICATE_SCHEMA, CHANGE_SCHEMA,
     CHANGE_SUMMARY_SCHEMA, CONNECTION_SCHEMA, CertificateRecord, ConnectionRecord, EDGE_SCHEMA, EVENT_SCHEMA,
     EXPLANATION_SCHEMA, EdgeRecord, ExplanationRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord,
-    PAGE_SCHEMA, PageRecord, SUBJECT_SCHEMA, SubjectRecord, WallTime,
+    PAGE_SCHEMA, PageRecord, SUBJECT_SCHEMA, SubjectRecord, WORKLOAD_HISTORY_SCHEMA, WallTime,
+    WorkloadHistoryRecord,
 };
 
 /// Prints the lines of one answer.
@@ -54,6 +55,7 @@ impl<W: Write> Printer<W> {
                 prose::explanation(explanation, columns(), &mut printer.output)
             }),
             EDGE_SCHEMA => self.row(line, is_new, Self::edge),
+            WORKLOAD_HISTORY_SCHEMA => self.row(line, is_new, Self::workload),
             BLAST_RADIUS_SUMMARY_SCHEMA => self.row(line, is_new, Self::radius_summary),
             BLAST_RADIUS_SCHEMA => self.row(line, is_new, Self::radius),
             EVENT_SCHEMA => self.row(line, is_new, Self::event),
@@ -102,6 +104,13 @@ impl<W: Write> Printer<W> {
             rows::edge_header(&mut self.output)?;
         }
         rows::edge(edge, &mut self.output)
+    }
+
+    fn workload(&mut self, workload: &WorkloadHistoryRecord, is_new: bool) -> io::Result<()> {
+        if is_new {
+            workloads::history_header(&mut self.output)?;
+        }
+        workloads::history_row(workload, now(), self.colour, &mut self.output)
     }
 
     fn certificate(&mut self, certificate: &CertificateRecord, is_new: bool) -> io::Result<()> {

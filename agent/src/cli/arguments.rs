@@ -24,10 +24,10 @@ EXAMPLES:
   countersign check                            what works on this host, and why the rest does not
   countersign run                              the daemon, on its embedded defaults
   countersign watch --scope east_west          connections between internal addresses, live
-  countersign workloads --without-owner        who is here, with which certificates, and owned by nobody
-  countersign identities --check               which identities workloads presented here, and whether they fit
-  countersign connections --since 2h           what the daemon remembers, also of a copied file (--db)
-  countersign blast-radius 3f2a90c1            whom a certificate reached, and who could reach what through it
+  countersign workloads --without-owner        who is here, and owned by nobody
+  countersign identities --check               which identities were presented, and if they fit
+  countersign connections --since 2h           what the daemon remembers; also of a copy (--db)
+  countersign blast-radius 3f2a90c1            whom it reached, and who could through it
   countersign diff --before 7d                 what changed since last week
   countersign report --output report.html      all of that as one page
   countersign replay incident.pcapng.gz        the same answers from a capture, without rights
@@ -35,7 +35,7 @@ EXAMPLES:
 
 EXIT STATUS:
   0  done; the answer is yes
-  1  done; the answer is no: something that is needed is missing (check), there is none (workloads, identities,
+  1  done; the answer is no: something that is needed is missing (check), there is none (workloads, identities, \
      questions about the history), a certificate does not fit (identities --check), nothing could be read (replay)
   2  the arguments or the configuration are wrong
   3  it cannot be done here: no rights, no daemon, no history, no support in the kernel
@@ -54,14 +54,14 @@ EXIT STATUS:
   With --libraries: 0 if there is a process with a TLS library, 1 if there is none.
 
 LIBRARIES:
-  --libraries lists the files with TLS libraries that processes map: whether the running daemon probes them, why it does
+  --libraries lists the files with TLS libraries that processes map: whether the running daemon probes them, why it does \
   not, and in which processes they are. Without a daemon it looks itself, and says what could be probed.";
 
 const RUN_EXAMPLES: &str = "\
 EXAMPLES:
   countersign run
   countersign run --config /etc/countersign/countersign.toml
-  countersign run --data-dir /tmp/second --socket /tmp/second/api.sock --metrics-listen 127.0.0.1:19965
+  countersign run --data-dir /srv/a --socket /srv/a/socket --metrics-listen 127.0.0.1:19965
 
 SIGNALS:
   SIGHUP reads the configuration again; if it is wrong the old one stays and the log says why.
@@ -79,7 +79,7 @@ EXAMPLES:
 COLUMNS:
   The mark before the time is + for a new connection, ~ for one that is known better now, . for its end.
   EVIDENCE is how the client's side of the answer is known; /high and /medium say how surely.
-  Filters of one kind are alternatives, different kinds must all match. Certificates, findings and gaps are
+  Filters of one kind are alternatives, different kinds must all match. Certificates, findings and gaps are \
   printed with --json only, save that a gap always has its line.";
 
 const REPLAY_EXAMPLES: &str = "\
@@ -91,14 +91,14 @@ EXAMPLES:
   tcpdump -i eth0 -w - tcp | countersign replay -
 
 INPUT:
-  pcap and pcapng, plain, gzip or zstd; - is standard input, which is also read if no FILE is named. Several captures
+  pcap and pcapng, plain, gzip or zstd; - is standard input, which is also read if no FILE is named. Several captures \
   are one timeline. Connections are printed when they end, those without an end when the capture does.
 
 COLUMNS:
   As in watch; CLIENT has its port. TIME is when the connection ended, else when it was decided; a line names each new day.
 
 SIGNALS:
-  SIGINT (Ctrl-C) and SIGTERM end the reading: open connections and the summary are printed. A pipe ends as if its
+  SIGINT (Ctrl-C) and SIGTERM end the reading: open connections and the summary are printed. A pipe ends as if its \
   writer had closed it; a file that was not read to its end counts as truncated. A second signal ends at once.
 
 EXIT STATUS:
@@ -106,8 +106,8 @@ EXIT STATUS:
   1  nothing could be read: no file can be opened and is a capture, or every packet is of an unsupported link type
   2  the arguments or the configuration are wrong
   3  the output or a certificate cannot be written
-  4  a part was not read: one of several files cannot be opened or is no capture, a capture is damaged, truncated or
-     was interrupted, packets are of unsupported link types, or there was more than there was room for: what could
+  4  a part was not read: one of several files cannot be opened or is no capture, a capture is damaged, truncated or \
+     was interrupted, packets are of unsupported link types, or there was more than there was room for: what could \
      be read is printed, and the rest is said on standard error";
 
 const CONFIG_EXAMPLES: &str = "\
@@ -148,7 +148,7 @@ pub enum Command {
     Watch(Box<WatchArguments>),
     /// List the workloads that have or had connections here: whose they are, what they present, how they authenticate
     #[command(after_help = WORKLOADS_EXAMPLES)]
-    Workloads(WorkloadsArguments),
+    Workloads(Box<WorkloadsArguments>),
     /// List the identities that workloads presented here, or try rules on them
     #[command(after_help = IDENTITIES_EXAMPLES)]
     Identities(IdentitiesArguments),

@@ -24,6 +24,8 @@ use crate::store::{FILE_NAME, Reader, StoreError};
 
 /// Work that takes longer shows how far it is.
 const SHORT: Duration = Duration::from_millis(500);
+/// Between two signs that the daemon is at work.
+const TICK: Duration = Duration::from_millis(100);
 
 /// What can be asked of the history.
 #[derive(Debug, Subcommand)]
@@ -46,7 +48,7 @@ pub enum AskCommand {
     /// Show what is wrong, the worst first
     #[command(after_help = FINDINGS_EXAMPLES)]
     Findings(Box<Asked<FindingsQuestion>>),
-    /// Say what happened to a workload, an identity, a certificate, a key or an issuer: first and last use, rotations, regressions
+    /// Say what happened to a workload, an identity, a certificate, a key, an issuer or an edge: first and last use, rotations, regressions
     #[command(after_help = TIMELINE_EXAMPLES)]
     Timeline(Box<Asked<TimelineQuestion>>),
     /// Say what changed between two times: edges, identities and certificates
@@ -68,6 +70,17 @@ pub struct Asked<Q: Args> {
 /// Which history is asked, and how its answer is printed.
 #[derive(Debug, Args)]
 pub struct HistoryArguments {
+    /// Which.
+    #[command(flatten)]
+    pub whom: WhomArguments,
+    /// One JSON object per line, with all fields; the last one says whether that was all
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which history is asked.
+#[derive(Debug, Args)]
+pub struct WhomArguments {
     /// Ask this file, also of another host [default: the daemon, and without one the file in its data folder]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["socket", "config"])]
     pub db: Option<PathBuf>,
@@ -77,9 +90,13 @@ pub struct HistoryArguments {
     /// The daemon's configuration, to find its socket and its data folder
     #[arg(long, value_name = "FILE", conflicts_with = "socket")]
     pub config: Option<PathBuf>,
-    /// One JSON object per line, with all fields; the last one says whether that was all
-    #[arg(long)]
-    pub json: bool,
+}
+
+/// Who answers.
+pub(super) enum Source<'a> {
+    /// The daemon behind this socket.
+    Daemon(&'a Path),
+    File(&'a Path),
 }
 
 pub(super) fn ask(command: AskCommand) -> Result<Exit, Failure> {
@@ -139,8 +156,21 @@ pub(super) type Lines<'a> = &'a mut dyn FnMut(&str) -> io::Result<()>;
 impl HistoryArguments {
     /// Hands all lines of the answer to `print`, also the last one, and returns that.
     pub(super) fn ask(&self, question: &Question, print: Lines<'_>) -> Result<PageRecord, Failure> {
+        self.whom.answer(|source| match source {
+            Source::Daemon(socket) => ask_daemon(socket, question, &mut *print),
+            Source::File(file) => ask_file(file, question, &mut *print),
+        })
+    }
+}
+
+impl WhomArguments {
+    /// Asks the daemon, and without one its file.
+    pub(super) fn answer<T>(
+        &self,
+        mut ask: impl FnMut(Source<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         if let Some(file) = &self.db {
-            return ask_file(file, question, print);
+            return ask(Source::File(file));
         }
         let daemon = match Config::load(self.config.as_deref()) {
             Ok(config) => config.daemon,
@@ -149,10 +179,10 @@ impl HistoryArguments {
             Err(error) => return Err(error.into()),
         };
         let socket = self.socket.as_deref().unwrap_or(&daemon.socket);
-        match ask_daemon(socket, question, print) {
+        match ask(Source::Daemon(socket)) {
             // Whoever names a socket means a daemon.
             Err(Failure::Client(ClientError::NoDaemon { .. })) if self.socket.is_none() => {
-                ask_file(&daemon.data_dir.join(FILE_NAME), question, print)
+                ask(Source::File(&daemon.data_dir.join(FILE_NAME)))
             }
             answered => answered,
         }
@@ -160,23 +190,31 @@ impl HistoryArguments {
 }
 
 fn ask_daemon(socket: &Path, question: &Question, print: Lines<'_>) -> Result<PageRecord, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut answer = api::ask(socket, question).await?;
+    let mut progress = Progress::default();
+    let page = in_runtime(async {
+        let mut answer = progress.wait(api::ask(socket, question)).await?;
         let mut page = None;
-        while let Some(line) = answer.next_line().await? {
+        while let Some(line) = progress.wait(answer.next_line()).await? {
+            progress.clear();
             page = serde_json::from_str::<PageRecord>(&line).ok();
             print(&line)?;
         }
         Ok(page.ok_or(ClientError::Unexpected("an answer without its end: its log says why"))?)
-    })
+    });
+    progress.clear();
+    page
+}
+
+/// Runs what asks a daemon to its end.
+pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 fn ask_file(file: &Path, question: &Question, print: Lines<'_>) -> Result<PageRecord, Failure> {
     let mut reader = Reader::open(file)?;
-    let mut here = Here { print, failed: None, bar: None, began: Instant::now() };
+    let mut here = Here { print, failed: None, progress: Progress::default() };
     let page = question.answer(&mut reader, now(), &mut here);
-    here.clear();
+    here.progress.clear();
     match here.failed {
         Some(error) => Err(error.into()),
         None => Ok(page?),
@@ -187,16 +225,7 @@ fn ask_file(file: &Path, question: &Question, print: Lines<'_>) -> Result<PageRe
 struct Here<'a> {
     print: Lines<'a>,
     failed: Option<io::Error>,
-    bar: Option<ProgressBar>,
-    began: Instant,
-}
-
-impl Here<'_> {
-    fn clear(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-    }
+    progress: Progress,
 }
 
 impl Asker for Here<'_> {
@@ -204,7 +233,7 @@ impl Asker for Here<'_> {
         if self.failed.is_some() {
             return ControlFlow::Break(());
         }
-        self.clear();
+        self.progress.clear();
         let text = String::from_utf8_lossy(&line);
         match (self.print)(text.trim_end_matches('\n')) {
             Ok(()) => ControlFlow::Continue(()),
@@ -216,18 +245,58 @@ impl Asker for Here<'_> {
     }
 
     fn progress(&mut self, done: f64) -> ControlFlow<()> {
-        if self.began.elapsed() > SHORT && io::stderr().is_terminal() {
-            let bar = self.bar.get_or_insert_with(bar);
+        if let Some(bar) = self.progress.shown("{bar:40} {percent} % of the history read, {eta} left") {
             bar.set_position((done.clamp(0.0, 1.0) * 100.0) as u64);
         }
         ControlFlow::Continue(())
     }
 }
 
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:40} {percent} % of the history read, {eta} left");
-    style.map_or(bar.clone(), |style| bar.with_style(style))
+/// How far an answer is, where a terminal shows it.
+struct Progress {
+    bar: Option<ProgressBar>,
+    began: Instant,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress { bar: None, began: Instant::now() }
+    }
+}
+
+impl Progress {
+    /// The bar, once this takes long.
+    fn shown(&mut self, template: &str) -> Option<&ProgressBar> {
+        if self.began.elapsed() <= SHORT || !io::stderr().is_terminal() {
+            return None;
+        }
+        Some(self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template(template);
+            style.map_or(bar.clone(), |style| bar.with_style(style))
+        }))
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Shows that the daemon is at work, until something comes from it.
+    async fn wait<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            match tokio::time::timeout(TICK, &mut work).await {
+                Ok(came) => return came,
+                Err(_) => {
+                    if let Some(bar) = self.shown("{spinner} the daemon reads its history, for {elapsed}") {
+                        bar.tick();
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl From<StoreError> for Failure {

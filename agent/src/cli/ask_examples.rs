@@ -5,12 +5,12 @@ EXAMPLES:
   countersign connections --since 2h
   countersign connections --workload nginx.service --authentication none,server_only
   countersign connections --where tls.ja4=t13d1516h2_8daaf6152771_b186095e22b6 --json
-  countersign connections --since 2026-11-21T09:00:00Z --until 2026-11-21T10:00:00Z --limit 1000 --json
+  countersign connections --since 2026-11-21T09:00:00Z --until 2026-11-21T10:00:00Z --json
   countersign connections --db /mnt/evidence/countersign.db --certificate 9f86d081
 
 FILTERS:
-  Values of one kind are alternatives, different kinds must all match. FIELD of --where is any field of countersign.connection/1
-  with its path; a list has a value if one element has it. What few connections have and no filter by workload, address,
+  Values of one kind are alternatives, different kinds must all match. FIELD of --where is any field of countersign.connection/1 \
+  with its path; a list has a value if one element has it. What few connections have and no filter by workload, address, \
   identity or certificate narrows is found by looking at all of them.
 
 COLUMNS:
@@ -21,13 +21,14 @@ EXIT STATUS:
 
 pub(super) const EDGES_EXAMPLES: &str = "\
 EXAMPLES:
-  countersign edges
+  countersign edges                                         the newest first
+  countersign edges --sort last-seen --limit 20
   countersign edges --authentication none --scope east_west --sort connections
   countersign edges --server postgresql.service --since 7d
   countersign edges --db /mnt/evidence/countersign.db --json
 
 COLUMNS:
-  CLIENT and SERVER are workloads, else the identity that was presented, else the address; `external` are all clients from
+  CLIENT and SERVER are workloads, else the identity that was presented, else the address; `external` are all clients from \
   elsewhere of whom neither is known. LAST is when a connection was seen last.
 
 EXIT STATUS:
@@ -38,6 +39,7 @@ EXAMPLES:
   countersign certificates --expiring 14d
   countersign certificates --unused 30d --issuer Internal
   countersign certificates --certificate 9f86d081 --json
+  countersign certificates --where key_algorithm=rsa --where key_bits=1024
   countersign certificates --db /mnt/evidence/countersign.db --expired
 
 COLUMNS:
@@ -51,6 +53,7 @@ EXAMPLES:
   countersign findings
   countersign findings --severity high --since 24h
   countersign findings --code credential_in_clear --json
+  countersign findings --where host=web-1
   countersign findings --db /mnt/evidence/countersign.db --excepted
 
 EXIT STATUS:
@@ -65,7 +68,7 @@ EXAMPLES:
   countersign who 9f86d081 --db /mnt/evidence/countersign.db
 
 SUBJECT:
-  What is typed is taken for all that it can be and is known as, and the answer says so: a number is a pid and may be a serial,
+  What is typed is taken for all that it can be and is known as, and the answer says so: a number is a pid and may be a serial, \
   a name is a workload and may be an identity. Digits of certificates and keys are hexadecimal, with or without colons.
 
 EXIT STATUS:
@@ -82,7 +85,8 @@ EXIT STATUS:
 pub(super) const TIMELINE_EXAMPLES: &str = "\
 EXAMPLES:
   countersign timeline spiffe://example.org/payments
-  countersign timeline payments.service --since 7d          a workload: all its certificates, and what its edges established
+  countersign timeline payments.service --since 7d          a workload: its certificates and edges
+  countersign timeline --client web.service --server postgresql.service --port 5432     one edge
   countersign timeline 3f2a90c1 --json
 
 EXIT STATUS:

@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::de::DeserializeOwned;
 
-use super::ask::{self, Asked};
+use super::ask::{self, Asked, Source, WhomArguments};
 use super::list::now;
 use super::{Exit, Failure};
-use crate::config::Config;
+use crate::api;
 use crate::display::display_safe;
 use crate::question::BlastRadiusQuestion;
 use crate::record::{BLAST_RADIUS_SCHEMA, BLAST_RADIUS_SUMMARY_SCHEMA};
 use crate::report::{RadiusPicture, report};
-use crate::store::{FILE_NAME, Reader};
+use crate::store::Reader;
 
 pub(super) const BLAST_RADIUS_EXAMPLES: &str = "\
 EXAMPLES:
   countersign blast-radius spiffe://example.org/payments
-  countersign blast-radius 3f2a90c1 --since 2026-11-20 --json     the first digits of a fingerprint, or of a key's
+  countersign blast-radius 3f2a90c1 --since 2026-11-20 --json     the first digits of a fingerprint
   countersign blast-radius CN=Issuing-CA --svg radius.svg          everything that an issuer signed
   countersign blast-radius db.internal --db /mnt/evidence/countersign.db
 
 COLUMNS:
-  STEPS is how many connections are between: 0 has it itself. `reached` is who was reached with it, and from there on, each
-  by a connection that was open at the time or later; `reached_by` is who could reach a server that presented it. TIME is when it could be
+  STEPS is how many connections are between: 0 has it itself. `reached` is who was reached with it, and from there on, each \
+  by a connection that was open at the time or later; `reached_by` is who could reach a server that presented it. TIME is when it could be \
   reached first, or from when on not any more; ~ is known to the hour only, because connections of that time are only counted.
 
 EXIT STATUS:
@@ -41,17 +41,6 @@ The page needs nothing but itself: no network, no script. It is made whole or no
 
 EXIT STATUS:
   0 if it was written, 2 if the file exists and --force is not given, 3 without a history or if it cannot be written.";
-
-/// Which history.
-#[derive(Debug, Args)]
-pub struct FileArguments {
-    /// Read this file, also of another host [default: the one in the daemon's data folder]
-    #[arg(long, value_name = "FILE")]
-    pub db: Option<PathBuf>,
-    /// The daemon's configuration, to find its data folder
-    #[arg(long, value_name = "FILE", conflicts_with = "db")]
-    pub config: Option<PathBuf>,
-}
 
 /// `blast-radius`
 #[derive(Debug, Args)]
@@ -78,7 +67,7 @@ pub struct ReportArguments {
     pub force: bool,
     /// Whose.
     #[command(flatten)]
-    pub history: FileArguments,
+    pub whom: WhomArguments,
 }
 
 pub(super) fn blast_radius(arguments: BlastRadiusArguments) -> Result<Exit, Failure> {
@@ -104,19 +93,12 @@ pub(super) fn blast_radius(arguments: BlastRadiusArguments) -> Result<Exit, Fail
 
 pub(super) fn write_report(arguments: &ReportArguments) -> Result<Exit, Failure> {
     refuse_existing(&arguments.output, arguments.force)?;
-    let reader = Reader::open(&arguments.history.file()?).map_err(crate::question::QuestionError::from)?;
-    let page = report(&reader, now())?;
-    write_whole(&arguments.output, page.as_bytes(), arguments.force)?;
+    let page = arguments.whom.answer(|source| match source {
+        Source::Daemon(socket) => ask::in_runtime(async { Ok(api::report(socket).await?.into()) }),
+        Source::File(file) => Ok(report(&Reader::open(file)?, now())?.into_bytes()),
+    })?;
+    write_whole(&arguments.output, &page, arguments.force)?;
     Ok(Exit::Success)
-}
-
-impl FileArguments {
-    fn file(&self) -> Result<PathBuf, Failure> {
-        match &self.db {
-            Some(file) => Ok(file.clone()),
-            None => Ok(Config::load(self.config.as_deref())?.daemon.data_dir.join(FILE_NAME)),
-        }
-    }
 }
 
 /// A line of the answer.

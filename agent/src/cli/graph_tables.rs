@@ -49,6 +49,7 @@ impl<W: Write> Printer<W> {
         if summary.gaps > 0 {
             writeln!(output, "-- something was not seen in {} gaps: there may be more", summary.gaps)?;
         }
+        looked_back(summary.looked_back_in_part, output)?;
         if !summary.cut.is_empty() {
             let cut = summary.cut.join(", ");
             writeln!(output, "-- not all: the bounds of {} left out more", display_safe(&cut))?;
@@ -94,9 +95,10 @@ impl<W: Write> Printer<W> {
             EventName::Rotation => "rotation".to_owned(),
             EventName::Regression => coloured("regression", Colour::Bad, self.colour),
         };
-        let who = match &event.regression {
-            Some(regression) => edge(&regression.edge),
-            None => event.node.as_deref().map(short).unwrap_or_default().to_owned(),
+        let who = match (&event.regression, &event.node, &event.edge) {
+            (Some(regression), ..) => edge(&regression.edge),
+            (None, Some(node), _) => short(node).to_owned(),
+            (None, None, name) => name.as_ref().map(edge).unwrap_or_default(),
         };
         let line = format!(
             "{:<17} {kind:<10} {:<WHO$} {}",
@@ -123,6 +125,7 @@ impl<W: Write> Printer<W> {
         if summary.gaps > 0 {
             writeln!(self.output, "-- something was not seen in {} gaps: there may be more", summary.gaps)?;
         }
+        looked_back(summary.looked_back_in_part, &mut self.output)?;
         writeln!(self.output)
     }
 
@@ -161,6 +164,16 @@ impl<W: Write> Printer<W> {
             _ => Colour::Faint,
         };
         coloured(&name, shade, self.colour)
+    }
+}
+
+fn looked_back(in_part: u64, output: &mut impl Write) -> io::Result<()> {
+    match in_part {
+        0 => Ok(()),
+        times => writeln!(
+            output,
+            "-- {times} times a connection that outlived many later ones may have been missed"
+        ),
     }
 }
 

@@ -154,10 +154,13 @@ pub(super) fn print(
         let fit = presented.identity_fit.as_deref().map(|answer| list::fit(answer, colour));
         let line = format!(
             "{:<IDENTITY$} {:<WORKLOAD$} {:<ROLE$} {} {}",
-            cut(&display_safe(&list::identity(presented)), IDENTITY),
-            list::name(known),
-            list::roles(presented),
-            list::validity(presented, now, UNTIL, colour),
+            cut(
+                &display_safe(&list::identity(presented.identity.as_deref(), Some(&presented.sha256))),
+                IDENTITY
+            ),
+            list::name(&known.workload, &known.key),
+            list::roles(presented.client, presented.server),
+            list::validity(presented.not_after, now, UNTIL, colour),
             fit.unwrap_or_default(),
         );
         writeln!(output, "{}", line.trim_end())?;

@@ -9,7 +9,7 @@ use super::table::{cut, cut_path};
 use crate::api::{self, WorkloadList};
 use crate::display::{display_safe, json_line};
 use crate::record::{
-    GAP_SCHEMA, GapRecord, IdentityFitName, IdentityFitRecord, KnownWorkloadRecord, PresentedRecord, WallTime,
+    GAP_SCHEMA, GapRecord, IdentityFitName, IdentityFitRecord, KnownWorkloadRecord, WallTime, WorkloadRecord,
 };
 
 /// Width in characters of the name of a workload; longer ones are cut with `…`.
@@ -57,24 +57,23 @@ pub(super) fn print_left_out(gap: &GapRecord, output: &mut impl Write) -> io::Re
 }
 
 /// What it is called, aligned; the kind stands beside it.
-pub(super) fn name(known: &KnownWorkloadRecord) -> String {
-    let key = known.key.as_str();
-    let kind = key.strip_prefix(&*known.workload.kind).and_then(|rest| rest.strip_prefix(':'));
-    let name = display_safe(kind.unwrap_or(key));
-    match &*known.workload.kind {
+pub(super) fn name(workload: &WorkloadRecord, key: &str) -> String {
+    let name = key.strip_prefix(&*workload.kind).and_then(|rest| rest.strip_prefix(':'));
+    let name = display_safe(name.unwrap_or(key));
+    match &*workload.kind {
         "executable" => cut_path(&name, WORKLOAD),
         _ => cut(&name, WORKLOAD),
     }
 }
 
 /// The identity, else the fingerprint.
-pub(super) fn identity(presented: &PresentedRecord) -> String {
-    let fingerprint = || format!("sha256:{}", presented.sha256);
-    presented.identity.clone().unwrap_or_else(fingerprint)
+pub(super) fn identity(identity: Option<&str>, sha256: Option<&str>) -> String {
+    identity.map_or_else(|| format!("sha256:{}", sha256.unwrap_or_default()), str::to_owned)
 }
 
-pub(super) fn roles(presented: &PresentedRecord) -> &'static str {
-    match (presented.client > 0, presented.server > 0) {
+/// By connections as client and as server.
+pub(super) fn roles(client: u64, server: u64) -> &'static str {
+    match (client > 0, server > 0) {
         (true, true) => "both",
         (true, false) => "client",
         (false, _) => "server",
@@ -82,8 +81,8 @@ pub(super) fn roles(presented: &PresentedRecord) -> &'static str {
 }
 
 /// `until 2026-12-01`, or since when not any more; at least `width` wide.
-pub(super) fn validity(presented: &PresentedRecord, now: WallTime, width: usize, colour: bool) -> String {
-    let Some(end) = presented.not_after else { return " ".repeat(width) };
+pub(super) fn validity(end: Option<WallTime>, now: WallTime, width: usize, colour: bool) -> String {
+    let Some(end) = end else { return " ".repeat(width) };
     let date: String = end.to_string().chars().take("2026-12-01".len()).collect();
     match end < now {
         true => coloured(&format!("{:<width$}", format!("expired {date}")), Colour::Bad, colour),

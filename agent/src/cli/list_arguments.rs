@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
 
-use super::arguments::DaemonArguments;
+use super::Failure;
+use super::ask::Asked;
+use crate::question::WorkloadsQuestion;
 
 pub(super) const WORKLOADS_EXAMPLES: &str = "\
 EXAMPLES:
@@ -14,13 +15,21 @@ EXAMPLES:
   countersign workloads --unauthenticated --kind systemd,kubernetes
   countersign workloads --unit nginx.service --json
   countersign workloads --owner payments
+  countersign workloads --since 7d --finding unauthenticated_east_west
+  countersign workloads --history --where workload.namespace=prod --json
+  countersign workloads --db /mnt/evidence/countersign.db
+
+WHOSE:
+  Without --history, --since, --until and --db these are the workloads of the daemon's table: who had connections since its \
+  start. With one of them the history is asked, like all questions about it: --where, --limit and --after are for it alone.
 
 COLUMNS:
-  AS CLIENT and AS SERVER count connections since the daemon's start by what was established on them. Below a workload
-  stand the certificates that it presented: identity, in which role, until when it is valid, and whether it fits.
+  AS CLIENT and AS SERVER count connections by what was established on them. Below a workload stand the certificates that it \
+  presented: identity, in which role, until when it is valid, and whether it fits. LAST is when a connection was seen last.
 
 EXIT STATUS:
-  0 if there is such a workload, 1 if there is none, 4 if the list is too long to be read whole.";
+  0 if there is such a workload, 1 if there is none, 2 if it is not asked rightly, 3 without a daemon or a history, 4 if the \
+  list is too long to be read whole or the answer was cut.";
 
 pub(super) const IDENTITIES_EXAMPLES: &str = "\
 EXAMPLES:
@@ -30,7 +39,7 @@ EXAMPLES:
   countersign identities --check --config tried.toml
 
 CHECK:
-  --check holds the certificates that the daemon has seen against the rules ([[identity]]) of a configuration, also of one
+  --check holds the certificates that the daemon has seen against the rules ([[identity]]) of a configuration, also of one \
   that is not loaded, and changes nothing: which fit, which do not and why, and for which workloads there is no rule.
 
 EXIT STATUS:
@@ -40,36 +49,42 @@ EXIT STATUS:
   3  no daemon answers
   4  the list is too long to be read whole";
 
-/// Kinds of workload.
-const KINDS: [&str; 5] = ["systemd", "kubernetes", "container", "executable", "kernel"];
-
 /// `workloads`
 #[derive(Debug, Args)]
 pub struct WorkloadsArguments {
-    /// Only workloads of this kind
-    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = PossibleValuesParser::new(KINDS))]
-    pub kind: Vec<String>,
-    /// Only this systemd unit
-    #[arg(long, value_name = "UNIT")]
-    pub unit: Vec<String>,
-    /// Only the workload, pod or container of this name
-    #[arg(long, value_name = "NAME")]
-    pub workload: Vec<String>,
-    /// Only workloads of this owner, by the file of owners
-    #[arg(long, value_name = "OWNER")]
-    pub owner: Vec<String>,
-    /// Only workloads that nobody owns
-    #[arg(long, conflicts_with = "owner")]
-    pub without_owner: bool,
-    /// Only workloads with connections on which they did not prove who they are
+    /// Show the workloads of the history, not those that the daemon has in its table; so do --since, --until and --db
     #[arg(long)]
-    pub unauthenticated: bool,
-    /// One JSON object per line, with all fields
-    #[arg(long)]
-    pub json: bool,
-    /// Whom to ask.
+    pub history: bool,
+    /// Which, and whom to ask.
     #[command(flatten)]
-    pub daemon: DaemonArguments,
+    pub asked: Asked<WorkloadsQuestion>,
+}
+
+impl WorkloadsArguments {
+    /// Whether the history is asked.
+    pub(super) fn is_of_history(&self) -> bool {
+        let question = &self.asked.question;
+        self.history
+            || question.since.is_some()
+            || question.until.is_some()
+            || self.asked.history.whom.db.is_some()
+    }
+
+    /// Refuses what the daemon's table does not answer.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let question = &self.asked.question;
+        let of_history = [
+            ("--where", !question.r#where.is_empty()),
+            ("--limit", question.limit.is_some()),
+            ("--after", question.after.is_some()),
+        ];
+        match of_history.into_iter().find(|(_, is_given)| *is_given && !self.is_of_history()) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(Failure::Usage(format!("{name} asks the history: add --history, or a time")))
+            }
+        }
+    }
 }
 
 /// `identities`

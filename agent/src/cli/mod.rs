@@ -101,7 +101,7 @@ fn execute(command: Command, program: &Program) -> Result<Exit, Failure> {
         Command::Check(arguments) => check::check(&arguments, program),
         Command::Run(arguments) => run::run(arguments, program),
         Command::Watch(arguments) => watch::watch(&arguments),
-        Command::Workloads(arguments) => workloads::list(&arguments),
+        Command::Workloads(arguments) => workloads::list(*arguments),
         Command::Identities(arguments) => identities::list(&arguments),
         Command::Ask(command) => ask::ask(command),
         Command::BlastRadius(arguments) => graph::blast_radius(*arguments),

@@ -164,14 +164,12 @@ impl<W: Write> Output for Printer<W> {
 }
 
 fn print_finding(finding: &FindingRecord, colour: bool, output: &mut impl Write) -> io::Result<()> {
-    let (name, shade) = match finding.severity {
-        Severity::Info => ("info", Colour::Faint),
-        Severity::Low => ("low", Colour::Faint),
-        Severity::Medium => ("medium", Colour::Warning),
-        Severity::High => ("high", Colour::Bad),
-        Severity::Critical => ("critical", Colour::Bad),
+    let shade = match finding.severity {
+        Severity::Info | Severity::Low => Colour::Faint,
+        Severity::Medium => Colour::Warning,
+        Severity::High | Severity::Critical => Colour::Bad,
     };
-    let severity = coloured(&format!("{name:<8}"), shade, colour);
+    let severity = coloured(&format!("{:<8}", finding.severity), shade, colour);
     let times = if finding.count == 1 { "once".to_owned() } else { format!("{} times", finding.count) };
     writeln!(
         output,

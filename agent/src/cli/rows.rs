@@ -12,7 +12,7 @@ use crate::record::{CertificateRecord, EdgeRecord, FindingRecord, NodeRecord, Wa
 const NODE: usize = 28;
 const SERVER: usize = 32;
 const COUNTS: usize = 28;
-const TIME: usize = 16;
+pub(super) const TIME: usize = 16;
 
 pub(super) fn edge_header(output: &mut impl Write) -> io::Result<()> {
     writeln!(
@@ -80,9 +80,9 @@ pub(super) fn finding_header(output: &mut impl Write) -> io::Result<()> {
 }
 
 pub(super) fn finding(finding: &FindingRecord, output: &mut impl Write) -> io::Result<()> {
-    let severity = format!("{:?}", finding.severity).to_lowercase();
     let line = format!(
-        "{severity:<8} {:<CODE$} {:>8}  {:<TIME$} {}",
+        "{:<8} {:<CODE$} {:>8}  {:<TIME$} {}",
+        finding.severity,
         cut(&display_safe(&finding.code), CODE),
         finding.count,
         minute(finding.last_seen),

@@ -54,6 +54,7 @@ fn the_definition_is_sound_and_every_command_has_help_with_examples_that_parse()
             // Up to the explanation beside it or the redirection.
             let typed = line.split("   ").next().unwrap().split(" > ").next().unwrap();
             parse(&format!("countersign {typed}")).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert!(line.len() <= 86, "wraps where a terminal has 100 columns: {line}");
             examples += 1;
         }
     }

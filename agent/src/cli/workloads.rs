@@ -2,15 +2,22 @@
 
 use std::io::{self, Write};
 
-use super::list::{WORKLOAD, ask, fit, identity, name, now, print_left_out, roles, validity, write_json};
+use super::ask::{self, Asked};
+use super::configuration::daemon_socket;
+use super::list::{
+    WORKLOAD, ask as ask_table, fit, identity, name, now, print_left_out, roles, validity, write_json,
+};
 use super::list_arguments::WorkloadsArguments;
 use super::output::{colour, stdout};
+use super::rows::{TIME, counts, minute};
 use super::table::cut;
 use super::{Exit, Failure};
 use crate::api::WorkloadList;
 use crate::display::display_safe;
+use crate::question::Described;
 use crate::record::{
-    Authentication, IdentityFitName, KnownWorkloadRecord, LabelsRecord, PresentedRecord, RoleRecord, WallTime,
+    IdentityFitName, IdentityFitRecord, KnownWorkloadRecord, LabelsRecord, RoleRecord, WallTime,
+    WorkloadHistoryRecord, WorkloadRecord,
 };
 
 /// Widths in characters; longer names are cut with `…`, and `--json` has them whole.
@@ -20,13 +27,19 @@ const CLIENT: usize = 26;
 const IDENTITY: usize = 60;
 const PURPOSE: usize = 100;
 
-pub(super) fn list(arguments: &WorkloadsArguments) -> Result<Exit, Failure> {
-    let socket = arguments.daemon.socket()?;
-    let mut list = ask(&socket)?;
+pub(super) fn list(arguments: WorkloadsArguments) -> Result<Exit, Failure> {
+    arguments.check()?;
+    if arguments.is_of_history() {
+        let (question, history) = arguments.asked.parts();
+        return ask::print(&question, &history, &mut |_| {});
+    }
+    let Asked { question, history } = arguments.asked;
+    let socket = daemon_socket(history.whom.socket.as_deref(), history.whom.config.as_deref())?;
+    let mut list = ask_table(&socket)?;
     let known = list.workloads.len();
-    list.workloads.retain(|workload| is_wanted(arguments, workload));
+    list.workloads.retain(|workload| question.wants(&described(workload)));
     let mut output = stdout();
-    if arguments.json {
+    if history.json {
         print_json(&list, &mut output)?;
     } else {
         print(&list, known, now(), colour(), &mut output)?;
@@ -38,31 +51,20 @@ pub(super) fn list(arguments: &WorkloadsArguments) -> Result<Exit, Failure> {
     })
 }
 
-pub(super) fn is_wanted(arguments: &WorkloadsArguments, known: &KnownWorkloadRecord) -> bool {
-    let workload = &known.workload;
-    let any = |wanted: &[String], is: &dyn Fn(&str) -> bool| {
-        wanted.is_empty() || wanted.iter().any(|wanted| is(wanted))
-    };
-    let owner = owner(known.labels.as_deref());
-    any(&arguments.kind, &|kind| workload.kind == kind)
-        && any(&arguments.unit, &|unit| workload.unit.as_deref() == Some(unit))
-        && any(&arguments.workload, &|name| workload.has_name(name) || known.key == name)
-        && any(&arguments.owner, &|wanted| owner == Some(wanted))
-        && !(arguments.without_owner && owner.is_some())
-        && (!arguments.unauthenticated || is_unauthenticated(known))
+/// What filters look at.
+pub(super) fn described(known: &KnownWorkloadRecord) -> Described<'_> {
+    Described {
+        key: &known.key,
+        workload: &known.workload,
+        labels: known.labels.as_deref(),
+        roles: [&known.client, &known.server],
+        findings: &known.findings,
+        identities: known.certificates.iter().filter_map(|one| one.identity.as_deref()).collect(),
+    }
 }
 
 fn owner(labels: Option<&LabelsRecord>) -> Option<&str> {
     labels.and_then(|labels| labels.owner.as_deref())
-}
-
-/// Whether it has connections on which it did not prove who it is. A server that is asked for nothing proves nothing, too.
-pub(super) fn is_unauthenticated(known: &KnownWorkloadRecord) -> bool {
-    let has = |role: &RoleRecord, answer| role.authentication.get(&answer).is_some_and(|count| *count > 0);
-    [Authentication::None, Authentication::Anonymous]
-        .into_iter()
-        .any(|answer| has(&known.client, answer) || has(&known.server, answer))
-        || has(&known.client, Authentication::ServerOnly)
 }
 
 /// The gaps come first, as the daemon sends them.
@@ -79,26 +81,20 @@ pub(super) fn print(
     colour: bool,
     output: &mut impl Write,
 ) -> io::Result<()> {
-    writeln!(
-        output,
-        "{:<KIND$} {:<WORKLOAD$} {:<OWNER$} {:<CLIENT$} AS SERVER",
-        "KIND", "WORKLOAD", "OWNER", "AS CLIENT"
-    )?;
+    writeln!(output, "{}", header())?;
     for workload in &list.workloads {
-        let line = format!(
-            "{:<KIND$} {:<WORKLOAD$} {:<OWNER$} {:<CLIENT$} {}",
-            cut(&display_safe(&workload.workload.kind), KIND),
-            name(workload),
-            owner_cell(workload.labels.as_deref()),
-            cut(&role(&workload.client), CLIENT),
-            role(&workload.server),
-        );
+        let counted = [&workload.client, &workload.server];
+        let line = line(&workload.workload, &workload.key, workload.labels.as_deref(), counted);
         writeln!(output, "{}", line.trim_end())?;
         if let Some(purpose) = workload.labels.as_ref().and_then(|labels| labels.purpose.as_deref()) {
             writeln!(output, "{:KIND$} purpose: {}", "", cut(&display_safe(purpose), PURPOSE))?;
         }
         for presented in &workload.certificates {
-            writeln!(output, "{:KIND$} → {}", "", certificate(presented, now, colour))?;
+            let identity = identity(presented.identity.as_deref(), Some(&presented.sha256));
+            let roles = roles(presented.client, presented.server);
+            let fit = presented.identity_fit.as_deref();
+            let shown = shown(&identity, roles, validity(presented.not_after, now, 0, colour), fit, colour);
+            writeln!(output, "{:KIND$} → {shown}", "")?;
         }
         let forgotten = workload.left_out.certificates;
         if forgotten > 0 {
@@ -110,6 +106,56 @@ pub(super) fn print(
     let of = if shown == known { String::new() } else { format!(" of {known}") };
     writeln!(output, "\n{shown}{of} workloads, {without} without an owner")?;
     list.left_out.iter().try_for_each(|gap| print_left_out(gap, output))
+}
+
+fn header() -> String {
+    format!(
+        "{:<KIND$} {:<WORKLOAD$} {:<OWNER$} {:<CLIENT$} AS SERVER",
+        "KIND", "WORKLOAD", "OWNER", "AS CLIENT"
+    )
+}
+
+fn line(
+    workload: &WorkloadRecord,
+    key: &str,
+    labels: Option<&LabelsRecord>,
+    [client, server]: [&RoleRecord; 2],
+) -> String {
+    format!(
+        "{:<KIND$} {:<WORKLOAD$} {:<OWNER$} {:<CLIENT$} {}",
+        cut(&display_safe(&workload.kind), KIND),
+        name(workload, key),
+        owner_cell(labels),
+        cut(&role(client), CLIENT),
+        role(server),
+    )
+}
+
+pub(super) fn history_header(output: &mut impl Write) -> io::Result<()> {
+    writeln!(output, "{:<TIME$} {}", "LAST UTC", header())
+}
+
+/// A workload of the history.
+pub(super) fn history_row(
+    record: &WorkloadHistoryRecord,
+    now: WallTime,
+    colour: bool,
+    output: &mut impl Write,
+) -> io::Result<()> {
+    let counted = [&record.client, &record.server];
+    let line = line(&record.workload, &record.key, record.labels.as_ref(), counted);
+    writeln!(output, "{:<TIME$} {}", minute(record.last_seen), line.trim_end())?;
+    for one in &record.presented {
+        let identity = identity(one.identity.as_deref(), one.certificate.as_deref());
+        let roles = roles(one.client, one.server);
+        let fit = one.identity_fit.as_ref();
+        let shown = shown(&identity, roles, validity(one.not_after, now, 0, colour), fit, colour);
+        writeln!(output, "{:TIME$} → {shown}", "")?;
+    }
+    match record.presented_left_out {
+        0 => Ok(()),
+        left_out => writeln!(output, "{:TIME$} → {left_out} more, earlier ones", ""),
+    }
 }
 
 fn owner_cell(labels: Option<&LabelsRecord>) -> String {
@@ -124,21 +170,20 @@ fn owner_cell(labels: Option<&LabelsRecord>) -> String {
 
 /// `12 mutual, 3 none`
 fn role(role: &RoleRecord) -> String {
-    if role.connections == 0 {
-        return "-".to_owned();
-    }
-    let each = role.authentication.iter().map(|(answer, count)| format!("{count} {answer}"));
-    each.collect::<Vec<_>>().join(", ")
+    if role.connections == 0 { "-".to_owned() } else { counts(&role.authentication) }
 }
 
-fn certificate(presented: &PresentedRecord, now: WallTime, colour: bool) -> String {
-    let mut parts = vec![
-        cut(&display_safe(&identity(presented)), IDENTITY),
-        roles(presented).to_owned(),
-        validity(presented, now, 0, colour),
-    ];
+/// What was presented, in which role, until when it is valid, and whether it fits.
+fn shown(
+    identity: &str,
+    roles: &str,
+    validity: String,
+    fit_of: Option<&IdentityFitRecord>,
+    colour: bool,
+) -> String {
+    let mut parts = vec![cut(&display_safe(identity), IDENTITY), roles.to_owned(), validity];
     // Where there is no rule there is no news.
-    let answer = presented.identity_fit.as_deref().filter(|answer| answer.status != IdentityFitName::NoRule);
+    let answer = fit_of.filter(|answer| answer.status != IdentityFitName::NoRule);
     parts.extend(answer.map(|answer| fit(answer, colour)));
     parts.retain(|part| !part.is_empty());
     parts.join("  ")

@@ -1,6 +1,7 @@
 //! What the bytes of a connection amount to, with what is remembered of other connections.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use super::fingerprints::Fingerprints;
 use super::library::{LibraryCounts, fuse};
@@ -129,7 +130,7 @@ pub(super) fn conclude_tls(
     connection.session_id = facts.session_id;
     connection.inherited_from = origin.as_ref().map(|origin| origin.connection);
     let (client_chain, server_chain) = match &origin {
-        Some(origin) => (origin.client_chain.clone(), origin.server_chain.clone()),
+        Some(origin) => (Arc::clone(&origin.client_chain), Arc::clone(&origin.server_chain)),
         None => (
             met(&facts.client_chain, Role::Client, fingerprints, sink),
             met(&facts.server_chain, Role::Server, fingerprints, sink),
@@ -145,14 +146,14 @@ pub(super) fn conclude_tls(
         connection.conclusion.authentication,
         Authentication::Unknown | Authentication::NotEstablished
     );
-    if lasting {
+    if lasting && let Some(settled) = &connection.settled {
         for handle in issued {
             let began = Origin {
                 connection: connection.inherited_from.unwrap_or(connection.key),
                 server,
                 authentication: connection.conclusion.authentication,
-                client_chain: connection.chain(Role::Client).to_vec(),
-                server_chain: connection.chain(Role::Server).to_vec(),
+                client_chain: Arc::clone(&settled.client_chain),
+                server_chain: Arc::clone(&settled.server_chain),
             };
             sessions.remember(handle, began);
         }
@@ -179,7 +180,10 @@ fn met(
     role: Role,
     fingerprints: &mut Fingerprints,
     sink: &mut dyn Sink,
-) -> Vec<Fingerprint> {
+) -> Arc<[Fingerprint]> {
+    if chain.is_empty() {
+        return Arc::default();
+    }
     let meet = |der| {
         let fingerprint = fingerprints.of(der);
         sink.certificate(der, fingerprint, role);
@@ -203,8 +207,8 @@ mod tests {
             connection: ConnectionKey { opened: Timestamp(0), serial },
             server: Some(server.parse().unwrap()),
             authentication: Authentication::Mutual,
-            client_chain: vec![],
-            server_chain: vec![],
+            client_chain: Arc::default(),
+            server_chain: Arc::default(),
         }
     }
 

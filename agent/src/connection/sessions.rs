@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -19,9 +20,9 @@ pub struct Origin {
     /// What was established.
     pub authentication: Authentication,
     /// Leaf first.
-    pub client_chain: Vec<Fingerprint>,
+    pub client_chain: Arc<[Fingerprint]>,
     /// Leaf first.
-    pub server_chain: Vec<Fingerprint>,
+    pub server_chain: Arc<[Fingerprint]>,
 }
 
 /// Bounded memory of origins; the oldest goes first.
@@ -88,8 +89,8 @@ mod tests {
                 connection: key(number),
                 server: None,
                 authentication: Authentication::Mutual,
-                client_chain: vec![],
-                server_chain: vec![],
+                client_chain: Arc::default(),
+                server_chain: Arc::default(),
             };
             sessions.remember(SessionHandle([number; 32]), origin);
         }

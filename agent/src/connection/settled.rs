@@ -19,9 +19,9 @@ pub struct Settled {
     /// TLS facts; no chains, no session handles, no session id.
     pub tls: TlsFacts,
     /// What the client presented, in clear or at a library, leaf first.
-    pub client_chain: Vec<Fingerprint>,
+    pub client_chain: Arc<[Fingerprint]>,
     /// What the server did.
-    pub server_chain: Vec<Fingerprint>,
+    pub server_chain: Arc<[Fingerprint]>,
     record: Record,
 }
 
@@ -45,8 +45,8 @@ impl Settled {
     /// Takes what is worth keeping.
     pub(super) fn new(
         facts: TlsFacts,
-        client_chain: Vec<Fingerprint>,
-        server_chain: Vec<Fingerprint>,
+        client_chain: Arc<[Fingerprint]>,
+        server_chain: Arc<[Fingerprint]>,
     ) -> Self {
         let tls = TlsFacts {
             client_chain: Vec::new(),
@@ -69,7 +69,7 @@ impl Settled {
     pub(super) fn renegotiated(&self) -> Self {
         let mut tls = self.tls.clone();
         tls.note_renegotiation();
-        let (client_chain, server_chain) = (self.client_chain.clone(), self.server_chain.clone());
+        let (client_chain, server_chain) = (Arc::clone(&self.client_chain), Arc::clone(&self.server_chain));
         Settled { tls, client_chain, server_chain, record: Record::default() }
     }
 }
@@ -102,7 +102,11 @@ mod tests {
     use super::*;
 
     fn named(name: String) -> Settled {
-        Settled::new(TlsFacts { server_name: Some(name), ..TlsFacts::default() }, vec![], vec![])
+        Settled::new(
+            TlsFacts { server_name: Some(name), ..TlsFacts::default() },
+            Arc::default(),
+            Arc::default(),
+        )
     }
 
     #[test]

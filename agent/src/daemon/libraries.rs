@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -85,6 +85,7 @@ impl Notices {
 pub struct Watch {
     sender: Sender<Notice>,
     thread: JoinHandle<()>,
+    ending: Arc<AtomicBool>,
     /// What was found.
     pub rows: Rows,
 }
@@ -103,10 +104,17 @@ impl Watch {
         let (sender, notices) = channel();
         let (detaching, detached) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
+        let ending = Arc::new(AtomicBool::new(false));
         let rows = Rows::default();
         let mut watcher = Watcher {
             discovery: Discovery::new(proc, max_files),
-            probes: Probes { prober, attached: FxHashMap::default(), detaching, lacking: 0 },
+            probes: Probes {
+                prober,
+                attached: FxHashMap::default(),
+                detaching,
+                lacking: 0,
+                ending: Arc::clone(&ending),
+            },
             metrics,
             max_files,
             rows: Arc::clone(&rows),
@@ -118,13 +126,19 @@ impl Watch {
         std::thread::Builder::new()
             .name("detach".to_owned())
             .spawn(move || detached.into_iter().for_each(drop::<Probed>))?;
-        Ok((Watch { sender: sender.clone(), thread, rows }, Notices { sender, waiting, dropped: 0 }))
+        let watch = Watch { sender: sender.clone(), thread, ending, rows };
+        Ok((watch, Notices { sender, waiting, dropped: 0 }))
     }
 
-    /// Ends it.
-    pub fn stop(self) {
+    /// Tells it that the agent ends, before what its programs need is gone.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Release);
         // If it is gone already, joining it is all there is to do.
         drop(self.sender.send(Notice::Stop));
+    }
+
+    /// Waits until it has ended.
+    pub fn join(self) {
         if self.thread.join().is_err() {
             tracing::error!("the thread that looks for TLS libraries panicked");
         }
@@ -149,7 +163,8 @@ impl Watcher {
             Ok(_) => {}
         }
         // Whoever comes first does not wait for the verifier.
-        self.probes.prober.load();
+        let ending = Arc::clone(&self.probes.ending);
+        self.probes.prober.load(|| !ending.load(Ordering::Acquire));
         let mut swept = Instant::now();
         self.sweep();
         loop {
@@ -200,7 +215,7 @@ impl Watcher {
             Ok(mut living) => {
                 let mut examined = self.discovery.examined();
                 living.retain(|pid| {
-                    let lives = self.look(*pid, None);
+                    let lives = !self.probes.ends() && self.look(*pid, None);
                     if examined != self.discovery.examined() {
                         examined = self.discovery.examined();
                         self.publish();
@@ -277,9 +292,15 @@ struct Probes {
     detaching: Sender<Probed>,
     /// How many refusals of the kernel are in the log.
     lacking: usize,
+    ending: Arc<AtomicBool>,
 }
 
 impl Probes {
+    /// Whether the agent ends: what programs need goes with the source of events, and is then refused for no other reason.
+    fn ends(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
     /// Does what discovery asks for, and says what became of a file that is to be probed.
     fn obey(&mut self, order: Order) -> Option<(FileKey, ProbeOutcome)> {
         match order {
@@ -297,6 +318,9 @@ impl Probes {
         // However the file was reached, the way to it may be gone by now.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let probed = self.prober.probe(Path::new(&path), points);
+        if self.ends() {
+            return ProbeOutcome::Later("the agent ends".to_owned());
+        }
         let outcome = outcome(probed.attached(), probed.refused(), last);
         match &outcome {
             ProbeOutcome::Whole => {}

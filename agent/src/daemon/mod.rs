@@ -146,9 +146,12 @@ pub fn run(
     let logging = Arc::new(Mutex::new(logging));
     let service = Service { config, metrics, hub, history, logging, pulse, orders, rows, workloads, edges };
     let outcome = runtime.block_on(service.serve(local, page, has_ended, &read_again));
+    if let Some(watch) = &watch {
+        watch.end();
+    }
     stop(&service.orders, thread);
     if let Some(watch) = watch {
-        watch.stop();
+        watch.join();
     }
     // The engine has said its last words.
     if let Some(keeper) = keeper {

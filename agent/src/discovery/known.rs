@@ -8,6 +8,10 @@ use std::time::Instant;
 use crate::library::{Examination, Point, Reason, Refusal};
 use crate::record::{LIBRARY_SCHEMA, LibraryFileRecord, ProbeState};
 
+/// What is missing of a library whose file lacks one symbol.
+const OWN_HIDDEN: &str =
+    "its own certificates are not shown: the function through which they go has no symbol in this file";
+
 /// Which file: the inode of a deleted file is given away again, the time of its change tells the two apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileKey {
@@ -133,11 +137,10 @@ pub(super) fn rows_of((key, known): (&FileKey, &Known)) -> Vec<LibraryFileRecord
         processes: known.users.iter().take(LibraryFileRecord::MAX_PROCESSES).copied().collect(),
         process_count: known.users.len() as u64,
     };
-    let found = known
-        .examination
-        .libraries
-        .iter()
-        .map(|found| row(Some(found.library.as_str()), found.version.as_deref(), state, reason.clone()));
+    let found = known.examination.libraries.iter().map(|found| {
+        let hidden = (state != ProbeState::NotProbed && found.hides_own()).then(|| OWN_HIDDEN.to_owned());
+        row(Some(found.library.as_str()), found.version.as_deref(), state, reason.clone().or(hidden))
+    });
     let refused = known.examination.refused.iter().map(|refusal| {
         row(
             refusal.library.map(|library| library.as_str()),

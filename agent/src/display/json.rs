@@ -21,6 +21,10 @@ pub fn json_line(value: &impl Serialize, line: &mut Vec<u8>) -> Result<(), Error
     Ok(())
 }
 
+/// Bytes of a field's name, with what stands around it, that are appended in one go, so that the line is asked for room once. The
+/// names of records are shorter.
+const PIECE: usize = 64;
+
 /// Writes one value.
 struct Json<'a>(&'a mut Vec<u8>);
 
@@ -251,9 +255,20 @@ impl Members<'_> {
     /// constants, so that they are copied without a call.
     #[inline(always)]
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
-        self.line.extend_from_slice(b",\"");
-        self.line.extend_from_slice(name.as_bytes());
-        self.line.extend_from_slice(b"\":");
+        let mut piece = [0; PIECE];
+        match piece.get_mut(..name.len() + 4) {
+            Some(piece) => {
+                piece[..2].copy_from_slice(b",\"");
+                piece[2..name.len() + 2].copy_from_slice(name.as_bytes());
+                piece[name.len() + 2..].copy_from_slice(b"\":");
+                self.line.extend_from_slice(piece);
+            }
+            None => {
+                self.line.extend_from_slice(b",\"");
+                self.line.extend_from_slice(name.as_bytes());
+                self.line.extend_from_slice(b"\":");
+            }
+        }
         value.serialize(Json(self.line))
     }
 
@@ -381,6 +396,13 @@ mod tests {
             Struct { r#final: bool, nothing: Option<()> },
         }
         #[derive(serde::Serialize)]
+        struct Long {
+            #[serde(rename = "a name of 60 bytes that fits into it with all that is around")]
+            just: bool,
+            #[serde(rename = "a name of 61 bytes that just does not fit with what is around")]
+            over: bool,
+        }
+        #[derive(serde::Serialize)]
         struct Empty;
         #[derive(serde::Serialize)]
         struct Pair(u64, f64);
@@ -396,6 +418,7 @@ mod tests {
         });
         let all = (&shapes, Empty, Pair(u64::MAX, f64::NAN), i128::MIN, u128::MAX, Some('\n'), value);
         assert_eq!(written(&all), expected(&all));
+        assert_eq!(written(&Long { just: true, over: false }), expected(&Long { just: true, over: false }));
         let whole = (i8::MIN, i16::MIN, i32::MIN, u8::MAX, u16::MAX, u32::MAX, f32::MAX, "text", ());
         assert_eq!(written(&whole), expected(&whole));
     }

@@ -74,10 +74,13 @@ impl Prober {
         Prober { ebpf, receives: Weak::new(), unavailable: Vec::new() }
     }
 
-    /// Loads every program, so that the first probe of a library does not wait for the verifier. Takes some tenths of a
-    /// second.
-    pub fn load(&mut self) {
+    /// Loads every program as long as that is `wanted`, so that the first probe of a library does not wait for the verifier. Takes some
+    /// tenths of a second.
+    pub fn load(&mut self, wanted: impl Fn() -> bool) {
         for name in names() {
+            if !wanted() {
+                return;
+            }
             // One that is refused for now is tried again where it is needed.
             let _known = self.ready(name, |ebpf| load(ebpf, name));
         }
@@ -280,13 +283,17 @@ pub(super) fn programs_of(hook: Hook) -> &'static [&'static str] {
         Hook::LinkerState => &["linker_state"],
         Hook::BoringSslFromCbs => &["crypto_buffer_new_from_cbs"],
         Hook::BoringSslNew => &["crypto_buffer_new"],
+        Hook::BoringSslSend => &["tls_add_message"],
         Hook::GnuTlsPeer => &["gnutls_pcert_import_x509_raw"],
-        Hook::GnuTlsImport => &["gnutls_x509_crt_import"],
+        Hook::GnuTlsHash => &["gnutls_hash_fast"],
+        Hook::GnuTlsSign => &["gnutls_privkey_sign_data2"],
+        Hook::GnuTlsVerifySignature => &["gnutls_pubkey_verify_data2"],
         Hook::GnuTlsVerifyPeers => &["gnutls_certificate_verify_peers", "gnutls_verified"],
         Hook::GnuTlsVerifyPeers2 => &["gnutls_certificate_verify_peers2", "gnutls_verified"],
         Hook::GnuTlsVerifyPeers3 => &["gnutls_certificate_verify_peers3", "gnutls_verified"],
         Hook::NssPeer => &["cert_new_temp_certificate"],
         Hook::NssVerify => &["ssl_auth_certificate"],
+        Hook::NssDigest => &["pk11_digest_op"],
         Hook::GoServer => &["go_server"],
         Hook::GoPeerOfClient => &["go_peer_of_client"],
         Hook::GoPeerOfServer => &["go_peer_of_server"],
@@ -295,6 +302,7 @@ pub(super) fn programs_of(hook: Hook) -> &'static [&'static str] {
         Hook::GoVerify => &["go_verify"],
         Hook::RustlsPayload13 => &["rustls_payload13"],
         Hook::RustlsVerify => &["rustls_verify"],
+        Hook::RustlsSend => &["rustls_send"],
     }
 }
 

@@ -50,6 +50,14 @@ pub struct Found {
     pub points: Vec<Point>,
 }
 
+impl Found {
+    /// Whether the peer's certificates are shown, and the function through which own ones go has no symbol.
+    pub fn hides_own(&self) -> bool {
+        let has = |wanted: fn(Hook) -> bool| self.points.iter().any(|point| wanted(point.hook));
+        has(Hook::shows_peer) && !has(Hook::shows_own)
+    }
+}
+
 /// Something that cannot be probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

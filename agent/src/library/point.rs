@@ -19,10 +19,16 @@ pub enum Hook {
     BoringSslFromCbs,
     /// `CRYPTO_BUFFER_new`.
     BoringSslNew,
+    /// `bssl::tls_add_message`: what is about to be sent.
+    BoringSslSend,
     /// `gnutls_pcert_import_x509_raw`: the peer's leaf.
     GnuTlsPeer,
-    /// `gnutls_x509_crt_import`: while peers are verified, their certificates one by one.
-    GnuTlsImport,
+    /// `gnutls_hash_fast`: the messages of a handshake of TLS 1.3.
+    GnuTlsHash,
+    /// `gnutls_privkey_sign_data2`: for the own certificate.
+    GnuTlsSign,
+    /// `gnutls_pubkey_verify_data2`: with the peer's certificate.
+    GnuTlsVerifySignature,
     /// `gnutls_certificate_verify_peers`: the status is its fourth argument.
     GnuTlsVerifyPeers,
     /// `gnutls_certificate_verify_peers2`: the status is its second argument.
@@ -33,6 +39,8 @@ pub enum Hook {
     NssPeer,
     /// `SSL_AuthCertificate`.
     NssVerify,
+    /// `PK11_DigestOp`: what is sent is hashed.
+    NssDigest,
     /// `crypto/tls.(*Conn).serverHandshake`: which connection its goroutine serves.
     GoServer,
     /// `crypto/tls.(*Conn).verifyServerCertificate`.
@@ -49,6 +57,8 @@ pub enum Hook {
     RustlsPayload13,
     /// rustls: a verifier that it comes with is called, `verify_server_cert` or `verify_client_cert`.
     RustlsVerify,
+    /// rustls: `CommonState::send_msg`.
+    RustlsSend,
     /// `_dl_debug_state` of the dynamic linker: the libraries of a process have changed.
     LinkerState,
 }
@@ -64,7 +74,7 @@ pub struct Point {
 
 impl Hook {
     /// All of them.
-    pub const ALL: [Hook; 23] = [
+    pub const ALL: [Hook; 28] = [
         Hook::OpenSslPeer,
         Hook::OpenSslOwn,
         Hook::OpenSslVerifyBegin,
@@ -72,13 +82,17 @@ impl Hook {
         Hook::OpenSslVerifyResult,
         Hook::BoringSslFromCbs,
         Hook::BoringSslNew,
+        Hook::BoringSslSend,
         Hook::GnuTlsPeer,
-        Hook::GnuTlsImport,
+        Hook::GnuTlsHash,
+        Hook::GnuTlsSign,
+        Hook::GnuTlsVerifySignature,
         Hook::GnuTlsVerifyPeers,
         Hook::GnuTlsVerifyPeers2,
         Hook::GnuTlsVerifyPeers3,
         Hook::NssPeer,
         Hook::NssVerify,
+        Hook::NssDigest,
         Hook::GoServer,
         Hook::GoPeerOfClient,
         Hook::GoPeerOfServer,
@@ -87,6 +101,7 @@ impl Hook {
         Hook::GoVerify,
         Hook::RustlsPayload13,
         Hook::RustlsVerify,
+        Hook::RustlsSend,
         Hook::LinkerState,
     ];
 
@@ -98,21 +113,53 @@ impl Hook {
             | Hook::OpenSslVerifyBegin
             | Hook::OpenSslVerify
             | Hook::OpenSslVerifyResult => Library::OpenSsl,
-            Hook::BoringSslFromCbs | Hook::BoringSslNew => Library::BoringSsl,
+            Hook::BoringSslFromCbs | Hook::BoringSslNew | Hook::BoringSslSend => Library::BoringSsl,
             Hook::GnuTlsPeer
-            | Hook::GnuTlsImport
+            | Hook::GnuTlsHash
+            | Hook::GnuTlsSign
+            | Hook::GnuTlsVerifySignature
             | Hook::GnuTlsVerifyPeers
             | Hook::GnuTlsVerifyPeers2
             | Hook::GnuTlsVerifyPeers3 => Library::GnuTls,
-            Hook::NssPeer | Hook::NssVerify => Library::Nss,
+            Hook::NssPeer | Hook::NssVerify | Hook::NssDigest => Library::Nss,
             Hook::GoServer
             | Hook::GoPeerOfClient
             | Hook::GoPeerOfServer
             | Hook::GoOwnAt24
             | Hook::GoOwnAt0
             | Hook::GoVerify => Library::Go,
-            Hook::RustlsPayload13 | Hook::RustlsVerify => Library::Rustls,
+            Hook::RustlsPayload13 | Hook::RustlsVerify | Hook::RustlsSend => Library::Rustls,
             Hook::LinkerState => return None,
         })
+    }
+
+    /// Certificates of the peer are read there.
+    pub fn shows_peer(self) -> bool {
+        matches!(
+            self,
+            Hook::OpenSslPeer
+                | Hook::BoringSslFromCbs
+                | Hook::BoringSslNew
+                | Hook::GnuTlsPeer
+                | Hook::NssPeer
+                | Hook::GoPeerOfClient
+                | Hook::GoPeerOfServer
+                | Hook::RustlsPayload13
+                | Hook::RustlsVerify
+        )
+    }
+
+    /// Own certificates are read there.
+    pub fn shows_own(self) -> bool {
+        matches!(
+            self,
+            Hook::OpenSslOwn
+                | Hook::BoringSslSend
+                | Hook::GnuTlsSign
+                | Hook::NssDigest
+                | Hook::GoOwnAt24
+                | Hook::GoOwnAt0
+                | Hook::RustlsSend
+        )
     }
 }

@@ -4,7 +4,7 @@ use crate::event::Event;
 use crate::identity::ProcessUnknown;
 use crate::record::{
     Authentication, CERTIFICATE_SCHEMA, CONNECTION_SCHEMA, FINDING_SCHEMA, GAP_SCHEMA, ProbeState, Record,
-    Scope, Severity, SideName,
+    Scope, SideName,
 };
 
 /// Stands for every value that is not in the set.
@@ -111,16 +111,6 @@ pub(super) fn role(observed_from: &[SideName]) -> &'static str {
         (true, false) => "client",
         (false, true) => "server",
         (false, false) => "none",
-    }
-}
-
-pub(super) fn severity_name(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Low => "low",
-        Severity::Medium => "medium",
-        Severity::High => "high",
-        Severity::Critical => "critical",
     }
 }
 

@@ -41,7 +41,7 @@ use crate::record::{
 };
 use crate::verdict::Code;
 use family::{Family, Seconds};
-use labels::{other_than, role, severity_name};
+use labels::{other_than, role};
 use listed::Listed;
 use owners::OwnedConnections;
 
@@ -190,7 +190,7 @@ impl Metrics {
     /// Counts a finding, and whether an exception sets it apart. To be called once per finding and connection.
     pub fn finding(&self, code: Code, severity: Severity, excepted: bool) {
         let excepted = labels::EXCEPTED[usize::from(excepted)];
-        self.inner.findings.of([code.as_str(), severity_name(severity), excepted]).inc();
+        self.inner.findings.of([code.as_str(), severity.as_str(), excepted]).inc();
     }
 
     /// Exceptions of the configuration whose date has passed.

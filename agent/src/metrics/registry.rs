@@ -84,7 +84,7 @@ pub(super) fn families(kernel: &str) -> Families {
     let findings: Family<3, Counter> = page.family(names::FINDINGS);
     for code in Code::ALL {
         for excepted in labels::EXCEPTED {
-            findings.of([code.as_str(), labels::severity_name(code.severity()), excepted]);
+            findings.of([code.as_str(), code.severity().as_str(), excepted]);
         }
     }
     let exceptions_expired = page.add(names::EXCEPTIONS_EXPIRED, Gauge::default());

@@ -1,8 +1,9 @@
 //! Findings by subject: the same finding of the same edge is one record with a count.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 
 use crate::record::{ConnectionRecord, EndpointRecord, FINDING_SCHEMA, FindingRecord, SideName, WallTime};
@@ -14,10 +15,17 @@ pub const MAX_FINDINGS: usize = 16_384;
 /// Bounded memory of what was found.
 #[derive(Debug, Default)]
 pub struct FindingBook {
-    known: FxHashMap<[u8; 16], Arc<FindingRecord>>,
+    known: FxHashMap<[u8; 16], Known>,
     refused: u64,
-    /// Counted again since they were handed out.
-    changed: FxHashSet<[u8; 16]>,
+    /// Those that have changed, in the order in which they did.
+    changed: VecDeque<[u8; 16]>,
+}
+
+#[derive(Debug)]
+struct Known {
+    record: Arc<FindingRecord>,
+    /// It was counted again since it was handed out.
+    changed: bool,
 }
 
 impl FindingBook {
@@ -32,11 +40,13 @@ impl FindingBook {
         let id = subject_id(finding, &edge);
         if let Some(known) = self.known.get_mut(&id) {
             // Whoever takes what is printed keeps it as it was then.
-            let known = Arc::make_mut(known);
-            known.count += 1;
-            known.first_seen = known.first_seen.min(now);
-            known.last_seen = known.last_seen.max(now);
-            self.changed.insert(id);
+            let record = Arc::make_mut(&mut known.record);
+            record.count += 1;
+            record.first_seen = record.first_seen.min(now);
+            record.last_seen = record.last_seen.max(now);
+            if !std::mem::replace(&mut known.changed, true) {
+                self.changed.push_back(id);
+            }
             return None;
         }
         let record = Arc::new(FindingRecord {
@@ -65,7 +75,7 @@ impl FindingBook {
             exception: finding.exception.as_ref().map(|exception| exception.record()),
         });
         if self.known.len() < MAX_FINDINGS {
-            self.known.insert(id, Arc::clone(&record));
+            self.known.insert(id, Known { record: Arc::clone(&record), changed: false });
         } else {
             self.refused += 1;
         }
@@ -74,17 +84,17 @@ impl FindingBook {
 
     /// All that are remembered, with how often and when last, in the order in which they were first seen.
     pub fn all(&self) -> Vec<&FindingRecord> {
-        let mut all: Vec<&FindingRecord> = self.known.values().map(Arc::as_ref).collect();
+        let mut all: Vec<&FindingRecord> = self.known.values().map(|known| &*known.record).collect();
         all.sort_by(|one, other| (one.first_seen, &one.id).cmp(&(other.first_seen, &other.id)));
         all
     }
 
     /// At most so many that were counted again since they were handed out.
     pub fn take_changed(&mut self, limit: usize) -> Vec<Arc<FindingRecord>> {
-        let ids: Vec<[u8; 16]> = self.changed.iter().take(limit).copied().collect();
-        let taken = ids.iter().filter_map(|id| {
-            self.changed.remove(id);
-            self.known.get(id).map(Arc::clone)
+        let taken = self.changed.drain(..limit.min(self.changed.len())).filter_map(|id| {
+            let known = self.known.get_mut(&id)?;
+            known.changed = false;
+            Some(Arc::clone(&known.record))
         });
         taken.collect()
     }
@@ -150,4 +160,39 @@ pub fn hex(bytes: &[u8]) -> String {
     }
     // Digits are ASCII.
     String::from_utf8(digits).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Severity, sample};
+    use crate::verdict::Code;
+
+    #[test]
+    fn what_was_counted_again_is_handed_out_once_with_its_count_and_the_rest_later() {
+        let mut book = FindingBook::default();
+        let connection = sample::connection(1);
+        let note = |book: &mut FindingBook, certificate: &str| {
+            let finding = Finding {
+                code: Code::ServerOnlyTlsEastWest,
+                severity: Severity::Low,
+                side: None,
+                certificate: Some(certificate.to_owned()),
+                summary: String::new(),
+                exception: None,
+            };
+            book.note(&finding, &connection, WallTime(1)).is_some()
+        };
+        for (certificate, is_new) in [("a", true), ("b", true), ("a", false), ("b", false), ("a", false)] {
+            assert_eq!(note(&mut book, certificate), is_new);
+        }
+        let taken = |book: &mut FindingBook, limit| {
+            let taken = book.take_changed(limit);
+            taken.iter().map(|one| (one.certificate.clone().unwrap(), one.count)).collect::<Vec<_>>()
+        };
+        assert_eq!(taken(&mut book, 1), [("a".to_owned(), 3)]);
+        assert!(!note(&mut book, "a"));
+        assert_eq!(taken(&mut book, 9), [("b".to_owned(), 2), ("a".to_owned(), 4)]);
+        assert_eq!(taken(&mut book, 9), []);
+    }
 }

@@ -7,9 +7,10 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::connections::fingerprint;
+use super::paging::{limit, no_place, page};
 use super::selection::{Selection, fingerprints};
 use super::walk::each_pairing;
-use super::{Answering, End, Moment, QuestionError, Range, Span, limit};
+use super::{Answering, Condition, End, Moment, QuestionError, Range, Span, fields};
 use crate::record::{CERTIFICATE_SCHEMA, CertificateRecord, SideName, WallTime};
 use crate::store::{StoreError, to_hex};
 
@@ -48,6 +49,9 @@ pub struct CertificatesQuestion {
     /// Only those that were presented in this role
     #[arg(long, value_name = "ROLE", value_delimiter = ',')]
     pub role: Vec<SideName>,
+    /// Only those of which a field of countersign.certificate/1 has this value; `null` where it is missing; all of several must hold
+    #[arg(long = "where", value_name = "FIELD=VALUE")]
+    pub r#where: Vec<Condition>,
     /// So many at most [default: 100]
     #[arg(long, value_name = "N")]
     pub limit: Option<u32>,
@@ -85,7 +89,8 @@ struct Found {
 
 impl CertificatesQuestion {
     pub(super) fn answer(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
-        let limit = limit(self.limit)? as usize;
+        let limit = limit(self.limit)?;
+        fields::check(&self.r#where, fields::certificate())?;
         let uses = uses(answering)?;
         let workloads = self.workloads(answering)?;
         let mut found = Vec::new();
@@ -119,14 +124,10 @@ impl CertificatesQuestion {
             let after = place(after)?;
             found.retain(|found| (found.not_after, found.number) > after);
         }
-        for (done, one) in found.iter().take(limit).enumerate() {
+        page(answering, limit, &found, |answering, one| {
             let record = record(answering, one.number, uses.get(&one.number))?;
-            let taken = answering.record(&record)?;
-            if taken.is_break() || answering.progress(done as f64 / limit as f64).is_break() {
-                return Ok(End { next: Some(one.place()), interrupted: true });
-            }
-        }
-        Ok(End { next: (found.len() > limit).then(|| found[limit - 1].place()), interrupted: false })
+            Ok(fields::holds(&self.r#where, &record)?.then_some(record))
+        })
     }
 
     fn is_of_time(&self, now: i64, not_after: i64, first: i64, used: &Use) -> bool {
@@ -154,16 +155,16 @@ impl CertificatesQuestion {
     }
 }
 
-impl Found {
-    fn place(&self) -> String {
-        format!("{}.{}", self.not_after, self.number)
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.not_after, self.number)
     }
 }
 
 fn place(text: &str) -> Result<(i64, i64), QuestionError> {
     let place =
         text.split_once('.').and_then(|(time, number)| Some((time.parse().ok()?, number.parse().ok()?)));
-    place.ok_or_else(|| QuestionError::Refused("after: it is not the `next` of a page".to_owned()))
+    place.ok_or_else(no_place)
 }
 
 fn any<T>(wanted: &[T], is: impl Fn(&T) -> bool) -> bool {
@@ -331,6 +332,9 @@ mod tests {
             ("workload=server.service", &["ab"]),
             ("workload=systemd:client.service", &["ab", "cd"]),
             ("role=server", &["ab"]),
+            ("where=issuer%3DCN%3Dissuing,O%3Dtest", &["11", "ab"]),
+            ("where=workloads%3Dsystemd:server.service&where=parse_error%3Dnull", &["ab"]),
+            ("where=connections%3D0", &["11"]),
             ("unused=1w", &[]),
         ] {
             assert_eq!(fingerprints(query), expected, "{query}");

@@ -6,9 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{QuestionError, fields};
 use crate::record::SideName;
 
-/// `FIELD=VALUE`: a field of the record with its path (`tls.ja4`, `server.workload.namespace`) has this value. Of a list,
+/// `FIELD=VALUE`: a field of a record with its path (`tls.ja4`, `server.workload.namespace`) has this value. Of a list,
 /// one element has it. `null` is meant where something is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -18,33 +19,39 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// As an alternative.
-    pub(super) fn test(&self) -> Test {
-        let wanted = if self.value == "null" { Wanted::Null } else { Wanted::Is(self.value.clone()) };
-        Test::new(&self.field, wanted)
+    /// As an alternative, of connections.
+    pub(super) fn of_connection(&self) -> Result<Test, QuestionError> {
+        fields::check(std::slice::from_ref(self), fields::connection())?;
+        Ok(Test::new(&self.field, self.wanted()))
+    }
+
+    /// The path of its field.
+    pub(super) fn field(&self) -> &str {
+        &self.field
+    }
+
+    /// Whether a record, of which all fields are there, fulfils it.
+    pub(super) fn holds(&self, record: &Value) -> bool {
+        self.wanted().holds(record, &self.field)
+    }
+
+    fn wanted(&self) -> Wanted {
+        if self.value == "null" { Wanted::Null } else { Wanted::Is(self.value.clone()) }
     }
 }
 
 /// What was typed is no condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConditionError {
-    /// It has no `=`.
-    #[error("`{0}` is not FIELD=VALUE")]
-    Form(String),
-    /// The record has no such field.
-    #[error("`{0}` is no field of countersign.connection/1 that has one value: docs/record.md lists them")]
-    Field(String),
-}
+#[error("`{0}` is not FIELD=VALUE")]
+pub struct ConditionError(String);
 
 impl FromStr for Condition {
     type Err = ConditionError;
 
     fn from_str(text: &str) -> Result<Self, ConditionError> {
-        let short = |text: &str| text.chars().take(100).collect();
-        let (field, value) = text.split_once('=').ok_or_else(|| ConditionError::Form(short(text)))?;
-        match super::fields::is_field(field) {
-            true => Ok(Condition { field: field.to_owned(), value: value.to_owned() }),
-            false => Err(ConditionError::Field(short(field))),
+        match text.split_once('=') {
+            Some((field, value)) => Ok(Condition { field: field.to_owned(), value: value.to_owned() }),
+            None => Err(ConditionError(text.chars().take(100).collect())),
         }
     }
 }
@@ -212,6 +219,7 @@ mod tests {
         ] {
             let condition: Condition = text.parse().unwrap();
             assert_eq!(condition.to_string(), text);
+            assert!(condition.of_connection().is_ok(), "{text}");
         }
         for wrong in [
             "",
@@ -223,7 +231,8 @@ mod tests {
             ".=1",
             "client.=1",
         ] {
-            assert!(wrong.parse::<Condition>().is_err(), "{wrong}");
+            let condition = wrong.parse::<Condition>();
+            assert!(condition.is_err() || condition.is_ok_and(|one| one.of_connection().is_err()), "{wrong}");
         }
     }
 

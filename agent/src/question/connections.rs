@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Clause, Condition, Test, Wanted};
+use super::paging::{limit, no_place};
 use super::selection::{Selection, WORKLOAD_CALLED};
 use super::walk::{self, Walked};
-use super::{Answering, End, Moment, QuestionError, Range, limit};
+use super::{Answering, End, Moment, QuestionError, Range};
 use crate::record::{Authentication, Encryption, Scope};
 
 /// Fewest digits of a fingerprint by which it is known.
@@ -85,7 +86,7 @@ pub struct ConnectionsQuestion {
 
 impl ConnectionsQuestion {
     pub(super) fn answer(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
-        let limit = limit(self.limit)? as usize;
+        let limit = limit(self.limit)?;
         let mut range = Range::of(self.since, self.until, answering.now);
         if let Some(after) = &self.after {
             range.to = range.to.min(place(after)?);
@@ -124,14 +125,16 @@ impl ConnectionsQuestion {
             named("session_id", self.session_id.iter().map(String::as_str)),
         ];
         clauses.retain(|clause| !clause.is_empty());
-        clauses.extend(self.r#where.iter().map(|condition| vec![condition.test()]));
+        for condition in &self.r#where {
+            clauses.push(vec![condition.of_connection()?]);
+        }
         Ok(clauses)
     }
 }
 
 /// `next` of a page of connections.
 pub(super) fn place(after: &str) -> Result<i64, QuestionError> {
-    after.parse().map_err(|_| QuestionError::Refused("after: it is not the `next` of a page".to_owned()))
+    after.parse().map_err(|_| no_place())
 }
 
 /// Exactly this.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::selection::Selection;
 use super::walk::{Counted, each_pairing};
 use super::{Answering, QuestionError, Range};
-use crate::record::{Authentication, Scope, Text};
+use crate::record::{Authentication, RoleRecord, Scope, Text};
 use crate::store::StoreError;
 
 const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
@@ -154,6 +154,23 @@ pub(super) struct Said {
     pub authentication: Authentication,
     pub scope: Scope,
     pub findings: Vec<Text>,
+    evidence: SaidEvidence,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct SaidEvidence {
+    reason: Option<Text>,
+}
+
+impl Said {
+    /// Counts connections with this answer in a role.
+    pub fn count(&self, role: &mut RoleRecord, connections: u64) {
+        role.connections += connections;
+        add(&mut role.authentication, self.authentication, connections);
+        if let Some(reason) = &self.evidence.reason {
+            add(&mut role.unknown, reason.clone(), connections);
+        }
+    }
 }
 
 /// What answers say, read once.

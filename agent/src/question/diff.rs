@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::Names;
 use super::strength::strength;
-use super::times::{Span, Use, latest_use};
+use super::times::{LookBack, Span, Use, latest_use};
 use super::{Answering, End, MAX_LIMIT, Moment, QuestionError};
 use crate::record::{
     Authentication, CHANGE_SCHEMA, CHANGE_SUMMARY_SCHEMA, ChangeName, ChangeRecord, ChangeSummaryRecord,
@@ -62,7 +62,8 @@ impl DiffQuestion {
         let database = answering.reader.database();
         let asker = &mut *answering.asker;
         let mut wanted = |done| asker.progress(done).is_continue();
-        let Some([first, second]) = states(database, [before.0, after.0], window, &mut wanted)? else {
+        let Some(([first, second], look_back)) = states(database, [before.0, after.0], window, &mut wanted)?
+        else {
             return Ok(End { next: None, interrupted: true });
         };
         let mut names = Names::new(answering.reader);
@@ -82,6 +83,7 @@ impl DiffQuestion {
             changes: changes.len() as u64,
             left_out: changes.len().saturating_sub(limit) as u64,
             gaps: gaps.cast_unsigned(),
+            looked_back_in_part: look_back.cut,
         };
         if changes.is_empty() {
             return Ok(End::default());
@@ -126,8 +128,9 @@ fn states(
     times: [i64; 2],
     window: i64,
     wanted: &mut dyn FnMut(f64) -> bool,
-) -> Result<Option<[State; 2]>, QuestionError> {
+) -> Result<Option<([State; 2], LookBack)>, QuestionError> {
     let mut states = [State::default(), State::default()];
+    let mut look_back = LookBack::default();
     let mut ends: [FxHashMap<i64, Use>; 2] = Default::default();
     let pairings: i64 = database
         .query_row("SELECT max(id) FROM pairing", [], |row| Ok(row.get::<_, Option<i64>>(0)?.unwrap_or(0)))?;
@@ -147,7 +150,9 @@ fn states(
         let authentication = name.parse().unwrap_or(Authentication::Unknown);
         for (index, time) in times.into_iter().enumerate() {
             let since = time.saturating_sub(window);
-            let Some(used) = latest_use(database, span, time, since)? else { continue };
+            let Some(used) = latest_use(database, span, time, since, since, &mut look_back)? else {
+                continue;
+            };
             states[index].edge(edge, used, authentication);
             for end in [client, server] {
                 later(ends[index].entry(end).or_insert(used), used);
@@ -157,7 +162,7 @@ fn states(
     for (state, ends) in states.iter_mut().zip(ends) {
         presented(database, state, ends)?;
     }
-    Ok(Some(states))
+    Ok(Some((states, look_back)))
 }
 
 /// What these ends presented.

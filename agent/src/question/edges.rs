@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::condition::{Clause, Condition, Test};
 use super::connections::{end, is, named, port_of_server, workload};
 use super::counts::{Answers, add, counted};
+use super::paging::{limit, no_place, page};
 use super::selection::Selection;
-use super::{Answering, End, Moment, QuestionError, Range, limit};
+use super::{Answering, End, Moment, QuestionError, Range};
 use crate::record::{
     Authentication, ByteCounts, EDGE_SCHEMA, EdgeRecord, NodeRecord, Scope, WallTime, WorkloadRecord,
 };
@@ -53,7 +54,7 @@ pub struct EdgesQuestion {
     /// Count only connections in which a field has this value; fields that each connection has of its own are not counted by
     #[arg(long = "where", value_name = "FIELD=VALUE")]
     pub r#where: Vec<Condition>,
-    /// What comes first [default: last-seen]
+    /// What comes first [default: first-seen]
     #[arg(long, value_name = "ORDER")]
     pub sort: Option<EdgeOrder>,
     /// So many at most [default: 100]
@@ -64,17 +65,17 @@ pub struct EdgesQuestion {
     pub after: Option<String>,
 }
 
-/// Orders of edges. While connections are written, only `first-seen` leaves pages as they are: an edge that was used again is
-/// found at the beginning by the others.
+/// Orders of edges. While connections are written, only `first-seen` leaves pages as they are: by the others an edge that is used
+/// again stands at the beginning, and whoever reads on does not meet it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum EdgeOrder {
-    /// The latest used first
+    /// Those first that came last
     #[default]
-    LastSeen,
-    /// The newest first
     FirstSeen,
-    /// The busiest first
+    /// The latest used first; pages shift while edges are used
+    LastSeen,
+    /// The busiest first; pages shift while edges are used
     Connections,
 }
 
@@ -101,9 +102,9 @@ impl Default for Sum {
 
 impl EdgesQuestion {
     pub(super) fn answer(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
-        let limit = limit(self.limit)? as usize;
+        let limit = limit(self.limit)?;
         let mut range = Range::of(self.since, self.until, answering.now);
-        let selection = Selection::resolve(answering, &self.clauses(), &mut range)?;
+        let selection = Selection::resolve(answering, &self.clauses()?, &mut range)?;
         if selection.needs_rows() {
             let message = "where: edges are not counted by fields that each connection has of its own: ask for connections";
             return Err(QuestionError::Refused(message.to_owned()));
@@ -127,19 +128,13 @@ impl EdgesQuestion {
         }
         places.sort_unstable();
         let mut answers = Answers::default();
-        for (done, place) in places.iter().take(limit).enumerate() {
-            let Some(sum) = sums.get(&place.edge) else { continue };
-            let edge = record(answering, &mut answers, place.edge, sum)?;
-            let taken = answering.record(&edge)?;
-            if taken.is_break() || answering.progress(done as f64 / limit as f64).is_break() {
-                return Ok(End { next: Some(place.to_string()), interrupted: true });
-            }
-        }
-        let next = (places.len() > limit).then(|| places[limit - 1].to_string());
-        Ok(End { next, interrupted: false })
+        page(answering, limit, &places, |answering, place| match sums.get(&place.edge) {
+            Some(sum) => record(answering, &mut answers, place.edge, sum).map(Some),
+            None => Ok(None),
+        })
     }
 
-    fn clauses(&self) -> Vec<Clause> {
+    fn clauses(&self) -> Result<Vec<Clause>, QuestionError> {
         let either = |name: &str, values: &[String]| -> Clause {
             values.iter().flat_map(|value| Test::either(name, &is(value))).collect()
         };
@@ -155,8 +150,10 @@ impl EdgesQuestion {
             named("findings", self.finding.iter().map(String::as_str)),
         ];
         clauses.retain(|clause| !clause.is_empty());
-        clauses.extend(self.r#where.iter().map(|condition| vec![condition.test()]));
-        clauses
+        for condition in &self.r#where {
+            clauses.push(vec![condition.of_connection()?]);
+        }
+        Ok(clauses)
     }
 }
 
@@ -172,7 +169,8 @@ impl Place {
     fn of(order: EdgeOrder, edge: i64, sum: &Sum) -> Place {
         let value = match order {
             EdgeOrder::LastSeen => sum.last_seen,
-            EdgeOrder::FirstSeen => sum.first_seen,
+            // What a time that is asked for leaves of an edge moves with it; numbers are given in the order of time.
+            EdgeOrder::FirstSeen => edge,
             EdgeOrder::Connections => sum.connections.cast_signed(),
         };
         Place { value: std::cmp::Reverse(value), edge }
@@ -182,7 +180,7 @@ impl Place {
         let place = text.split_once('.').and_then(|(value, edge)| {
             Some(Place { value: std::cmp::Reverse(value.parse().ok()?), edge: edge.parse().ok()? })
         });
-        place.ok_or_else(|| QuestionError::Refused("after: it is not the `next` of a page".to_owned()))
+        place.ok_or_else(no_place)
     }
 }
 

@@ -206,6 +206,11 @@ mod tests {
             assert!(told.contains(part), "{part} is not in\n{told}");
         }
         assert_eq!(lines[0]["kept"], "whole");
+        let steps = lines[0]["steps"].as_array().unwrap();
+        let mut topics: Vec<&str> = steps.iter().map(|step| step["topic"].as_str().unwrap()).collect();
+        topics.dedup();
+        let in_order = ["observation", "client", "server", "protocol", "authentication", "certificate"];
+        assert_eq!(topics, [&in_order[..], &["finding", "gap", "not_evaluated"]].concat());
         let (lines, _) = ask(&mut reader, "explain", &format!("id={}", full(3).id));
         assert!(text(&lines).contains("mid_stream"), "{}", text(&lines));
     }

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Answering, End, Moment, QuestionError, Range, limit};
+use super::paging::{limit, no_place, page};
+use super::{Answering, Condition, End, Moment, QuestionError, Range, fields};
 use crate::record::{FindingRecord, Severity};
 use crate::store::StoreError;
 
@@ -34,6 +35,9 @@ pub struct FindingsQuestion {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub excepted: bool,
+    /// Only those of which a field of countersign.finding/1 has this value; `null` where it is missing; all of several must hold
+    #[arg(long = "where", value_name = "FIELD=VALUE")]
+    pub r#where: Vec<Condition>,
     /// So many at most [default: 100]
     #[arg(long, value_name = "N")]
     pub limit: Option<u32>,
@@ -43,20 +47,30 @@ pub struct FindingsQuestion {
 }
 
 /// A finding that is wanted, where it stands: the worst first, then the newest.
-type Place = (Reverse<Severity>, Reverse<i64>, String);
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    severity: Reverse<Severity>,
+    first_seen: Reverse<i64>,
+    id: String,
+}
 
 impl FindingsQuestion {
     pub(super) fn answer(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
-        let limit = limit(self.limit)? as usize;
+        let limit = limit(self.limit)?;
+        fields::check(&self.r#where, fields::finding())?;
         let range = Range::of(self.since, self.until, answering.now);
         let mut places: Vec<Place> = Vec::new();
-        let after = self.after.as_deref().map(parse).transpose()?;
+        let after = self.after.as_deref().map(str::parse::<Place>).transpose()?;
         let sql = "SELECT record FROM finding WHERE last_seen >= ?1 AND first_seen < ?2";
         let mut statement = answering.reader.database().prepare_cached(sql)?;
         let mut rows = statement.query([range.from, range.to])?;
         while let Some(row) = rows.next()? {
             let finding = parsed(row.get_ref(0)?.as_str().map_err(|_| rusqlite::Error::InvalidQuery)?)?;
-            let place = (Reverse(finding.severity), Reverse(finding.first_seen.0), finding.id.clone());
+            let place = Place {
+                severity: Reverse(finding.severity),
+                first_seen: Reverse(finding.first_seen.0),
+                id: finding.id.clone(),
+            };
             if self.wants(&finding) && after.as_ref().is_none_or(|after| place > *after) {
                 places.push(place);
             }
@@ -64,15 +78,10 @@ impl FindingsQuestion {
         drop(rows);
         drop(statement);
         places.sort_unstable();
-        for (done, place) in places.iter().take(limit).enumerate() {
-            let record = record(answering, &place.2)?;
-            let taken = answering.record(&record)?;
-            if taken.is_break() || answering.progress(done as f64 / limit as f64).is_break() {
-                return Ok(End { next: Some(shown(place)?), interrupted: true });
-            }
-        }
-        let next = (places.len() > limit).then(|| shown(&places[limit - 1])).transpose()?;
-        Ok(End { next, interrupted: false })
+        page(answering, limit, &places, |answering, place| {
+            let record = record(answering, &place.id)?;
+            Ok(fields::holds(&self.r#where, &record)?.then_some(record))
+        })
     }
 
     fn wants(&self, finding: &FindingRecord) -> bool {
@@ -111,20 +120,24 @@ fn record(answering: &Answering<'_>, id: &str) -> Result<FindingRecord, Question
     Ok(finding)
 }
 
-/// `next` of a page.
-fn shown(place: &Place) -> Result<String, StoreError> {
-    let (Reverse(severity), Reverse(first_seen), id) = place;
-    let severity = serde_json::to_value(severity)?;
-    Ok(format!("{}.{first_seen}.{id}", severity.as_str().unwrap_or_default()))
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.severity.0, self.first_seen.0, self.id)
+    }
 }
 
-fn parse(text: &str) -> Result<Place, QuestionError> {
-    let mut parts = text.splitn(3, '.');
-    let place = (|| {
-        let severity = parts.next()?.parse().ok()?;
-        Some((Reverse(severity), Reverse(parts.next()?.parse().ok()?), parts.next()?.to_owned()))
-    })();
-    place.ok_or_else(|| QuestionError::Refused("after: it is not the `next` of a page".to_owned()))
+impl std::str::FromStr for Place {
+    type Err = QuestionError;
+
+    fn from_str(text: &str) -> Result<Self, QuestionError> {
+        let mut parts = text.splitn(3, '.');
+        let place = (|| {
+            let severity = Reverse(parts.next()?.parse().ok()?);
+            let first_seen = Reverse(parts.next()?.parse().ok()?);
+            Some(Place { severity, first_seen, id: parts.next()?.to_owned() })
+        })();
+        place.ok_or_else(no_place)
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +196,9 @@ mod tests {
             ("workload=other", &[]),
             ("excepted=true", &["d", "c", "a", "b"]),
             ("since=2030-01-01", &[]),
+            ("where=exception.owner%3Da&excepted=true", &["d"]),
+            ("where=count%3D7", &["c", "a"]),
+            ("where=count%3D7&where=certificate%3Dnull&limit=1", &["c"]),
         ] {
             assert_eq!(ids(query).0, expected, "{query}");
         }

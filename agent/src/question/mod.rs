@@ -29,6 +29,7 @@ mod moment;
 mod names;
 #[cfg(test)]
 mod openapi_tests;
+mod paging;
 mod selection;
 mod strength;
 mod subject;
@@ -39,6 +40,7 @@ mod times;
 mod walk;
 mod who;
 mod words;
+mod workloads;
 
 pub use blast_radius::BlastRadiusQuestion;
 pub use certificates::CertificatesQuestion;
@@ -51,6 +53,7 @@ pub use findings::FindingsQuestion;
 pub use moment::{Moment, MomentError, Span, SpanError};
 pub use timeline::TimelineQuestion;
 pub use who::WhoQuestion;
+pub use workloads::{Described, WorkloadsQuestion};
 
 /// Records of a page if nothing else is asked for.
 pub const DEFAULT_LIMIT: u32 = 100;
@@ -204,6 +207,8 @@ questions! {
     Timeline(TimelineQuestion) = "timeline",
     /// What changed between two times.
     Diff(DiffQuestion) = "diff",
+    /// Who had connections; `workloads` is the daemon's present table.
+    Workloads(WorkloadsQuestion) = "workload-history",
 }
 
 impl Question {
@@ -262,13 +267,5 @@ impl Range {
             from: since.map_or(Range::ALL.from, |since| since.resolve(now).0),
             to: until.map_or(Range::ALL.to, |until| until.resolve(now).0),
         }
-    }
-}
-
-/// The bounds of a page: `limit`, else [`DEFAULT_LIMIT`].
-pub(crate) fn limit(asked: Option<u32>) -> Result<u32, QuestionError> {
-    match asked.unwrap_or(DEFAULT_LIMIT) {
-        limit @ 1..=MAX_LIMIT => Ok(limit),
-        limit => Err(QuestionError::Refused(format!("limit: {limit} is not from 1 to {MAX_LIMIT}"))),
     }
 }

@@ -130,7 +130,9 @@ mod tests {
         let at = |text: &str| text.parse::<Moment>().map(|moment| moment.resolve(now).to_string());
         assert_eq!(at("2026-11-22").as_deref(), Ok("2026-11-22T00:00:00.000000000Z"));
         assert_eq!(at("2026-11-22T09:30:00+01:00").as_deref(), Ok("2026-11-22T08:30:00.000000000Z"));
-        assert_eq!("2h".parse(), Ok(Moment::Ago(7_200)));
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7_200), ("7d", 604_800)] {
+            assert_eq!(text.parse(), Ok(Moment::Ago(seconds)));
+        }
         assert_eq!("4w".parse::<Moment>().unwrap().to_string().parse(), Ok(Moment::Ago(4 * 604_800)));
         for wrong in ["", "h", "-2h", "2", "yesterday", "2026-13-01", "9999999999w", "2.5h"] {
             assert!(wrong.parse::<Moment>().is_err(), "{wrong}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::fields::with_every_field;
+use super::fields::{whole_finding, whole_workload, with_every_field};
 use super::tests::{ask, history};
 use super::{Question, QuestionError};
 use crate::record::*;
@@ -93,7 +93,7 @@ fn every_question_is_described_with_each_of_its_fields() {
             parameters.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
         assert_eq!(described, fields(name), "{name}");
     }
-    let others = ["watch", "workloads", "libraries", "status", "openapi.json"];
+    let others = ["watch", "workloads", "libraries", "status", "openapi.json", "report"];
     for path in all["paths"].as_object().unwrap().keys() {
         let name = path.strip_prefix("/v1/").unwrap();
         assert!(
@@ -110,30 +110,12 @@ fn answers_are_what_the_description_says() {
     check(&all, &all["components"]["schemas"]["ConnectionRecord"], &whole);
     let workload = serde_json::to_value(sample::known_workload("a.service")).unwrap();
     check(&all, &all["components"]["schemas"]["KnownWorkloadRecord"], &workload);
+    let workload = serde_json::to_value(whole_workload()).unwrap();
+    check(&all, &all["components"]["schemas"]["WorkloadHistoryRecord"], &workload);
     let files = serde_json::to_value(sample::library_files()).unwrap();
     check(&all, &all["components"]["schemas"]["LibraryFiles"], &files);
     let (folder, mut reader) = history("openapi", (0..3).map(full));
-    let exception =
-        ExceptionRecord { owner: "a".to_owned(), reason: "b".to_owned(), expires: "2027-01-01".to_owned() };
-    let finding = FindingRecord {
-        schema: FINDING_SCHEMA.into(),
-        id: "1".to_owned(),
-        code: "peer_not_verified".into(),
-        severity: Severity::High,
-        host: None,
-        connection: None,
-        certificate: None,
-        workload: None,
-        edge: None,
-        first_seen: WallTime(0),
-        last_seen: WallTime(0),
-        resolved: None,
-        count: 3,
-        summary: String::new(),
-        remedy: "".into(),
-        controls: vec![],
-        exception: Some(exception),
-    };
+    let finding = FindingRecord { id: "1".to_owned(), ..whole_finding() };
     Writer::open(&folder.file()).unwrap().write(&[Record::Finding(finding.into())]).unwrap();
     let id = format!("id={}", full(0).id);
     for (name, query) in [
@@ -147,6 +129,7 @@ fn answers_are_what_the_description_says() {
         ("blast-radius", "subject=spiffe:%2F%2Ftest%2Fclient"),
         ("timeline", "subject=systemd:client.service"),
         ("diff", "before=1h"),
+        ("workload-history", ""),
     ] {
         let (lines, page) = ask(&mut reader, name, query);
         assert!(name == "diff" || !lines.is_empty(), "{name}");

@@ -10,11 +10,14 @@ use crate::record::Text;
 const MAX_CERTIFICATES: usize = 20_000;
 /// Digits from which on a part of a fingerprint is taken for one: so few are not met by chance.
 const MIN_DIGITS: usize = 8;
+/// Certificates with the name `?1` among their alternative ones, also where it is not what they are identified by.
+pub(super) const HAS_ALTERNATIVE_NAME: &str = "(record IS NOT NULL AND instr(record, ?1) \
+     AND EXISTS (SELECT 1 FROM json_tree(record, '$.san') WHERE atom = ?1))";
 
 /// What a subject was found to be.
 #[derive(Debug, Default)]
 pub(crate) struct Subject {
-    /// `identity` `subject` `certificate` `key` `issuer`.
+    /// `identity` `alternative_name` `subject` `certificate` `key` `issuer`.
     pub understood_as: Vec<Text>,
     /// Rows of `certificate`, in order.
     pub certificates: Vec<i64>,
@@ -29,7 +32,13 @@ impl Subject {
     pub fn find(database: &Connection, text: &str) -> Result<Subject, QuestionError> {
         let mut subject = Subject::default();
         let digits = digits(text);
-        let by_name = [("identity", "identity = ?1"), ("subject", "subject = ?1"), ("issuer", "issuer = ?1")];
+        let also = format!("identity IS NOT ?1 AND {HAS_ALTERNATIVE_NAME}");
+        let by_name = [
+            ("identity", "identity = ?1"),
+            ("alternative_name", also.as_str()),
+            ("subject", "subject = ?1"),
+            ("issuer", "issuer = ?1"),
+        ];
         let by_digits = [
             ("certificate", "substr(hex(sha256), 1, length(?1)) = ?1"),
             ("key", "substr(hex(spki_sha256), 1, length(?1)) = ?1"),

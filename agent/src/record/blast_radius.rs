@@ -85,7 +85,7 @@ pub struct BlastRadiusSummaryRecord {
     pub schema: Text,
     /// As it was asked.
     pub subject: String,
-    /// What it was found to be: `identity` `subject` `certificate` `key` `issuer`.
+    /// What it was found to be: `identity` `alternative_name` `subject` `certificate` `key` `issuer`.
     pub understood_as: Vec<Text>,
     /// Fingerprints of the certificates that are meant, at most [`BlastRadiusSummaryRecord::MAX_CERTIFICATES`].
     pub certificates: Vec<String>,
@@ -111,6 +111,10 @@ pub struct BlastRadiusSummaryRecord {
     pub gaps: u64,
     /// Connections that a way may have.
     pub depth: u32,
+    /// Looks for connections that outlived later ones which did not come to the first: whoever was reached by one of those may be missing, or
+    /// told later than it was.
+    #[serde(default)]
+    pub looked_back_in_part: u64,
     /// What is left out: `certificates` `depth` `nodes`.
     pub cut: Vec<Text>,
 }

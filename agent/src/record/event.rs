@@ -47,7 +47,10 @@ pub struct EventRecord {
     pub at: WallTime,
     /// That is known to the hour only.
     pub to_the_hour: bool,
-    /// To whom: `workload:KEY`, else `identity:NAME`, else `address:A`; null for regressions.
+    /// On which edge; null where the timeline is not one of edges.
+    #[serde(default)]
+    pub edge: Option<EdgeNameRecord>,
+    /// To whom: `workload:KEY`, else `identity:NAME`, else `address:A`; null for regressions, and for the first and last sight of an edge.
     pub node: Option<String>,
     /// In which role it presented the certificate.
     pub role: Option<SideName>,
@@ -160,4 +163,7 @@ pub struct ChangeSummaryRecord {
     pub left_out: u64,
     /// Times within both windows and between in which something was not seen.
     pub gaps: u64,
+    /// Looks for connections that outlived later ones which did not come to the first: as in `countersign.blast_radius_summary/1`.
+    #[serde(default)]
+    pub looked_back_in_part: u64,
 }

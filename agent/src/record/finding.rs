@@ -2,37 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Text, WallTime};
+use super::{Severity, Text, WallTime};
 
 /// Value of [`FindingRecord::schema`].
 pub const FINDING_SCHEMA: &str = "countersign.finding/1";
 /// Value of [`GapRecord::schema`].
 pub const GAP_SCHEMA: &str = "countersign.gap/1";
-
-/// How bad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Good to know.
-    Info,
-    /// Worth a look.
-    Low,
-    /// Should be fixed.
-    Medium,
-    /// Should be fixed soon.
-    High,
-    /// Should be fixed now.
-    Critical,
-}
-
-impl std::str::FromStr for Severity {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        use serde::de::value::{Error, StrDeserializer};
-        Severity::deserialize(StrDeserializer::<Error>::new(text)).map_err(|error| error.to_string())
-    }
-}
 
 /// What a policy says about facts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -26,6 +26,7 @@ pub(crate) mod sample;
 mod subject;
 mod time;
 mod workload;
+mod workload_history;
 
 pub use blast_radius::{
     BLAST_RADIUS_SCHEMA, BLAST_RADIUS_SUMMARY_SCHEMA, BlastRadiusRecord, BlastRadiusSummaryRecord,
@@ -36,7 +37,7 @@ pub use connection::*;
 pub use edge::{EDGE_SCHEMA, EdgeRecord, NodeRecord};
 pub use event::*;
 pub use explanation::{EXPLANATION_SCHEMA, ExplanationRecord, ExplanationStepRecord};
-pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord, Severity};
+pub use finding::{ExceptionRecord, FINDING_SCHEMA, FindingRecord, GAP_SCHEMA, GapRecord};
 pub use identity::{IDENTITY_SCHEMA, IdentityRecord, IdentityUseRecord};
 pub use library::{LIBRARY_SCHEMA, LibraryFileRecord, LibraryFiles, ProbeState};
 pub use name::*;
@@ -48,6 +49,7 @@ pub use workload::{
     IdentityFitRecord, KnownWorkloadRecord, LabelsRecord, LastProcessRecord, LeftOutRecord, PresentedRecord,
     RoleRecord, WORKLOAD_SCHEMA, WorkloadRecord,
 };
+pub use workload_history::{ShownRecord, WORKLOAD_HISTORY_SCHEMA, WorkloadHistoryRecord};
 
 /// Text that is one of the names of the contract when it is written, and anything when it is read.
 pub type Text = Cow<'static, str>;

@@ -54,6 +54,10 @@ names! {
     }
 }
 names! {
+    /// How bad a finding is; the worst is the greatest.
+    Severity { Info = "info", Low = "low", Medium = "medium", High = "high", Critical = "critical" }
+}
+names! {
     /// How an answer about one side is known.
     EvidenceName {
         Certificate = "certificate", Handshake = "handshake", Library = "library", Inferred = "inferred",

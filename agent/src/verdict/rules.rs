@@ -1,6 +1,7 @@
 //! The rules: one function per finding.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -284,18 +285,18 @@ fn except(
     findings
 }
 
-fn name(endpoint: &EndpointRecord) -> String {
-    match &endpoint.workload {
-        Some(workload) => format!("{} ({})", cut(&workload.name), endpoint.address),
-        None => endpoint.address.clone(),
-    }
+fn name(endpoint: &EndpointRecord) -> impl fmt::Display {
+    fmt::from_fn(|f| match &endpoint.workload {
+        Some(workload) => write!(f, "{} ({})", cut(&workload.name), endpoint.address),
+        None => f.write_str(&endpoint.address),
+    })
 }
 
-fn service(endpoint: &EndpointRecord) -> String {
-    match &endpoint.workload {
-        Some(workload) => format!("{} ({}:{})", cut(&workload.name), endpoint.address, endpoint.port),
-        None => format!("{}:{}", endpoint.address, endpoint.port),
-    }
+fn service(endpoint: &EndpointRecord) -> impl fmt::Display {
+    fmt::from_fn(|f| match &endpoint.workload {
+        Some(workload) => write!(f, "{} ({}:{})", cut(&workload.name), endpoint.address, endpoint.port),
+        None => write!(f, "{}:{}", endpoint.address, endpoint.port),
+    })
 }
 
 /// As much of a name as a summary holds.

@@ -1,6 +1,6 @@
 //! What a record shows of the certificates of its connection, and what it may not.
 
-use countersign_tests::{Expectation, Identity, Matcher, Testbed, at};
+use countersign_tests::{Expectation, Identity, Matcher, Testbed, Version, at};
 use serde_json::{Value, json};
 
 /// How much of a chain a library shows.
@@ -20,26 +20,39 @@ impl Seen {
         }
     }
 
-    fn evidence(self) -> &'static str {
-        if self == Self::Nothing { "inferred" } else { "library" }
+    fn evidence(self, version: Version) -> &'static str {
+        match (self, version) {
+            (Self::Nothing, _) => "inferred",
+            (Self::Whole, Version::V1_3) => "library",
+            // The wire shows it, and the library agrees.
+            (Self::Whole, _) => "certificate",
+        }
     }
 }
 
 /// What must be in the record of a mutual connection of TLS 1.3.
 pub fn mutual(client: (&Identity, Seen), server: (&Identity, Seen)) -> Expectation {
+    mutual_of(Version::V1_3, client, server)
+}
+
+/// The same of another version.
+pub fn mutual_of(version: Version, client: (&Identity, Seen), server: (&Identity, Seen)) -> Expectation {
     let expectation = Expectation::default()
         .is("/client/address", Testbed::CLIENT.to_string())
         .is("/server/address", Testbed::SERVER.to_string())
         .is("/protocol", "tls")
-        .is("/tls/version", "1.3")
+        .is("/tls/version", version.as_str())
         .is("/tls/handshake", "complete")
         .is("/tls/client_authentication", "presented")
         .is("/authentication", "mutual")
-        .is("/evidence/client", client.1.evidence())
+        .is("/evidence/client", client.1.evidence(version))
         .is("/evidence/disagreement", Value::Null)
         .is("/client/certificates", client.1.of(client.0))
         .is("/server/certificates", server.1.of(server.0));
-    if server.1 == Seen::Nothing { expectation } else { expectation.is("/evidence/server", "library") }
+    match server.1 {
+        Seen::Nothing => expectation,
+        Seen::Whole => expectation.is("/evidence/server", server.1.evidence(version)),
+    }
 }
 
 /// An endpoint about whose verification nothing can be said.

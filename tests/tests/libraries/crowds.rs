@@ -1,16 +1,17 @@
 //! Many connections of one process at once, each with a certificate of its own: which is whose?
 
 use std::collections::HashMap;
+use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use countersign_tests::{
-    CrowdClient, CrowdRun, Identity, Process, Program, ServerKind, ServerOptions, Testbed, at, openssl_load,
-    openssl_server, ready, text,
+    ClientOptions, CrowdClient, CrowdRun, Identity, PATIENCE, Process, Program, ServerOptions, Testbed,
+    Version, at, openssl_load, openssl_server, ready, text,
 };
 use serde_json::{Value, json};
 
-use crate::attribution::{none_wrong, wrong};
-use crate::{agent, full, required, standing};
+use crate::attribution::{Seen, mutual, none_wrong, wrong};
+use crate::{agent, full, further, required, single, standing};
 
 /// Connections at once.
 const CROWD: usize = 50;
@@ -121,20 +122,20 @@ fn fifty_at_once_are_told_apart_by_each_server() -> Result<()> {
         return Ok(());
     }
     let testbed = Testbed::shared();
-    let kinds =
-        [ServerKind::Asyncio, ServerKind::Nginx, ServerKind::Go, ServerKind::Node, ServerKind::Apache];
-    let identities = testbed.pki.servers(kinds.len())?;
+    let kinds = further::SERVERS;
+    let mut identities = testbed.pki.servers(kinds.len())?;
     let mut crowds = Vec::new();
-    for (kind, identity) in kinds.into_iter().zip(&identities) {
+    for ((name, library, start), identity) in kinds.into_iter().zip(&mut identities) {
         let port = testbed.port();
-        let server = kind.start(testbed, ServerOptions { identity, ..required(port) })?;
+        let server = start(ServerOptions { identity, ..required(port) })?;
         if let Some(agent) = agent() {
-            agent.wait_probed(&server, if kind == ServerKind::Go { "go" } else { "openssl" })?;
+            agent.wait_probed(&server, library)?;
         }
+        *identity = further::shown(library, identity);
         let (client, seer) = (CrowdClient::Blind, Seer::Server);
-        crowds.push(Crowd { name: kind.to_string(), client, seer, port, identity, _server: server });
+        crowds.push(Crowd { name: name.to_owned(), client, seer, port, identity, _server: server });
     }
-    told_apart("fifty clients at once at each of five servers", &crowds)
+    told_apart("fifty clients at once at each of nine servers", &crowds)
 }
 
 #[test]
@@ -150,15 +151,66 @@ fn fifty_at_once_are_told_apart_by_each_client() -> Result<()> {
         CrowdClient::Node,
         CrowdClient::Go,
         CrowdClient::OpenSsl,
+        CrowdClient::Rustls21,
+        CrowdClient::Rustls23,
+        CrowdClient::CurlCffi,
     ];
     let identities = testbed.pki.servers(clients.len())?;
     let mut crowds = Vec::new();
     for (client, identity) in clients.into_iter().zip(&identities) {
         let (port, seer) = (testbed.port(), Seer::Client);
-        let server = openssl_server(Program::OpenSslStatic, testbed, port, identity, CROWD)?;
+        let options = ServerOptions { identity, ..required(port) };
+        let server = openssl_server(Program::OpenSslStatic, testbed, options, CROWD)?;
         crowds.push(Crowd { name: client.to_string(), client, seer, port, identity, _server: server });
     }
-    told_apart("fifty connections at once of each of five clients", &crowds)
+    told_apart("fifty connections at once of each of eight clients", &crowds)
+}
+
+/// Processes of one program at once.
+const PROCESSES: usize = 10;
+
+#[test]
+fn programs_of_one_connection_are_told_apart() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let testbed = Testbed::shared();
+    let _standing = standing()?;
+    let clients = testbed.pki.crowd(PROCESSES)?;
+    let mut all_wrong = 0;
+    let asks: [(&str, fn(ClientOptions<'_>) -> Result<Command>); 2] =
+        [("wget", further::wget), ("tstclnt", further::tstclnt)];
+    for (name, ask) in asks {
+        let port = testbed.port();
+        let _server = openssl_server(Program::OpenSslStatic, testbed, required(port), PROCESSES)?;
+        let commands: Vec<Command> = clients
+            .iter()
+            .map(|identity| ask(single::showing(identity, port, Version::V1_3)))
+            .collect::<Result<_>>()?;
+        let running: Vec<Process> = commands
+            .into_iter()
+            .map(|command| Process::spawn(name, Some(&testbed.client_side), command))
+            .collect::<Result<_>>()?;
+        let mut shown = HashMap::new();
+        for (process, identity) in running.into_iter().zip(&clients) {
+            let finished = process.finish(PATIENCE)?;
+            ensure!(finished.output.contains("200 OK"), "{name}:\n{}", finished.output);
+            shown.insert(u64::from(finished.pid), identity);
+        }
+        let Some(agent) = agent() else { continue };
+        for record in agent.records.closed_to(port, PROCESSES)? {
+            let pid = at(&record, "/client/process/pid").as_u64();
+            let client =
+                pid.and_then(|pid| shown.remove(&pid)).with_context(|| format!("whose is {record}"))?;
+            all_wrong += wrong(&record, client, &testbed.pki.server);
+            mutual((client, Seen::Whole), (&testbed.pki.server, Seen::Whole))
+                .is("/client/verification", "verified")
+                .assert(&record);
+        }
+        ensure!(shown.is_empty(), "{name}: {} connections have no record", shown.len());
+    }
+    none_wrong("ten processes at once of each of two programs", all_wrong);
+    Ok(())
 }
 
 /// Threads of the server.
@@ -177,13 +229,14 @@ fn a_server_of_many_threads_under_load_is_never_misread() -> Result<()> {
     let identities = testbed.pki.crowd(CLIENTS)?;
     let agent = agent();
     let port = testbed.port();
-    let server = openssl_server(Program::OpenSsl, testbed, port, &testbed.pki.server, THREADS)?;
+    let server = openssl_server(Program::OpenSsl, testbed, required(port), THREADS)?;
     if let Some(agent) = agent {
         agent.wait_probed(&server, "openssl")?;
     }
     let mut total = Count::default();
     for _ in 0..if full() { THREADS } else { 1 } {
-        let run = openssl_load(Program::OpenSslStatic, testbed, port, &identities, (ROUND, THREADS))?;
+        let place = (port, Version::V1_3);
+        let run = openssl_load(Program::OpenSslStatic, testbed, place, &identities, (ROUND, THREADS))?;
         ensure!(run.connections.len() == ROUND);
         let Some(agent) = agent else { continue };
         let records = agent.records.take_closed_to(port, ROUND)?;

@@ -7,19 +7,20 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    Agent, AgentOptions, CrowdClient, Process, Program, SERVER_NAME, ServerKind, Testbed, agent_binary, at,
-    openssl_server, openssl_server_command, output_of, peer_script, peers_only, python, ready, text,
+    Agent, AgentOptions, CrowdClient, Process, Program, SERVER_NAME, ServerKind, ServerOptions, Testbed,
+    agent_binary, at, openssl_server, openssl_server_command, output_of, peer_script, peers_only, python,
+    ready, text,
 };
 use serde_json::{Value, json};
 
 use crate::attribution::{Seen, mutual, none_wrong, wrong};
-use crate::{agent, required};
+use crate::{agent, further, required};
 
-/// A blind client shows the usual certificate to a server whose library `agent` probes, and the record says so.
-fn shows_both(agent: &Agent, what: &str, server: &Process, port: u16) -> Result<()> {
+/// A blind client shows the usual certificate to a server whose `library` is probed, and the record says so.
+fn shows_both(agent: &Agent, what: &str, (server, library): (&Process, &str), port: u16) -> Result<()> {
     let testbed = Testbed::shared();
-    let (client, own) = (&testbed.pki.client, &testbed.pki.server);
-    agent.wait_probed(server, "openssl")?;
+    let (client, own) = (&testbed.pki.client, &further::shown(library, &testbed.pki.server));
+    agent.wait_probed(server, library)?;
     CrowdClient::Blind.run(testbed, port, std::slice::from_ref(client))?;
     let record = agent.records.one_closed_to(port)?;
     none_wrong(what, wrong(&record, client, own));
@@ -32,11 +33,16 @@ fn a_process_that_runs_already_is_probed() -> Result<()> {
     if !ready() || peers_only() {
         return Ok(());
     }
-    let testbed = Testbed::shared();
-    let port = testbed.port();
-    let server = ServerKind::Nginx.start(testbed, required(port))?;
+    let start = |(name, library, start): (_, _, fn(ServerOptions<'_>) -> Result<Process>)| {
+        let port = Testbed::shared().port();
+        Ok((name, library, start(required(port))?, port))
+    };
+    let running: Vec<_> = further::SERVERS.into_iter().map(start).collect::<Result<_>>()?;
     let agent = Agent::start(AgentOptions::default())?;
-    shows_both(&agent, "running already", &server, port)
+    for (name, library, server, port) in &running {
+        shows_both(&agent, &format!("{name}, running already"), (server, library), *port)?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -67,7 +73,7 @@ fn a_library_that_is_loaded_late_is_probed() -> Result<()> {
     server.write(b"\n")?;
     server.wait_listening(port)?;
     match agent {
-        Some(agent) => shows_both(agent, "loaded late", &server, port),
+        Some(agent) => shows_both(agent, "loaded late", (&server, "openssl"), port),
         None => CrowdClient::Blind.run(testbed, port, std::slice::from_ref(&pki.client)).map(drop),
     }
 }
@@ -99,13 +105,8 @@ fn a_library_of_another_mount_namespace_is_probed() -> Result<()> {
     let testbed = Testbed::shared();
     let port = testbed.port();
     let agent = agent();
-    let (command, copy) = with_own_libraries(&openssl_server_command(
-        Program::OpenSsl,
-        testbed,
-        port,
-        &testbed.pki.server,
-        2,
-    )?)?;
+    let server = openssl_server_command(Program::OpenSsl, testbed, required(port), 2)?;
+    let (command, copy) = with_own_libraries(&server)?;
     let mut server = Process::spawn("server with its own libraries", Some(&testbed.server_side), command)?;
     server.wait_listening(port)?;
     let inode = std::fs::metadata(copy)?.ino();
@@ -114,7 +115,7 @@ fn a_library_of_another_mount_namespace_is_probed() -> Result<()> {
     let Some(agent) = agent else { return Ok(()) };
     let files = agent.library_files_of(&server, "openssl")?;
     ensure!(files.iter().any(|file| at(file, "/inode") == inode), "no inode {inode} in {files:#?}");
-    shows_both(agent, "another mount namespace", &server, port)
+    shows_both(agent, "another mount namespace", (&server, "openssl"), port)
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn what_cannot_be_probed_stays_inferred_and_says_why() -> Result<()> {
     }
     let testbed = Testbed::shared();
     let (port, agent) = (testbed.port(), agent());
-    let server = openssl_server(Program::OpenSslStatic, testbed, port, &testbed.pki.server, 2)?;
+    let server = openssl_server(Program::OpenSslStatic, testbed, required(port), 2)?;
     CrowdClient::Blind.run(testbed, port, std::slice::from_ref(&testbed.pki.client))?;
     let Some(agent) = agent else { return Ok(()) };
     let record = agent.records.one_closed_to(port)?;

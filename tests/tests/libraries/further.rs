@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    GoBuild, Identity, Process, Program, SERVER_NAME, Testbed, output_of, peer_script, python_with_packages,
+    ClientOptions, GoBuild, Identity, Process, Program, SERVER_NAME, ServerKind, ServerOptions, Testbed,
+    Version, output_of, peer_script, python_with_packages, with_identities,
 };
 use nix::unistd::User;
 use serde_json::json;
@@ -79,63 +80,95 @@ fn nss_database(identity: &Identity) -> Result<String> {
     Ok(database)
 }
 
-pub fn selfserv(port: u16) -> Result<Process> {
+/// As `selfserv` and `tstclnt` take it: the oldest and the newest.
+fn nss_versions(version: Option<Version>) -> &'static str {
+    if version == Some(Version::V1_2) { "tls1.2:tls1.2" } else { "tls1.3:tls1.3" }
+}
+
+pub fn selfserv(options: ServerOptions<'_>) -> Result<Process> {
+    let port = options.port;
     let mut command = Command::new("selfserv");
-    command.args([
-        "-d",
-        &nss_database(&Testbed::shared().pki.server)?,
-        "-n",
-        "peer",
-        "-p",
-        &port.to_string(),
-    ]);
+    command.args(["-d", &nss_database(options.identity)?, "-n", "peer", "-p", &port.to_string()]);
     // Twice: a certificate is required on the first handshake.
-    command.args(["-V", "tls1.3:tls1.3", "-r", "-r"]);
+    command.args(["-V", nss_versions(options.version), "-r", "-r"]);
     serve("selfserv", command, port)
 }
 
+/// What a server with a library shows: `selfserv` the root, too, which it finds among what it trusts.
+pub fn shown(library: &str, identity: &Identity) -> Identity {
+    let mut identity = identity.clone();
+    if library == "nss" {
+        identity.fingerprints.push(Testbed::shared().pki.ca_fingerprint.clone());
+    }
+    identity
+}
+
+/// Name, library and start of servers of every kind.
+pub const SERVERS: [(&str, &str, fn(ServerOptions<'_>) -> Result<Process>); 9] = [
+    ("asyncio", "openssl", |options| ServerKind::Asyncio.start(Testbed::shared(), options)),
+    ("nginx", "openssl", |options| ServerKind::Nginx.start(Testbed::shared(), options)),
+    ("go", "go", |options| ServerKind::Go.start(Testbed::shared(), options)),
+    ("node", "openssl", |options| ServerKind::Node.start(Testbed::shared(), options)),
+    ("apache", "openssl", |options| ServerKind::Apache.start(Testbed::shared(), options)),
+    ("gnutls", "gnutls", |options| ServerKind::GnuTls.start(Testbed::shared(), options)),
+    ("selfserv", "nss", selfserv),
+    ("rustls 0.21", "rustls", |options| rustls_server(Program::Rustls21, options)),
+    ("rustls 0.23", "rustls", |options| rustls_server(Program::Rustls23, options)),
+];
+
 /// It asks from a file: at the end of a pipe it would poll for ever.
-pub fn tstclnt(port: u16) -> Result<Command> {
+pub fn tstclnt(options: ClientOptions<'_>) -> Result<Command> {
+    let identity = options.identity.context("no identity")?;
     let request = Testbed::shared().folder("tstclnt")?.join("request");
     std::fs::write(&request, "GET / HTTP/1.1\r\nHost: server.test\r\nConnection: close\r\n\r\n")?;
     let mut command = named("tstclnt")?;
     command.arg("-A").arg(request);
-    command.args(["-d", &nss_database(&Testbed::shared().pki.client)?, "-n", "peer", "-h", SERVER_NAME]);
-    command.args(["-p", &port.to_string(), "-V", "tls1.3:tls1.3", "-4"]);
+    command.args(["-d", &nss_database(identity)?, "-n", "peer", "-h", SERVER_NAME]);
+    command.args(["-p", &options.port.to_string(), "-V", nss_versions(options.version), "-4"]);
     Ok(command)
 }
 
-pub fn wget(port: u16) -> Result<Command> {
-    let pki = &Testbed::shared().pki;
+pub fn wget(options: ClientOptions<'_>) -> Result<Command> {
+    let (pki, port) = (&Testbed::shared().pki, options.port);
+    let identity = options.identity.context("no identity")?;
     let mut command = named("wget")?;
-    command.args(["--quiet", "--save-headers", "--output-document=-", "--no-proxy", "--secure-protocol=PFS"]);
-    command.arg("--ca-certificate").arg(&pki.ca).arg("--certificate").arg(&pki.client.chain);
-    command.arg("--private-key").arg(&pki.client.key);
+    let version = if options.version == Some(Version::V1_2) { "TLSv1_2" } else { "TLSv1_3" };
+    command.args(["--quiet", "--save-headers", "--output-document=-", "--no-proxy"]);
+    command.arg(format!("--secure-protocol={version}"));
+    command.arg("--ca-certificate").arg(&pki.ca).arg("--certificate").arg(&identity.chain);
+    command.arg("--private-key").arg(&identity.key);
     command.arg(format!("https://{SERVER_NAME}:{port}/"));
     Ok(command)
 }
 
-pub fn curl_cffi(port: u16) -> Result<Command> {
-    let pki = &Testbed::shared().pki;
+/// What takes the arguments of [`with_identities`].
+fn peer(
+    command: Command,
+    port: u16,
+    version: Option<Version>,
+    identity: Option<&Identity>,
+) -> Result<Command> {
+    let (identity, version) = (identity.context("no identity")?, version.context("no version")?);
+    Ok(with_identities(Testbed::shared(), (port, version), std::slice::from_ref(identity), command))
+}
+
+pub fn curl_cffi(options: ClientOptions<'_>) -> Result<Command> {
     let mut command = Command::new(python_with_packages()?);
-    command.arg(peer_script("peer_curl_cffi.py")).args([&Testbed::SERVER.to_string(), &port.to_string()]);
-    command.args([&pki.ca, &pki.client.chain, &pki.client.key]);
-    Ok(command)
+    command.arg(peer_script("peer_curl_cffi.py"));
+    peer(command, options.port, options.version, options.identity)
 }
 
-fn rustls(program: Program, role: &str, port: u16, identity: &Identity) -> Result<Command> {
+pub fn rustls_server(program: Program, options: ServerOptions<'_>) -> Result<Process> {
     let mut command = Command::new(program.path()?);
-    command.args([role, &Testbed::SERVER.to_string(), &port.to_string()]);
-    command.args([&Testbed::shared().pki.ca, &identity.chain, &identity.key]);
-    Ok(command)
+    command.arg("server");
+    let command = peer(command, options.port, options.version, Some(options.identity))?;
+    serve("rustls server", command, options.port)
 }
 
-pub fn rustls_server(program: Program, port: u16) -> Result<Process> {
-    serve("rustls server", rustls(program, "server", port, &Testbed::shared().pki.server)?, port)
-}
-
-pub fn rustls_client(program: Program, port: u16) -> Result<Command> {
-    rustls(program, "client", port, &Testbed::shared().pki.client)
+pub fn rustls_client(program: Program, options: ClientOptions<'_>) -> Result<Command> {
+    let mut command = Command::new(program.path()?);
+    command.arg("client");
+    peer(command, options.port, options.version, options.identity)
 }
 
 /// Builds of the Go peer: the plain run takes the oldest and the newest release.

@@ -52,7 +52,7 @@ fn standing() -> Result<Vec<Process>> {
         processes.push(kind.start(testbed, required(testbed.port()))?);
     }
     for program in [Program::Rustls21, Program::Rustls23] {
-        processes.push(further::rustls_server(program, testbed.port())?);
+        processes.push(further::rustls_server(program, required(testbed.port()))?);
     }
     if let Some(agent) = agent() {
         for library in ["openssl", "gnutls", "nss", "boringssl"] {

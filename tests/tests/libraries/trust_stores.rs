@@ -23,7 +23,7 @@ fn load_trust_stores(port: u16) -> Result<()> {
     curl.args(["--silent", "--noproxy", "*", "--max-time", "15", "--resolve", &target, &url]);
     single::finish(curl, b"")?;
     // BoringSSL with the same bundle.
-    single::finish(further::curl_cffi(port)?, b"")?;
+    single::finish(further::curl_cffi(single::showing(&pki.client, port, Version::V1_3))?, b"")?;
     // In a handshake that looks the root up in a folder while it verifies.
     let hashed = folder.join("hashed");
     std::fs::create_dir(&hashed)?;

@@ -16,8 +16,11 @@ fn history(name: &str) -> Folder {
 /// What is printed, and how it ends.
 fn asked(folder: &Folder, line: &str) -> (String, Exit) {
     let line = format!("countersign {line} --db {}", folder.file().display());
-    let Command::Ask(command) = parse(&line).unwrap() else { panic!("{line}") };
-    let (question, history) = command.parts();
+    let (question, history) = match parse(&line).unwrap() {
+        Command::Ask(command) => command.parts(),
+        Command::Workloads(arguments) => arguments.asked.parts(),
+        _ => panic!("{line}"),
+    };
     let mut output = Vec::new();
     let mut printer = Printer::new(&mut output, history.json, false);
     let exit = match history.ask(&question, &mut |line| printer.print(line)) {
@@ -138,4 +141,25 @@ fn subjects_and_explanations_are_told_and_nobody_can_break_their_lines() {
     assert_eq!(asked(&folder, "explain 7").1, Exit::Usage);
     assert_eq!(asked(&folder, "who nobody").1, Exit::Negative);
     assert_eq!(asked(&folder, "explain 01900000-0000-7000-8000-000000000000").1, Exit::Negative);
+}
+
+#[test]
+fn workloads_of_the_history_are_lines_with_what_they_presented_that_nobody_can_break() {
+    let folder = history("cli-workloads");
+    let hostile = "a\x1b[2J\n\u{202e}b".repeat(9);
+    let mut one = full(7);
+    one.server.workload = Some(sample::unit(&hostile).into());
+    one.server.identity = Some(hostile.clone());
+    Writer::open(&folder.file()).unwrap().write(&[Record::Connection(one.into())]).unwrap();
+    let (text, exit) = asked(&folder, "workloads");
+    assert_eq!(exit, Exit::Success);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(lines[0].starts_with("LAST UTC") && lines[0].ends_with("AS SERVER"), "{text}");
+    let client = lines.iter().position(|line| line.contains("client.service")).unwrap();
+    assert!(lines[client].starts_with("2026-09-21 ") && lines[client].contains("4 none"), "{text}");
+    assert!(lines[client + 1].contains("→ spiffe://test/client  client"), "{text}");
+    assert!(lines.iter().all(|line| display_safe(line) == *line), "{text:?}");
+    assert_eq!(asked(&folder, "workloads --kind container").1, Exit::Negative);
+    assert_eq!(asked(&folder, "workloads --where colour=red").1, Exit::Usage);
 }

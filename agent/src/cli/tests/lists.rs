@@ -116,18 +116,35 @@ fn filters_of_workloads_select_and_all_must_match() {
         ("--owner payments --kind kubernetes", "00"),
         ("--without-owner", "01"),
         ("--unauthenticated", "01"),
+        ("--identity billing.service.test", "10"),
+        ("--authentication mutual", "10"),
+        ("--finding unauthenticated_east_west --kind kubernetes", "01"),
     ] {
         let Command::Workloads(arguments) = parse(&format!("countersign workloads {line}")).unwrap() else {
             panic!("{line}")
         };
-        let wanted = all.iter().map(|known| if workloads::is_wanted(&arguments, known) { '1' } else { '0' });
+        let question = &arguments.asked.question;
+        assert!(!arguments.is_of_history() && arguments.check().is_ok(), "{line}");
+        let wanted =
+            all.iter().map(|known| if question.wants(&workloads::described(known)) { '1' } else { '0' });
         assert_eq!(wanted.collect::<String>(), expected, "{line}");
     }
-    let [mut server, _] = all;
-    server.server.authentication = [(Authentication::ServerOnly, 1)].into();
-    assert!(!workloads::is_unauthenticated(&server));
-    server.server.authentication = [(Authentication::Anonymous, 1)].into();
-    assert!(workloads::is_unauthenticated(&server));
+    for (line, is_of_history, is_refused) in [
+        ("--history", true, false),
+        ("--since 2h --limit 5", true, false),
+        ("--db x --where key=x --after 7", true, false),
+        ("--limit 5", false, true),
+        ("--where key=x", false, true),
+    ] {
+        let Command::Workloads(arguments) = parse(&format!("countersign workloads {line}")).unwrap() else {
+            panic!("{line}")
+        };
+        assert_eq!(
+            (arguments.is_of_history(), arguments.check().is_err()),
+            (is_of_history, is_refused),
+            "{line}"
+        );
+    }
 }
 
 #[test]

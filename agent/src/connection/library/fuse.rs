@@ -1,5 +1,7 @@
 //! Wire and libraries together: a conclusion on a connection.
 
+use std::sync::Arc;
+
 use super::super::conclusion::Evidence;
 use super::super::settled::{Settled, Shared};
 use super::super::{Conclusion, Connection, Fingerprint};
@@ -76,7 +78,7 @@ fn fused(
     witness: &Witness,
 ) -> (Conclusion, Settled, Option<DisagreementName>) {
     let mut facts = wire.tls.clone();
-    let mut chains = [wire.client_chain.clone(), wire.server_chain.clone()];
+    let mut chains = [Arc::clone(&wire.client_chain), Arc::clone(&wire.server_chain)];
     let mut conclusion = alone;
     let pictures = [witness.picture(Role::Client), witness.picture(Role::Server)];
     if facts.version.is_some_and(Version::is_modern) {
@@ -104,12 +106,12 @@ fn fused(
 /// What libraries showed becomes a fact of a handshake that hides it.
 fn adopt(
     facts: &mut TlsFacts,
-    chains: &mut [Vec<Fingerprint>; 2],
+    chains: &mut [Arc<[Fingerprint]>; 2],
     [client, server]: [Picture<'_>; 2],
     verified: bool,
 ) {
     if let Picture::Shown(chain, _) = client {
-        chains[0] = chain.to_vec();
+        chains[0] = chain.into();
         // Where sizes follow no rule, an alert cannot be told from going on: the server's library has to have agreed.
         let unread = matches!(facts.client_authentication, ClientAuthentication::Unknown(_));
         if unread && verified && facts.handshake == HandshakeState::Complete {
@@ -118,7 +120,7 @@ fn adopt(
         facts.client_authentication = ClientAuthentication::Presented(Sight::InferredHigh);
     }
     if let Picture::Shown(chain, _) = server {
-        chains[1] = chain.to_vec();
+        chains[1] = chain.into();
         facts.server_authentication = ServerAuthentication::Inferred;
     }
 }

@@ -155,7 +155,7 @@ impl Connections {
         });
         let whole_leaf = whole.form == LibraryForm::Leaf && !whole.is_truncated();
         let group = Group::of(whole, claimed.ok(), whole_leaf);
-        self.library.groups.insert(whole.thread(), group);
+        self.library.groups.insert(whole, group);
         let (key, _) = claimed?;
         self.library_news(key, sink);
         Ok(())
@@ -174,12 +174,12 @@ impl Connections {
         let connection = self.connections.get_mut(&key).ok_or(LibraryOutcome::NoConnection)?;
         let version = connection.version();
         // A peer's chain never comes before the ServerHello; an own one may be read by then.
-        let early = whole.form == LibraryForm::List || whole.presenter == Presenter::Peer;
-        let hidden = version.is_none() && (early || connection.reading.is_none());
+        let hidden =
+            version.is_none() && (whole.presenter == Presenter::Peer || connection.reading.is_none());
         if connection.subflow || hidden {
             return Err(LibraryOutcome::NoConnection);
         }
-        // A list before the ServerHello does not come here: the version matters to nothing else.
+        // Own lists are shown of TLS 1.3 only.
         let modern = version.is_none_or(Version::is_modern);
         let Shown { certificates, message, truncated } =
             list::read(whole, modern).map_err(|_| LibraryOutcome::Malformed)?;

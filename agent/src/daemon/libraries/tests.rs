@@ -74,7 +74,8 @@ fn what_the_first_sweep_has_found_is_seen_before_it_is_over() {
     let path = watch.rows.lock().unwrap()[0].path.clone();
     // The sweep goes on once the pipe has a writer, and finds that it is over.
     drop(File::options().write(true).open(proc.0.join("8/maps")).unwrap());
-    watch.stop();
+    watch.end();
+    watch.join();
     assert_eq!(path, library);
 }
 
@@ -87,8 +88,9 @@ fn a_file_of_which_nothing_can_be_probed_keeps_nothing_attached() {
     }
     let source = KernelSource::start(&KernelOptions::default()).unwrap();
     let (detaching, detached) = channel();
+    let ending = Arc::new(AtomicBool::new(false));
     let mut probes =
-        Probes { prober: source.prober(), attached: FxHashMap::default(), detaching, lacking: 0 };
+        Probes { prober: source.prober(), attached: FxHashMap::default(), detaching, lacking: 0, ending };
     let file = File::open("/proc/self/exe").unwrap();
     let metadata = file.metadata().unwrap();
     let key = FileKey::of(&metadata);
@@ -97,4 +99,26 @@ fn a_file_of_which_nothing_can_be_probed_keeps_nothing_attached() {
     assert!(matches!(outcome, ProbeOutcome::None(_)), "{outcome:?}");
     assert!(probes.attached.is_empty());
     assert_eq!(detached.try_recv().map(|probed| probed.attached()), Ok(0));
+}
+
+#[test]
+fn what_is_refused_because_the_agent_ends_is_not_said_to_be_refused() {
+    if !has_rights() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "this test needs root");
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let source = KernelSource::start(&KernelOptions::default()).unwrap();
+    let (detaching, _detached) = channel();
+    let ending = Arc::new(AtomicBool::new(true));
+    let mut probes =
+        Probes { prober: source.prober(), attached: FxHashMap::default(), detaching, lacking: 0, ending };
+    // The maps of its programs go with it.
+    drop(source);
+    let file = File::open("/proc/self/exe").unwrap();
+    let key = FileKey::of(&file.metadata().unwrap());
+    let point = Point { hook: Hook::OpenSslPeer, offset: 4096 };
+    let outcome = probes.probe(key, &file, &[point], false);
+    assert!(matches!(&outcome, ProbeOutcome::Later(reason) if reason == "the agent ends"), "{outcome:?}");
+    assert!(probes.attached.is_empty());
 }

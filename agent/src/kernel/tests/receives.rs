@@ -199,7 +199,7 @@ fn the_tracepoint_of_receives_is_there_as_long_as_a_library_is_probed() {
         let beyond: Array<_, u64> = Array::try_from(ebpf.map_mut("BEYOND").unwrap()).unwrap();
         beyond.get(&(receiver.0 as u32 % BEYOND_SLOTS as u32), 0).unwrap() == receiver.0
     };
-    prober.load();
+    prober.load(|| true);
     assert!(!attached(), "it is loaded only");
     let linker = linked("/usr/bin/openssl", "ld-linux");
     let of_linker = prober.probe(&linker, &points(&linker, &[(Hook::LinkerState, "_dl_debug_state")]));

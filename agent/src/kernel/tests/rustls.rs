@@ -89,7 +89,7 @@ fn exchange(version: &'static rustls::SupportedProtocolVersion, client: &Party, 
 }
 
 #[test]
-fn the_peers_chain_is_read_at_both_ends_of_rustls() {
+fn both_chains_are_read_at_both_ends_of_rustls() {
     let Some(mut source) = source(&roomy()) else { return };
     let _probed = probe_rustls(&mut source);
     let folder = Folder::new();
@@ -98,7 +98,9 @@ fn the_peers_chain_is_read_at_both_ends_of_rustls() {
     for version in [&TLS13, &TLS12] {
         let port = exchange(version, &client, &server);
         let events = all(&mut source);
-        for (role, peer) in [(Role::Client, &server.chain), (Role::Server, &client.chain)] {
+        let ends =
+            [(Role::Client, &client.chain, &server.chain), (Role::Server, &server.chain, &client.chain)];
+        for (role, own, peer) in ends {
             let what = format!("{:?} {role:?}", version.version);
             let socket = socket_on(&events, role, port);
             let joined = |call: LibraryCall| call.socket.is_some_and(|joined| joined.socket == socket);
@@ -106,16 +108,20 @@ fn the_peers_chain_is_read_at_both_ends_of_rustls() {
             runs.retain(|run| joined(run.call));
             let mut verifications = verifications_of(&events, std::process::id());
             verifications.retain(|said| joined(said.call));
-            assert!(runs.iter().all(|run| run.presenter == Presenter::Peer), "{what}");
             let calls = runs.iter().map(|run| run.call).chain(verifications.iter().map(|said| said.call));
             for call in calls {
                 assert_eq!((call.library, call.socket.unwrap().by), (Library::Rustls, SocketBy::LastReceive));
             }
+            let (runs, sent): (Vec<_>, Vec<_>) =
+                runs.into_iter().partition(|run| run.presenter == Presenter::Peer);
             assert!(!runs.is_empty(), "{what}");
             if version.version == rustls::ProtocolVersion::TLSv1_3 {
+                assert!(sent.iter().all(|run| run.form == LibraryForm::List), "{what}");
+                assert_eq!(whole(&sent), list(own, &[0, 0]), "{what}");
                 assert!(runs.iter().all(|run| run.form == LibraryForm::List), "{what}");
                 assert_eq!(whole(&runs), list(peer, &[0, 0]), "{what}");
             } else {
+                assert!(sent.is_empty(), "{what}: the wire shows it");
                 assert_eq!(runs[0].form, LibraryForm::Leaf, "{what}");
                 assert!(runs[1..].iter().all(|run| run.form == LibraryForm::Following), "{what}");
                 let seen: Vec<_> = runs.iter().map(|run| whole(&[*run])).collect();

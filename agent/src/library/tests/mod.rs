@@ -55,6 +55,37 @@ fn boringssl_is_not_taken_for_openssl() {
 }
 
 #[test]
+fn boringssl_is_known_by_the_beginning_of_a_mangled_name() {
+    let names = [
+        "CRYPTO_BUFFER_new",
+        "_ZN4bssl15tls_add_messageEP6ssl_stNS_5ArrayIhEE",
+        "_ZN4bssl15tls_add_messageEPNS_7SSLImplENS_5ArrayIhEE",
+        "_ZN4bssl17dtls1_add_messageEP6ssl_stNS_5ArrayIhEE",
+        "_ZN5other_ZN4bssl15tls_add_messageE",
+    ];
+    let file = with_symbols(&names.map(|name| Symbol(name, true, STT_FUNC)), b"");
+    let points = vec![(Hook::BoringSslNew, 16), (Hook::BoringSslSend, 32), (Hook::BoringSslSend, 48)];
+    assert_eq!(found(&file), [(Library::BoringSsl, points)]);
+}
+
+#[test]
+fn a_library_that_hides_its_own_certificates_is_told() {
+    let hides = |names: &[&'static str]| {
+        let symbols: Vec<_> = names.iter().map(|name| Symbol(name, true, STT_FUNC)).collect();
+        let libraries = examined(&with_symbols(&symbols, b"")).libraries;
+        libraries.iter().map(Found::hides_own).collect::<Vec<_>>()
+    };
+    let send = "_ZN4bssl15tls_add_messageEP6ssl_stNS_5ArrayIhEE";
+    assert_eq!(hides(&["CRYPTO_BUFFER_new", "CRYPTO_BUFFER_new_from_CBS"]), [true]);
+    assert_eq!(hides(&["CRYPTO_BUFFER_new", send]), [false]);
+    assert_eq!(hides(&["d2i_X509"]), [true]);
+    assert_eq!(hides(&["d2i_X509", "i2d_X509"]), [false]);
+    // A part of NSS that handles no certificates.
+    assert_eq!(hides(&["SSL_AuthCertificate"]), [false]);
+    assert_eq!(hides(&["CERT_NewTempCertificate", "PK11_DigestOp"]), [false]);
+}
+
+#[test]
 fn every_library_is_told_from_the_others() {
     let names =
         ["gnutls_pcert_import_x509_raw", "CERT_NewTempCertificate", "SSL_AuthCertificate", "_dl_debug_state"];
@@ -91,6 +122,9 @@ fn rustls_is_found_in_both_manglings() {
         "_RNvXs1g_NtNtCshR2KMEa7eYC_6rustls4msgs9handshakeNtB6_23CertificatePayloadTls13NtNtB8_5codec5Codec4read",
         "_RNvXs9_NtCsbfzTGoqq0TK_6rustls6verifyNtB5_27AllowAnyAuthenticatedClientNtB5_18ClientCertVerifier18verify_client_cert",
         "_RNvXsW_NtNtCsbfzTGoqq0TK_6rustls4msgs9handshakeNtB5_23CertificatePayloadTLS13NtNtB7_5codec5Codec4read",
+        "_ZN6rustls12common_state11CommonState8send_msg17h7f5d1f6c0ac9d4e7E",
+        "_RNvMs_NtCsbfzTGoqq0TK_6rustls12common_stateNtB4_11CommonState8send_msg",
+        "_ZN6rustls12common_state11CommonState16send_msg_encrypt17h7f5d1f6c0ac9d4e7E",
     ];
     let file = with_symbols(
         &names.map(|name| Symbol(name, true, STT_FUNC)),
@@ -102,6 +136,8 @@ fn rustls_is_found_in_both_manglings() {
         (Hook::RustlsPayload13, 128),
         (Hook::RustlsVerify, 48),
         (Hook::RustlsVerify, 112),
+        (Hook::RustlsSend, 144),
+        (Hook::RustlsSend, 160),
     ];
     assert_eq!(found(&file), [(Library::Rustls, points)]);
     assert_eq!(examined(&file).libraries[0].version.as_deref(), Some("0.23.46"));

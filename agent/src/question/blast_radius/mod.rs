@@ -95,6 +95,7 @@ impl BlastRadiusQuestion {
         }
         let mut summary = self.summary(database, &subject, &direct, bounds)?;
         summary.holders = holders;
+        summary.looked_back_in_part = reached.look_back.cut + reached_by.look_back.cut;
         let count = |relation, direct| {
             let counted = records
                 .iter()
@@ -155,6 +156,7 @@ impl BlastRadiusQuestion {
             until: self.until.map(|_| WallTime(bounds.until)),
             gaps: gaps.cast_unsigned(),
             depth: bounds.depth,
+            looked_back_in_part: 0,
             cut: Vec::new(),
         })
     }

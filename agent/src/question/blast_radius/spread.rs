@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use rustc_hash::FxHashMap;
 
 use crate::question::QuestionError;
-use crate::question::times::{Span, Use, earliest_use, latest_use};
+use crate::question::times::{LookBack, Span, Use, earliest_use, latest_use};
 use crate::record::Authentication;
 
 /// Along connections, or against them.
@@ -69,6 +69,7 @@ pub(super) struct Spread<'a> {
     pub is_full: bool,
     /// There are nodes farther away.
     pub goes_on: bool,
+    pub look_back: LookBack,
     /// Who is to be asked, the soonest first.
     next: BinaryHeap<Reverse<(i64, usize)>>,
 }
@@ -100,6 +101,7 @@ impl<'a> Spread<'a> {
             found: FxHashMap::default(),
             is_full: false,
             goes_on: false,
+            look_back: LookBack::default(),
             next: BinaryHeap::new(),
         }
     }
@@ -140,7 +142,7 @@ impl<'a> Spread<'a> {
     }
 
     /// Whether one connection more leads to somebody new.
-    fn has_further(&self, farthest: &[usize]) -> Result<bool, QuestionError> {
+    fn has_further(&mut self, farthest: &[usize]) -> Result<bool, QuestionError> {
         for way in farthest {
             let Way { node, at, .. } = self.ways[*way];
             for link in self.links_of(node)? {
@@ -208,10 +210,14 @@ impl<'a> Spread<'a> {
         }
     }
 
-    fn when(&self, link: &Link, from: i64) -> Result<Option<Use>, QuestionError> {
+    fn when(&mut self, link: &Link, from: i64) -> Result<Option<Use>, QuestionError> {
         match self.direction {
-            Direction::Reached => earliest_use(self.database, link.span, from, self.bounds.until),
-            Direction::ReachedBy => latest_use(self.database, link.span, from, self.bounds.since),
+            Direction::Reached => {
+                earliest_use(self.database, link.span, from, self.bounds.until, &mut self.look_back)
+            }
+            Direction::ReachedBy => {
+                latest_use(self.database, link.span, from, self.bounds.since, from, &mut self.look_back)
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::question::made::{History, certificate, from_to, minute, presents, sha256};
-use crate::record::{Authentication, ConnectionRecord};
+use crate::record::{Authentication, ConnectionRecord, Record};
 
 const THIEF: &str = "spiffe://test/a";
 
@@ -107,11 +107,13 @@ fn all_certificates_of_an_identity_a_key_or_an_issuer_are_meant() {
     presents(&mut second.client, "two", THIEF);
     let mut other = from_to("g", "h", 14);
     presents(&mut other.client, "three", "spiffe://test/g");
-    let certificates = vec![
-        certificate("one", THIEF, "CN=issuer", 0),
-        certificate("two", THIEF, "CN=issuer", 0),
-        certificate("three", "spiffe://test/g", "CN=issuer", 0),
-    ];
+    let mut three = certificate("three", "spiffe://test/g", "CN=issuer", 0);
+    if let Record::Certificate(three) = &mut three {
+        let three = std::sync::Arc::make_mut(three);
+        three.san.uri = vec!["spiffe://test/g".to_owned(), "urn:g".to_owned()];
+    }
+    let certificates =
+        vec![certificate("one", THIEF, "CN=issuer", 0), certificate("two", THIEF, "CN=issuer", 0), three];
     let history = History::of("spread-subject", vec![stolen("b", 10), second, other], certificates);
     let holders = |subject: &str| {
         let answer = history.ask(of(subject));
@@ -120,6 +122,8 @@ fn all_certificates_of_an_identity_a_key_or_an_issuer_are_meant() {
     };
     let found = |what: &str, names: &str| (what.to_owned(), names.to_owned());
     assert_eq!(holders(THIEF), found("identity", "a e"));
+    assert_eq!(holders("urn:g"), found("alternative_name", "g"));
+    assert_eq!(holders("spiffe://test/g"), found("identity", "g"));
     assert_eq!(holders("CN=issuer"), found("issuer", "a e g"));
     assert_eq!(holders(&sha256("two")[..12]), found("certificate", "e"));
     assert_eq!(holders(&sha256("key of three").to_uppercase()), found("key", "g"));

@@ -1,12 +1,17 @@
-//! `timeline`: what happened to an identity, a certificate, a key, an issuer or a workload, in the order of time.
+//! `timeline`: what happened to an identity, a certificate, a key, an issuer, a workload or an edge, in the order of time.
 
 use rusqlite::Connection;
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
+use super::condition::Clause;
+use super::connections::{end, port_of_server};
 use super::names::Names;
+use super::paging::limit;
+use super::selection::Selection;
 use super::subject::Subject;
-use super::{Answering, End, Moment, QuestionError, limit};
+use super::walk::each_pairing;
+use super::{Answering, End, Moment, QuestionError, Range};
 use crate::record::{EVENT_SCHEMA, EventName, EventRecord, RegressionRecord, SideName, WallTime};
 
 mod regressions;
@@ -27,8 +32,17 @@ const MAX_EDGES: usize = 5_000;
 pub struct TimelineQuestion {
     /// Workload (its key or name), identity, subject or issuer (RFC 4514), fingerprint of a certificate or of a key (or its
     /// first 8 digits or more)
-    #[arg(value_name = "SUBJECT")]
-    pub subject: String,
+    #[arg(value_name = "SUBJECT", required_unless_present_any = ["client", "server"])]
+    pub subject: Option<String>,
+    /// Instead of a subject the edges from this client: its address, or its workload's name or key
+    #[arg(long, value_name = "NAME", conflicts_with = "subject")]
+    pub client: Option<String>,
+    /// The edges to this server
+    #[arg(long, value_name = "NAME", conflicts_with = "subject")]
+    pub server: Option<String>,
+    /// Of the edges only those to this port of the server
+    #[arg(long, value_name = "PORT", conflicts_with = "subject")]
+    pub port: Option<u16>,
     /// What happened at this time or later: a date, a time, or how long ago (2h, 7d)
     #[arg(long, value_name = "TIME")]
     pub since: Option<Moment>,
@@ -45,13 +59,10 @@ pub struct TimelineQuestion {
 
 impl TimelineQuestion {
     pub(super) fn answer(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
-        if self.subject.is_empty() {
-            return Err(QuestionError::Refused("subject: whose timeline?".to_owned()));
-        }
-        let limit = limit(self.limit)? as usize;
+        let limit = limit(self.limit)?;
         let from = self.since.map_or(i64::MIN, |since| since.resolve(answering.now).0);
         let to = self.until.map_or(i64::MAX, |until| until.resolve(answering.now).0);
-        let told = Told::of(answering.reader.database(), &self.subject)?;
+        let told = self.told(answering)?;
         let asker = &mut *answering.asker;
         let mut wanted = |done| asker.progress(done).is_continue();
         let Some((mut events, is_cut)) = told.events(answering.reader, &mut wanted)? else {
@@ -74,7 +85,31 @@ impl TimelineQuestion {
     }
 }
 
+impl TimelineQuestion {
+    fn told(&self, answering: &mut Answering<'_>) -> Result<Told, QuestionError> {
+        let subject = self.subject.as_deref().filter(|subject| !subject.is_empty());
+        match (subject, self.client.is_some() || self.server.is_some()) {
+            (Some(subject), false) if self.port.is_none() => Told::of(answering.reader.database(), subject),
+            (None, true) => Told::of_edges(answering, self.edges()),
+            _ => {
+                let message = "subject: whose timeline? It is of a subject, or of the edges from a client or to a server";
+                Err(QuestionError::Refused(message.to_owned()))
+            }
+        }
+    }
+
+    /// Which edges.
+    fn edges(&self) -> Vec<Clause> {
+        let mut clauses = Vec::new();
+        clauses.extend(self.client.as_deref().map(|name| end("client", name)));
+        clauses.extend(self.server.as_deref().map(|name| end("server", name)));
+        clauses.extend(self.port.map(port_of_server));
+        clauses
+    }
+}
+
 /// Whom a timeline tells of.
+#[derive(Default)]
 struct Told {
     /// Those of a workload are told wholly.
     workload: Option<i64>,
@@ -82,6 +117,8 @@ struct Told {
     leaves: FxHashSet<i64>,
     nodes: Vec<i64>,
     edges: Vec<i64>,
+    /// The edges are what is told of: also when they were there, and what their ends presented on them.
+    of_edges: bool,
     is_cut: bool,
 }
 
@@ -96,8 +133,8 @@ impl Told {
             workload,
             leaves: subject.certificates.iter().copied().collect(),
             nodes: workload.into_iter().collect(),
-            edges: Vec::new(),
             is_cut: subject.is_cut,
+            ..Told::default()
         };
         if let Some(node) = workload {
             told.edges.extend(numbers(
@@ -117,13 +154,29 @@ impl Told {
             told.edges.extend(numbers(database, ends[0], endpoint)?);
             told.nodes.extend(numbers(database, ends[1], endpoint)?);
         }
-        for (numbers, most) in [(&mut told.nodes, MAX_NODES), (&mut told.edges, MAX_EDGES)] {
+        Ok(told.within_bounds())
+    }
+
+    /// Edges that have such connections.
+    fn of_edges(answering: &mut Answering<'_>, clauses: Vec<Clause>) -> Result<Told, QuestionError> {
+        let mut range = Range::ALL;
+        let selection = Selection::resolve(answering, &clauses, &mut range)?;
+        let mut told = Told { of_edges: true, ..Told::default() };
+        each_pairing(answering, &selection, range, &mut |pairing| {
+            told.edges.push(pairing.edge);
+            Ok(())
+        })?;
+        Ok(told.within_bounds())
+    }
+
+    fn within_bounds(mut self) -> Told {
+        for (numbers, most) in [(&mut self.nodes, MAX_NODES), (&mut self.edges, MAX_EDGES)] {
             numbers.sort_unstable();
             numbers.dedup();
-            told.is_cut |= numbers.len() > most;
+            self.is_cut |= numbers.len() > most;
             numbers.truncate(most);
         }
-        Ok(told)
+        self
     }
 
     /// All events, in no order, and whether some are left out; `None` if nobody waits for them any more.
@@ -146,10 +199,14 @@ impl Told {
             if !wanted((self.nodes.len() + done) as f64 / all) {
                 return Ok(None);
             }
+            if self.of_edges {
+                self.edge(database, *edge, &mut names, &mut events)?;
+            }
             for regression in regressions::of_edge(database, *edge)? {
                 let name = names.edge(*edge)?;
                 events.push(EventRecord {
                     to_the_hour: regression.used.to_the_hour,
+                    edge: self.of_edges.then(|| name.clone()),
                     regression: Some(RegressionRecord {
                         edge: name,
                         from: regression.from,
@@ -174,34 +231,77 @@ impl Told {
         let name = names.of(node)?;
         let is_wholly = self.workload == Some(node);
         if is_wholly {
-            let sql = "SELECT min(p.first_seen), max(p.last_seen) FROM edge e JOIN pairing p ON p.edge = e.id \
-                       WHERE e.client = ?1 OR e.server = ?1";
-            let seen: (Option<i64>, Option<i64>) =
-                database.prepare_cached(sql)?.query_row([node], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            for (kind, at) in [(EventName::FirstSeen, seen.0), (EventName::LastSeen, seen.1)] {
-                events.extend(at.map(|at| EventRecord { node: Some(name.clone()), ..event(kind, at) }));
-            }
+            let of_node = |event| EventRecord { node: Some(name.clone()), ..event };
+            events.extend(seen(database, Place::Node(node))?.map(of_node));
         }
         for role in [SideName::Client, SideName::Server] {
-            let uses = uses::of_node(database, node, role)?;
+            let uses = uses::of(database, Place::Node(node), role)?;
             let is_meant = |one: &LeafUse| is_wholly || self.leaves.contains(&one.certificate);
-            for one in uses.iter().filter(|one| is_meant(one)) {
-                events.push(of_use(EventName::FirstSeen, one.first, one, &name));
-                events.push(of_use(EventName::LastSeen, one.last, one, &name));
-            }
-            // Those from elsewhere are many, and have nothing of each other's.
-            if name == super::EXTERNAL {
-                continue;
-            }
-            for (new, old, rotation) in uses::rotations(&uses) {
-                if is_meant(new) || is_meant(old) {
-                    let event = of_use(EventName::Rotation, new.first, new, &name);
-                    events.push(EventRecord { rotation: Some(rotation), ..event });
-                }
-            }
+            events.extend(of_uses(&uses, &name, is_meant));
         }
         Ok(())
     }
+
+    /// What happened on one edge alone.
+    fn edge(
+        &self,
+        database: &Connection,
+        edge: i64,
+        names: &mut Names<'_>,
+        events: &mut Vec<EventRecord>,
+    ) -> Result<(), QuestionError> {
+        let name = names.edge(edge)?;
+        let of_edge = |event| EventRecord { edge: Some(name.clone()), ..event };
+        events.extend(seen(database, Place::Edge(edge))?.map(of_edge));
+        for (role, end) in [(SideName::Client, &name.client), (SideName::Server, &name.server)] {
+            let uses = uses::of(database, Place::Edge(edge), role)?;
+            events.extend(of_uses(&uses, end, |_| true).into_iter().map(of_edge));
+        }
+        Ok(())
+    }
+}
+
+/// Where things happen.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// At an end of edges.
+    Node(i64),
+    Edge(i64),
+}
+
+/// When it was there first and last.
+fn seen(database: &Connection, place: Place) -> Result<impl Iterator<Item = EventRecord>, QuestionError> {
+    let (condition, number) = match place {
+        Place::Node(node) => ("e.client = ?1 OR e.server = ?1", node),
+        Place::Edge(edge) => ("e.id = ?1", edge),
+    };
+    let sql = format!(
+        "SELECT min(p.first_seen), max(p.last_seen) FROM edge e JOIN pairing p ON p.edge = e.id WHERE {condition}"
+    );
+    let seen: (Option<i64>, Option<i64>) =
+        database.prepare_cached(&sql)?.query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let events = [(EventName::FirstSeen, seen.0), (EventName::LastSeen, seen.1)];
+    Ok(events.into_iter().filter_map(|(kind, at)| at.map(|at| event(kind, at))))
+}
+
+/// First and last uses of the leaves that are meant, and what took the place of what.
+fn of_uses(uses: &[LeafUse], node: &str, is_meant: impl Fn(&LeafUse) -> bool) -> Vec<EventRecord> {
+    let mut events = Vec::new();
+    for one in uses.iter().filter(|one| is_meant(one)) {
+        events.push(of_use(EventName::FirstSeen, one.first, one, node));
+        events.push(of_use(EventName::LastSeen, one.last, one, node));
+    }
+    // Those from elsewhere are many, and have nothing of each other's.
+    if node == super::EXTERNAL {
+        return events;
+    }
+    for (new, old, rotation) in uses::rotations(uses) {
+        if is_meant(new) || is_meant(old) {
+            let event = of_use(EventName::Rotation, new.first, new, node);
+            events.push(EventRecord { rotation: Some(rotation), ..event });
+        }
+    }
+    events
 }
 
 fn numbers(database: &Connection, sql: &str, number: i64) -> Result<Vec<i64>, QuestionError> {
@@ -215,6 +315,7 @@ fn event(kind: EventName, at: i64) -> EventRecord {
         kind,
         at: WallTime(at),
         to_the_hour: false,
+        edge: None,
         node: None,
         role: None,
         identity: None,

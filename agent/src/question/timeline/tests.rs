@@ -16,7 +16,7 @@ fn named(certificate: &str, identity: &str, minutes: i64) -> ConnectionRecord {
 }
 
 fn of(subject: &str) -> TimelineQuestion {
-    TimelineQuestion { subject: subject.to_owned(), ..TimelineQuestion::default() }
+    TimelineQuestion { subject: Some(subject.to_owned()), ..TimelineQuestion::default() }
 }
 
 fn kind(answer: &[serde_json::Value], kind: &str) -> Vec<serde_json::Value> {
@@ -145,4 +145,42 @@ fn a_timeline_has_pages_and_a_period() {
     assert!(!later.is_empty() && later.len() < all.len());
     assert!(later.iter().all(|event| event["at"].as_str().unwrap() >= &*minute(10).to_string()));
     assert!(history.ask(of("nobody")).is_empty());
+}
+
+#[test]
+fn an_edge_has_its_own_timeline() {
+    let plain = ConnectionRecord { authentication: Authentication::None, ..from_to("a", "b", 15) };
+    let elsewhere = ConnectionRecord { authentication: Authentication::None, ..from_to("c", "b", 5) };
+    let mut other_port = with("third", 40);
+    other_port.server.port = 444;
+    let connections =
+        vec![with("old", 1), elsewhere, with("new", 10), plain, other_port, from_to("c", "b", 50)];
+    let history = History::of("timeline-edge", connections, vec![]);
+    let edge = |port| TimelineQuestion {
+        client: Some("a".to_owned()),
+        server: Some("systemd:b".to_owned()),
+        port,
+        ..TimelineQuestion::default()
+    };
+    let answer = history.ask(edge(Some(443)));
+    let name =
+        serde_json::json!({"client": "workload:systemd:a", "server": "workload:systemd:b", "port": 443});
+    assert!(answer.iter().all(|event| event["edge"] == name), "{answer:#?}");
+    let of_edge = answer.iter().filter(|event| event["node"].is_null() && event["regression"].is_null());
+    let seen: Vec<_> = of_edge.map(|event| (&event["kind"], event["at"].as_str().unwrap())).collect();
+    let (first, last) = (minute(1).to_string(), WallTime(minute(15).0 + 1_000_000_000).to_string());
+    assert_eq!(seen, [(&"first_seen".into(), &*first), (&"last_seen".into(), &*last)]);
+    assert_eq!(kind(&answer, "rotation")[0]["certificate"], sha256("new"));
+    assert_eq!((kind(&answer, "rotation").len(), kind(&answer, "regression").len()), (1, 1));
+    let both = history.ask(edge(None));
+    let third = both.iter().filter(|event| event["certificate"] == sha256("third")).count();
+    assert_eq!((third, kind(&both, "first_seen").len()), (2, 5), "two edges, three leaves");
+    let to_server = TimelineQuestion { server: Some("b".to_owned()), ..TimelineQuestion::default() };
+    assert_eq!(kind(&history.ask(to_server), "regression").len(), 1);
+    for refused in ["", "subject=a&client=b", "subject=", "port=443", "subject=a&port=443"] {
+        let question = crate::question::Question::parse("timeline", refused).unwrap();
+        let mut all = crate::question::tests::Everything::default();
+        let mut reader = crate::store::Reader::open(&history.folder.file()).unwrap();
+        assert!(question.answer(&mut reader, minute(60), &mut all).is_err(), "{refused}");
+    }
 }

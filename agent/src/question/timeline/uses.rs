@@ -1,7 +1,8 @@
 //! Which certificates a workload presented in which role and when, and which took the place of which.
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
+use super::Place;
 use crate::question::QuestionError;
 use crate::record::{RotationRecord, SideName, WallTime};
 
@@ -19,22 +20,22 @@ pub(super) struct LeafUse {
     pub last: i64,
 }
 
-/// All leaves of a node in a role, the first used first.
-pub(super) fn of_node(
-    database: &Connection,
-    node: i64,
-    role: SideName,
-) -> Result<Vec<LeafUse>, QuestionError> {
+/// All leaves of an end of edges, or of one edge, in a role, the first used first.
+pub(super) fn of(database: &Connection, place: Place, role: SideName) -> Result<Vec<LeafUse>, QuestionError> {
     let side = role.as_str();
+    let (column, number) = match place {
+        Place::Node(node) => (side, node),
+        Place::Edge(edge) => ("id", edge),
+    };
     let sql = format!(
         "SELECT c.id, lower(hex(c.sha256)), coalesce(c.identity, min(q.identity)), c.not_before, \
          min(p.first_seen), max(p.last_seen) FROM edge e JOIN pairing p ON p.edge = e.id \
          JOIN endpoint_certificate l ON l.endpoint = p.{side} AND l.position = 0 \
          JOIN certificate c ON c.id = l.certificate JOIN endpoint q ON q.id = p.{side} \
-         WHERE e.{side} = ?1 GROUP BY c.id ORDER BY 5, c.id"
+         WHERE e.{column} = ?1 GROUP BY c.id ORDER BY 5, c.id"
     );
     let mut statement = database.prepare_cached(&sql)?;
-    let uses = statement.query_map(params![node], |row| {
+    let uses = statement.query_map([number], |row| {
         Ok(LeafUse {
             role,
             certificate: row.get(0)?,

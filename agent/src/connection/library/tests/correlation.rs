@@ -204,18 +204,26 @@ fn a_socket_that_is_not_known_is_not_replaced_by_one_that_fits() {
 
 #[test]
 fn a_chain_before_its_flight_is_held_against_it_at_the_end() {
-    for (sent, fits) in [(8 + 705 + 605, true), (8 + 705, false)] {
+    let chain = [certificate(1, 700), certificate(2, 600)];
+    let size = message(&chain);
+    // Extensions of certificates that come one by one are not shown.
+    for (listed, sent, fits) in
+        [(false, size, true), (false, size - 605, false), (true, size, true), (true, size + 4, false)]
+    {
         let mut host = Host::new();
         host.open(1, &[Role::Server]);
         host.accept(1, SERVER);
         host.hello(1);
         let own = Show { presenter: Presenter::Own, ..server_reads(1, LAST_RECEIVE) };
-        host.handle(&own.bytes(LibraryForm::Leaf, &certificate(1, 700)));
-        host.handle(&own.bytes(LibraryForm::Following, &certificate(2, 600)));
+        if listed {
+            host.handle(&own.list(&chain));
+        } else {
+            host.handle(&own.bytes(LibraryForm::Leaf, &chain[0]));
+            host.handle(&own.bytes(LibraryForm::Following, &chain[1]));
+        }
         host.serve(1, sent, false);
         host.answer(1, Answer::NotAsked);
         let last = host.last(1);
-        let chain = [certificate(1, 700), certificate(2, 600)];
         let (kind, counts) = match fits {
             true => (EvidenceName::Library, [1, 0, 0, 0, 0, 0]),
             false => (EvidenceName::Inferred, [0, 0, 0, 1, 0, 0]),
@@ -224,6 +232,21 @@ fn a_chain_before_its_flight_is_held_against_it_at_the_end() {
         assert_eq!((last.conclusion.server.kind, host.counts()), (kind, counts));
         assert_eq!(last.conclusion.authentication, Authentication::ServerOnly);
     }
+}
+
+#[test]
+fn a_word_on_the_peer_may_come_after_the_own_chain() {
+    let mut host = crowd(1..=1);
+    let peer = server_reads(1, LAST_RECEIVE);
+    host.handle(&peer.list(&client_chain(1)));
+    let own = [certificate(3, 892 - 5)];
+    host.handle(&Show { presenter: Presenter::Own, ..peer }.list(&own));
+    host.handle(&peer.says(LibraryVerdict::Verified));
+    host.go_on(1);
+    let last = host.last(1);
+    assert_eq!((last.client, last.server), (prints(&client_chain(1)), prints(&own)));
+    assert_eq!(last.verification, [None, Some(VerificationName::Verified)]);
+    assert_eq!(host.counts(), [3, 0, 0, 0, 0, 0]);
 }
 
 #[test]

@@ -2,34 +2,34 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use countersign_rustls_peers::{Options, SERVER_NAME, ask, serve};
 use rustls_pki_types::ServerName;
 use rustls23::server::WebPkiClientVerifier;
-use rustls23::version::TLS13;
+use rustls23::version::{TLS12, TLS13};
 use rustls23::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 fn main() -> Result<()> {
     let options = Options::read()?;
     let mut roots = RootCertStore::empty();
     roots.add(options.authority.clone())?;
-    let (chain, key) = (options.chain.clone(), options.key.clone_key());
+    let versions = if options.old { [&TLS12] } else { [&TLS13] };
     if options.server {
+        let shown = options.identities.first().context("no CHAIN")?;
         let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
-        let config = ServerConfig::builder_with_protocol_versions(&[&TLS13])
+        let config = ServerConfig::builder_with_protocol_versions(&versions)
             .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key)?;
+            .with_single_cert(shown.chain.clone(), shown.key.clone_key())?;
         let config = Arc::new(config);
         return serve(&options, |stream| {
             Ok(StreamOwned::new(ServerConnection::new(Arc::clone(&config))?, stream))
         });
     }
-    let config = ClientConfig::builder_with_protocol_versions(&[&TLS13])
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
-    let config = Arc::new(config);
     let name = ServerName::try_from(SERVER_NAME)?;
-    ask(&options, |stream| {
-        Ok(StreamOwned::new(ClientConnection::new(Arc::clone(&config), name.clone())?, stream))
+    ask(&options, |stream, shown| {
+        let config = ClientConfig::builder_with_protocol_versions(&versions)
+            .with_root_certificates(roots.clone())
+            .with_client_auth_cert(shown.chain.clone(), shown.key.clone_key())?;
+        Ok(StreamOwned::new(ClientConnection::new(Arc::new(config), name.clone())?, stream))
     })
 }

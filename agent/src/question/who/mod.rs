@@ -9,17 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::{Clause, Test, Wanted};
 use super::connections::{held_by, is, named, place, workload};
-use super::counts::{Answers, add, counted};
+use super::paging::limit;
 use super::selection::{Selection, fingerprints};
+use super::subject::HAS_ALTERNATIVE_NAME;
 use super::walk::{self, Walked};
-use super::{Answering, End, Moment, QuestionError, Range, certificates, limit};
-use crate::record::{EndpointRecord, ProcessRecord, RoleRecord, SUBJECT_SCHEMA, SubjectRecord, WallTime};
+use super::{Answering, End, Moment, QuestionError, Range, certificates};
+use crate::record::{ProcessRecord, SUBJECT_SCHEMA, SubjectRecord, WallTime};
 use crate::store::{StoreError, to_hex};
+
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use summary::{MAX_ENDS, Summary};
 
 /// Certificates of one name that are looked at.
 const MAX_CERTIFICATES: usize = 64;
-/// Ends whose names are listed, the latest ones.
-const MAX_ENDS: usize = 256;
 /// Fewest hexadecimal digits that name a certificate or a key.
 const SHORTEST_PREFIX: usize = 8;
 
@@ -57,7 +62,7 @@ struct Understood {
 
 impl WhoQuestion {
     pub(super) fn answer(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
-        let limit = limit(self.limit)? as usize;
+        let limit = limit(self.limit)?;
         let understood = self.understand(answering)?;
         if understood.names.is_empty() {
             return Ok(End::default());
@@ -115,7 +120,10 @@ impl WhoQuestion {
             understood.executable = understood.add(answering, "executable", vec![running(text)])?;
         }
         understood.add(answering, "workload", vec![workload(text)])?;
-        let named_so = self.certificates(answering, CERTIFICATES_BY_NAME, [text])?;
+        let named_so = format!(
+            "SELECT id, sha256 FROM certificate WHERE identity = ?1 OR subject = ?1 OR {HAS_ALTERNATIVE_NAME}"
+        );
+        let named_so = self.certificates(answering, &named_so, [text])?;
         let mut identity: Clause = Test::either("identity", &is(text)).into();
         identity.extend(presenting(&named_so));
         if understood.add(answering, "identity", vec![identity])? {
@@ -255,8 +263,6 @@ impl WhoQuestion {
     }
 }
 
-const CERTIFICATES_BY_NAME: &str = "SELECT id, sha256 FROM certificate WHERE identity = ?1 OR subject = ?1 OR (record IS NOT NULL AND \
-     instr(record, ?1) AND EXISTS (SELECT 1 FROM json_tree(record, '$.san') WHERE atom = ?1))";
 const CERTIFICATES_BY_SERIAL: &str =
     "SELECT id, sha256 FROM certificate WHERE lower(replace(serial, ':', '')) = ?1";
 const CERTIFICATES_BY_SHA256: &str = "SELECT id, sha256 FROM certificate WHERE sha256 BETWEEN ?1 AND ?2";
@@ -297,178 +303,4 @@ fn running(path: &str) -> Clause {
 fn presenting(certificates: &FxHashMap<i64, String>) -> Clause {
     let fingerprints = certificates.values();
     fingerprints.flat_map(|fingerprint| Test::either("certificates", &is(fingerprint))).collect()
-}
-
-/// What the roll-ups say.
-#[derive(Debug, Default)]
-struct Summary {
-    connections: u64,
-    roles: [RoleRecord; 2],
-    findings: std::collections::BTreeMap<crate::record::Text, u64>,
-    /// Ends that it is, and when each was seen last.
-    ends: FxHashMap<i64, i64>,
-    /// Edges, and at which end of them it is.
-    edges: FxHashMap<i64, [bool; 2]>,
-    first_seen: i64,
-    last_seen: i64,
-}
-
-impl Summary {
-    fn of(
-        answering: &mut Answering<'_>,
-        selection: &Selection,
-        range: Range,
-    ) -> Result<Summary, QuestionError> {
-        let mut pairings = Vec::new();
-        counted(answering, selection, range, &mut |counted| {
-            pairings.push(counted);
-            Ok(())
-        })?;
-        let mut summary = Summary { first_seen: i64::MAX, last_seen: i64::MIN, ..Summary::default() };
-        let mut answers = Answers::default();
-        for pairing in pairings {
-            let sides = selection.sides(&pairing.of);
-            let said = answers.said(answering, pairing.of.answer)?;
-            summary.connections += pairing.connections;
-            summary.first_seen = summary.first_seen.min(pairing.first_seen);
-            summary.last_seen = summary.last_seen.max(pairing.last_seen);
-            for code in &said.findings {
-                add(&mut summary.findings, code.clone(), pairing.connections);
-            }
-            let edge = summary.edges.entry(pairing.edge).or_default();
-            let ends = [pairing.of.client, pairing.of.server];
-            for (side, end) in ends.into_iter().enumerate().filter(|(side, _)| sides[*side]) {
-                edge[side] = true;
-                let role = &mut summary.roles[side];
-                role.connections += pairing.connections;
-                add(&mut role.authentication, said.authentication, pairing.connections);
-                let seen = summary.ends.entry(end).or_insert(i64::MIN);
-                *seen = (*seen).max(pairing.last_seen);
-            }
-        }
-        Ok(summary)
-    }
-
-    fn names(&self, answering: &mut Answering<'_>) -> Result<Names, QuestionError> {
-        let mut names = Names::default();
-        let mut ends: Vec<(i64, i64)> = self.ends.iter().map(|(end, seen)| (*seen, *end)).collect();
-        ends.sort_unstable_by(|one, other| other.cmp(one));
-        for (_, end) in ends.into_iter().take(MAX_ENDS) {
-            names.add(&answering.reader.endpoint(end)?);
-        }
-        let sql = "SELECT c.key, s.key FROM edge e JOIN node c ON c.id = e.client JOIN node s ON s.id = e.server \
-                   WHERE e.id = ?1";
-        let mut statement = answering.reader.database().prepare_cached(sql)?;
-        for (edge, sides) in &self.edges {
-            let keys: [String; 2] = statement.query_row([edge], |row| Ok([row.get(0)?, row.get(1)?]))?;
-            let [client, server] = keys;
-            names.peers.extend(sides[0].then_some(server));
-            names.peers.extend(sides[1].then_some(client));
-        }
-        Ok(names)
-    }
-}
-
-/// Names of ends.
-#[derive(Debug, Default)]
-struct Names {
-    addresses: BTreeSet<String>,
-    workloads: BTreeSet<String>,
-    owners: BTreeSet<String>,
-    identities: BTreeSet<String>,
-    certificates: BTreeSet<String>,
-    peers: BTreeSet<String>,
-}
-
-impl Names {
-    fn add(&mut self, end: &EndpointRecord) {
-        self.addresses.insert(end.address.clone());
-        self.workloads.extend(end.workload.as_ref().map(|workload| workload.key()));
-        self.owners.extend(end.labels.as_ref().and_then(|labels| labels.owner.clone()));
-        self.identities.extend(end.identity.clone());
-        self.certificates.extend(end.certificates.first().cloned());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::question::tests::{ask, history};
-    use crate::record::{
-        CERTIFICATE_SCHEMA, CONNECTION_SCHEMA, CertificateRecord, ConnectionRecord, Record,
-        SubjectAlternativeNames, sample,
-    };
-    use crate::store::Writer;
-    use crate::store::sample::full;
-
-    #[test]
-    fn a_subject_is_taken_for_all_that_it_can_be() {
-        let mut other: ConnectionRecord = full(9);
-        other.client.workload = Some(sample::unit("10.0.0.2").into());
-        other.client.port = 1234;
-        let tls = crate::record::TlsRecord { server_name: Some("db.test".to_owned()), ..sample::tls() };
-        other.tls = Some(tls.into());
-        let (folder, mut reader) = history("who", [full(0), full(1), other]);
-        let certificate = CertificateRecord {
-            schema: CERTIFICATE_SCHEMA.to_owned(),
-            sha256: "ab".repeat(32),
-            spki_sha256: Some("12".repeat(32)),
-            serial: Some("0a1b".to_owned()),
-            san: SubjectAlternativeNames { dns: vec!["*.db.test".to_owned()], ..Default::default() },
-            ..CertificateRecord::default()
-        };
-        Writer::open(&folder.file()).unwrap().write(&[Record::Certificate(certificate.into())]).unwrap();
-        for (subject, understood, connections) in [
-            ("10.0.0.1", &["address"][..], 3),
-            ("10.0.0.2", &["address", "workload"], 3),
-            ("10.0.0.2:8443", &["address_and_port"], 3),
-            ("10.0.0.1:1234", &["address_and_port"], 1),
-            ("900", &["pid"], 3),
-            ("/usr/sbin/nginx", &["executable"], 3),
-            ("client.service", &["workload"], 2),
-            ("systemd:client.service", &["workload"], 2),
-            ("spiffe://test/client", &["identity"], 3),
-            ("*.db.test", &["identity"], 3),
-            ("db.test", &["server_name"], 1),
-            ("0A:1B", &["serial"], 3),
-            ("abababab", &["fingerprint"], 3),
-            ("1212121212", &["key"], 3),
-            ("00112233445566778899aabbccddeeff", &["session_id"], 3),
-        ] {
-            let (lines, page) = ask(&mut reader, "who", &format!("subject={}", subject.replace('*', "%2A")));
-            assert_eq!(lines[0]["understood_as"], serde_json::json!(understood), "{subject}");
-            let found = lines.iter().filter(|line| line["schema"] == CONNECTION_SCHEMA).count();
-            assert_eq!((found, page.next), (connections, None), "{subject}: {lines:#?}");
-        }
-        let certificate = &ask(&mut reader, "who", "subject=abababab").0[1];
-        assert_eq!(
-            (&certificate["connections"], &certificate["roles"]),
-            (&3.into(), &serde_json::json!(["client"]))
-        );
-        assert_eq!(ask(&mut reader, "who", "subject=nobody").1.count, 0);
-        assert_eq!(ask(&mut reader, "who", "subject=10.0.0.1:1").1.count, 1, "the address alone is known");
-    }
-
-    #[test]
-    fn what_is_known_stands_before_the_newest_connections_on_the_first_page_only() {
-        let (_folder, mut reader) = history("who-pages", (0..3).map(full));
-        let (lines, page) = ask(&mut reader, "who", "subject=client.service&limit=2");
-        let subject = &lines[0];
-        assert_eq!((lines.len(), &subject["connections"]), (3, &3.into()));
-        assert_eq!(subject["client"]["authentication"], serde_json::json!({"none": 3}));
-        assert_eq!(subject["server"]["connections"], 0);
-        assert_eq!(subject["addresses"], serde_json::json!(["10.0.0.1"]));
-        assert_eq!(subject["identities"], serde_json::json!(["spiffe://test/client"]));
-        assert_eq!(subject["peers"], serde_json::json!(["address:10.0.0.2"]));
-        let after = format!("subject=client.service&limit=2&after={}", page.next.unwrap());
-        let (lines, page) = ask(&mut reader, "who", &after);
-        assert_eq!((lines.len(), lines[0]["schema"].as_str(), page.next), (1, Some(CONNECTION_SCHEMA), None));
-        let (lines, _) = ask(&mut reader, "who", "subject=901");
-        assert_eq!((&lines[0]["connections"], &lines[0]["processes"][0]["pid"]), (&().into(), &901.into()));
-        for refused in ["subject=", &format!("subject={}", full(0).id)] {
-            let question = crate::question::Question::parse("who", refused).unwrap();
-            let mut all = crate::question::tests::Everything::default();
-            assert!(question.answer(&mut reader, WallTime(0), &mut all).is_err(), "{refused}");
-        }
-    }
 }

@@ -1,13 +1,24 @@
 //! Questions about a history, as responders ask them of a copied file: the expected answer of each.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use countersign::record::{CertificateRecord, ConnectionRecord, Record};
+use countersign::record::{CertificateRecord, ConnectionRecord, Record, WallTime};
 use countersign::store::Writer;
-use countersign_tests::{Mount, Testbed, agent_binary, output_of, ready};
+use countersign_tests::{Mount, Testbed, output_of, ready};
 use serde_json::{Value, json};
+
+use super::asked::{self, Whom};
+
+fn ask(file: &Path, arguments: &[&str]) -> Result<Output> {
+    asked::ask(Whom::File(file), arguments)
+}
+
+/// The records of an answer, and its last line.
+fn answer(file: &Path, arguments: &[&str]) -> Result<(Vec<Value>, Value)> {
+    asked::answer(Whom::File(file), arguments)
+}
 
 /// When the first connection was opened.
 const OPENED: i64 = 1_790_000_000_000_000_000;
@@ -22,8 +33,8 @@ fn id(number: u64) -> String {
 }
 
 /// Opened so many milliseconds after the first; what the answer says of it is `more`.
-fn connection(number: u64, more: &Value) -> Result<Record> {
-    let opened = format!("2026-09-21T14:13:{:02}.{:03}Z", 20 + number / 1_000, number % 1_000);
+pub fn connection(number: u64, more: &Value) -> Result<Record> {
+    let opened = WallTime(OPENED + number.cast_signed() * 1_000_000);
     let end = |address: &str, port: u64| json!({"address": address, "port": port, "translated": [], "processes": [], "certificates": []});
     let mut record = json!({
         "schema": "countersign.connection/1", "id": id(number), "revision": 0, "final": true, "source": "live",
@@ -76,22 +87,6 @@ fn history() -> Result<PathBuf> {
     Ok(file)
 }
 
-fn ask(file: &Path, arguments: &[&str]) -> Result<Output> {
-    let mut command = Command::new(agent_binary());
-    command.args(arguments).arg("--db").arg(file).stdin(Stdio::null());
-    Ok(command.output()?)
-}
-
-/// The records of an answer, and its last line.
-fn answer(file: &Path, arguments: &[&str]) -> Result<(Vec<Value>, Value)> {
-    let output = ask(file, &[arguments, &["--json"]].concat())?;
-    let text = String::from_utf8(output.stdout)?;
-    let mut lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
-    let page = lines.pop().with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
-    ensure!(page["schema"] == "countersign.page/1", "{page}");
-    Ok((lines, page))
-}
-
 #[test]
 fn each_question_has_its_answer_from_a_copied_file() -> Result<()> {
     let file = history()?;
@@ -112,6 +107,9 @@ fn each_question_has_its_answer_from_a_copied_file() -> Result<()> {
     ensure!(lines.len() == 1 && lines[0]["roles"] == json!(["client"]), "{lines:#?}");
     let (lines, page) = answer(&file, &["findings"])?;
     ensure!(lines.is_empty() && page["count"] == 0, "{page}");
+    let (lines, _) = answer(&file, &["workloads"])?;
+    ensure!(lines.len() == 1 && lines[0]["client"]["connections"] == 1, "{lines:#?}");
+    ensure!(lines[0]["presented"][0]["identity"] == "spiffe://test/app", "{lines:#?}");
 
     for subject in ["spiffe://test/app", "0a1b2c", "abababab", "77", "/srv/app", "10.0.0.1:43000"] {
         let (lines, _) = answer(&file, &["who", subject])?;
@@ -136,6 +134,9 @@ fn exit_codes_tell_scripts_what_was_found_and_names_touch_no_terminal() -> Resul
         (&["connections", "--after", "x"], 2),
         (&["edges"], 0),
         (&["certificates"], 0),
+        (&["workloads"], 0),
+        (&["workloads", "--kind", "container"], 1),
+        (&["certificates", "--where", "colour=red"], 2),
         (&["findings"], 1),
         (&["who", "10.0.0.1"], 0),
         (&["who", "nobody"], 1),

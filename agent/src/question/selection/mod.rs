@@ -1,0 +1,200 @@
+//! Which connections are wanted, by numbers: clauses are looked up once in what repeats, so that a connection costs a few
+//! comparisons.
+
+use rusqlite::Row as SqlRow;
+use rustc_hash::FxHashSet;
+use serde_json::Value;
+
+use super::condition::{Clause, Test};
+use super::{Answering, QuestionError, Range};
+use crate::store::from_hex;
+
+mod lookup;
+
+use lookup::Lookup;
+
+/// Clauses of one question: more than there are options.
+const MAX_CLAUSES: usize = 64;
+/// Stands for all names of a workload, and its key.
+pub(super) const WORKLOAD_CALLED: &str = "workload.*";
+
+type Numbers = FxHashSet<i64>;
+
+/// A clause, looked up.
+#[derive(Debug, Default)]
+struct Resolved {
+    answers: Numbers,
+    clients: Numbers,
+    servers: Numbers,
+    client_holders: Numbers,
+    server_holders: Numbers,
+    client_ports: Vec<u16>,
+    session_ids: Vec<[u8; 16]>,
+    /// What only the whole record shows.
+    records: Vec<Test>,
+}
+
+impl Resolved {
+    /// Whether connections with these ends and this answer fulfil it, all of them.
+    fn holds(&self, pairing: &Pairing) -> bool {
+        self.answers.contains(&pairing.answer)
+            || self.clients.contains(&pairing.client)
+            || self.servers.contains(&pairing.server)
+    }
+
+    /// Whether some may, by what each has of its own.
+    fn is_open(&self) -> bool {
+        !(self.client_holders.is_empty()
+            && self.server_holders.is_empty()
+            && self.client_ports.is_empty()
+            && self.session_ids.is_empty()
+            && self.records.is_empty())
+    }
+
+    fn is_nothing(&self) -> bool {
+        let by_pairing = [&self.answers, &self.clients, &self.servers];
+        !self.is_open() && by_pairing.iter().all(|numbers| numbers.is_empty())
+    }
+
+    fn holds_row(&self, own: &Own) -> bool {
+        own.client_holders.is_some_and(|holders| self.client_holders.contains(&holders))
+            || own.server_holders.is_some_and(|holders| self.server_holders.contains(&holders))
+            || self.client_ports.contains(&own.client_port)
+            || own.session_id.is_some_and(|id| self.session_ids.contains(&id))
+    }
+}
+
+/// Connections with the same ends and the same answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pairing {
+    pub client: i64,
+    pub server: i64,
+    pub answer: i64,
+}
+
+/// What a connection has of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Own {
+    pub client_holders: Option<i64>,
+    pub server_holders: Option<i64>,
+    pub client_port: u16,
+    pub session_id: Option<[u8; 16]>,
+}
+
+impl Own {
+    /// From the columns that begin there, in this order.
+    pub fn of(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Own> {
+        Ok(Own {
+            client_holders: row.get(column)?,
+            server_holders: row.get(column + 1)?,
+            client_port: row.get(column + 2)?,
+            session_id: row.get(column + 3)?,
+        })
+    }
+}
+
+/// Clauses that a pairing leaves open, a bit for each.
+pub(super) type Open = u64;
+
+/// What is wanted.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    clauses: Vec<Resolved>,
+}
+
+impl Selection {
+    /// Looks the clauses up, and narrows the range to the time in which there can be such connections.
+    pub fn resolve(
+        answering: &mut Answering<'_>,
+        clauses: &[Clause],
+        range: &mut Range,
+    ) -> Result<Selection, QuestionError> {
+        if clauses.len() > MAX_CLAUSES {
+            return Err(QuestionError::Refused(format!("more than {MAX_CLAUSES} conditions")));
+        }
+        let Answering { reader, asker, .. } = answering;
+        let mut lookup = Lookup { database: reader.database(), asker: &mut **asker, last: None };
+        let mut resolved = Vec::new();
+        for clause in clauses {
+            resolved.push(lookup.clause(clause, range)?);
+        }
+        Ok(Selection { clauses: resolved })
+    }
+
+    /// Whether everything is wanted.
+    pub fn is_everything(&self) -> bool {
+        self.clauses.is_empty()
+    }
+
+    /// Whether nothing can be what is wanted.
+    pub fn is_nothing(&self) -> bool {
+        self.clauses.iter().any(Resolved::is_nothing)
+    }
+
+    /// Whether each connection must be looked at to know.
+    pub fn needs_rows(&self) -> bool {
+        self.clauses.iter().any(Resolved::is_open)
+    }
+
+    /// Whether a connection's whole record may be needed to know.
+    pub fn needs_records(&self) -> bool {
+        self.clauses.iter().any(|clause| !clause.records.is_empty())
+    }
+
+    /// At which ends of a pairing is what is wanted: client, server.
+    pub fn sides(&self, pairing: &Pairing) -> [bool; 2] {
+        let client = self.clauses.iter().any(|clause| clause.clients.contains(&pairing.client));
+        let server = self.clauses.iter().any(|clause| clause.servers.contains(&pairing.server));
+        // What is wanted of the connection as a whole is at its server's.
+        [client, server || !client]
+    }
+
+    /// What a pairing leaves open; `None` if none of its connections is wanted.
+    pub fn open(&self, pairing: &Pairing) -> Option<Open> {
+        let mut open = 0;
+        for (bit, clause) in self.clauses.iter().enumerate() {
+            match clause.holds(pairing) {
+                true => {}
+                false if clause.is_open() => open |= 1 << bit,
+                false => return None,
+            }
+        }
+        Some(open)
+    }
+
+    /// What a connection leaves open that only its record can tell; `None` if it is not wanted.
+    pub fn open_for_record(&self, open: Open, own: &Own) -> Option<Open> {
+        let mut left = 0;
+        for (bit, clause) in self.clauses.iter().enumerate().filter(|(bit, _)| open & (1 << bit) != 0) {
+            match clause.holds_row(own) {
+                true => {}
+                false if !clause.records.is_empty() => left |= 1 << bit,
+                false => return None,
+            }
+        }
+        Some(left)
+    }
+
+    /// Whether a record fulfils what was left open.
+    pub fn holds_record(&self, open: Open, record: &Value) -> bool {
+        let mut left = self.clauses.iter().enumerate().filter(|(bit, _)| open & (1 << bit) != 0);
+        left.all(|(_, clause)| clause.records.iter().any(|test| test.holds(record)))
+    }
+
+    /// The few ends one of which every wanted connection has: clients and servers; `None` if they are not few.
+    pub fn few_ends(&self) -> Option<(&FxHashSet<i64>, &FxHashSet<i64>)> {
+        const FEW: usize = 1_000;
+        let count = |clause: &&Resolved| clause.clients.len() + clause.servers.len();
+        let by_ends = self.clauses.iter().filter(|clause| clause.answers.is_empty() && !clause.is_open());
+        let fewest = by_ends.min_by_key(count).filter(|clause| count(clause) <= FEW)?;
+        Some((&fewest.clients, &fewest.servers))
+    }
+}
+
+/// The first and the last fingerprint that begins so.
+pub(super) fn fingerprints(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
+    let filled = |digit: &str| {
+        from_hex::<32>(&format!("{prefix}{}", digit.repeat(64_usize.checked_sub(prefix.len())?)))
+    };
+    Some((filled("0")?, filled("f")?))
+}
