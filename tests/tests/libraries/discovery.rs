@@ -7,9 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    Agent, AgentOptions, CrowdClient, Process, Program, SERVER_NAME, ServerKind, ServerOptions, Testbed,
-    agent_binary, at, openssl_server, openssl_server_command, output_of, peer_script, peers_only, python,
-    ready, text,
+    Agent, AgentOptions, CrowdClient, Process, Program, SERVER_NAME, ServerKind, Testbed, agent_binary, at,
+    openssl_server, openssl_server_command, output_of, peer_script, peers_only, python, ready, text,
 };
 use serde_json::{Value, json};
 
@@ -33,7 +32,7 @@ fn a_process_that_runs_already_is_probed() -> Result<()> {
     if !ready() || peers_only() {
         return Ok(());
     }
-    let start = |(name, library, start): (_, _, fn(ServerOptions<'_>) -> Result<Process>)| {
+    let start = |(name, library, start): (_, _, further::Start)| {
         let port = Testbed::shared().port();
         Ok((name, library, start(required(port))?, port))
     };

@@ -103,8 +103,11 @@ pub fn shown(library: &str, identity: &Identity) -> Identity {
     identity
 }
 
+/// Starts a server.
+pub type Start = fn(ServerOptions<'_>) -> Result<Process>;
+
 /// Name, library and start of servers of every kind.
-pub const SERVERS: [(&str, &str, fn(ServerOptions<'_>) -> Result<Process>); 9] = [
+pub const SERVERS: [(&str, &str, Start); 9] = [
     ("asyncio", "openssl", |options| ServerKind::Asyncio.start(Testbed::shared(), options)),
     ("nginx", "openssl", |options| ServerKind::Nginx.start(Testbed::shared(), options)),
     ("go", "go", |options| ServerKind::Go.start(Testbed::shared(), options)),
