@@ -295,6 +295,9 @@ impl Connections {
 
     /// The last word of libraries on a connection that is over: now it is known who talked on.
     pub(super) fn close_library(&mut self, connection: &mut Connection) {
+        if let Some(witness) = &mut connection.library {
+            witness.words_lost = self.lost_since(connection.key.opened);
+        }
         fuse(connection, &mut self.shared, &mut self.library.counts);
         if let Some(witness) = &connection.library {
             witness.close(&mut self.library.counts);

@@ -104,6 +104,8 @@ pub struct Witness {
     pub(super) wire: Option<(Arc<Settled>, Conclusion)>,
     pub(super) disagreement: Option<DisagreementName>,
     pub(super) verification: [Option<VerificationName>; 2],
+    /// Events were lost while the connection lived: a word that was not heard may have been said.
+    pub(super) words_lost: bool,
 }
 
 impl Witness {
@@ -266,6 +268,8 @@ impl Witness {
             (Some(LibraryVerdict::Attempted), Library::Go | Library::Rustls, _) => {
                 Some(VerificationName::Verified)
             }
+            // All that follows is concluded from what was not said.
+            _ if self.words_lost => Some(VerificationName::Unknown),
             // Their verifiers run within the handshake.
             (None, Library::Go | Library::Nss, _) => Some(VerificationName::NotAttempted),
             // Its verifier is for the program to call, before it talks on.

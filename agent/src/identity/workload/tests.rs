@@ -531,11 +531,12 @@ fn a_cgroup_is_read_once_until_its_folder_is_another_one() {
         assert_eq!(look(&mut workloads, "0::/web\n").as_ref(), Some(&first));
     }
     assert_eq!(workloads.reads(), reads);
-    // The container was removed, and a folder of somebody's has its name by now; a file in between has its inode.
+    // The container was removed, and a folder of somebody's has its name by now. Made beside the first one it has another
+    // inode, as control groups always have: a file system may give the same one again.
+    let next = host.cgroup("/next");
     std::fs::remove_dir(&folder).unwrap();
-    std::fs::write(host.root.join("between"), "").unwrap();
     std::fs::remove_dir_all(host.root.join("run/crun/web")).unwrap();
-    std::fs::create_dir(&folder).unwrap();
+    std::fs::rename(next, &folder).unwrap();
     assert_eq!(look(&mut workloads, "0::/web\n"), None);
     std::fs::remove_dir(&folder).unwrap();
     workloads.sweep();

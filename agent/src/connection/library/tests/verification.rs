@@ -71,6 +71,42 @@ fn each_library_has_its_own_way_of_not_verifying() {
 }
 
 #[test]
+fn where_words_may_be_lost_nothing_is_concluded_from_silence() {
+    for (library, verdict, expected) in [
+        (Go, None, Some(Unknown)),
+        (Nss, None, Some(Unknown)),
+        (GnuTls, None, Some(Unknown)),
+        (Rustls, None, Some(Unknown)),
+        (OpenSsl, ATTEMPTED, Some(Unknown)),
+        (GnuTls, FAILED, Some(FailedOverridden)),
+        (Go, ATTEMPTED, Some(Verified)),
+    ] {
+        let mut witness = witness(library, verdict, Joined::LastReceive, true);
+        witness.words_lost = true;
+        let judged = witness.judge(Role::Client, &facts(HandshakeState::Complete), Spoke::Yes);
+        assert_eq!(judged, expected, "{library:?} {verdict:?}");
+    }
+}
+
+#[test]
+fn a_verifier_whose_word_was_lost_is_not_said_to_have_been_silent() {
+    use crate::event::LossCause;
+    let ended = |lost: bool| {
+        let mut host = Host::new();
+        let chain = vec![certificate(1, 700)];
+        host.open(1, &[Role::Client]);
+        host.shake(1, message(&chain), Answer::NotAsked);
+        host.handle(&client_reads(1, SocketBy::Descriptor).list(&chain));
+        if lost {
+            host.handle(&Event::Lost { at: Timestamp(7), cause: LossCause::RingFull, count: 1 });
+        }
+        host.end(1, [500, 500]).verification
+    };
+    assert_eq!(ended(false), [Some(NotAttempted), None]);
+    assert_eq!(ended(true), [Some(Unknown), None]);
+}
+
+#[test]
 fn a_word_that_comes_without_a_chain_counts_where_the_socket_is_certain() {
     let complete = facts(HandshakeState::Complete);
     for (joined, expected) in
