@@ -226,6 +226,8 @@ fn certificates(story: &Story) -> Result<()> {
     ensure!(found(&["--issuer", "Test Intermediate"])? == both);
     ensure!(found(&["--issuer", "Foreign"])?.is_empty());
     ensure!(found(&["--unused", "1d"])?.is_empty());
+    // So that they are unused for as long when either of the two is asked.
+    std::thread::sleep(Duration::from_millis(1_500));
     ensure!(found(&["--unused", "1s"])? == both);
     ensure!(found(&["--role", "client", "--workload", &key(&story.client)])? == both);
     ensure!(found(&["--role", "server"])?.is_empty());

@@ -213,9 +213,14 @@ fn a_filter_without_an_index_shows_at_a_terminal_how_far_it_is() -> Result<()> {
     let slow = ["connections", "--where", "cleartext_examined.server=7"];
     let mut written = BEFORE;
     loop {
-        let asked = Instant::now();
-        ask(Whom::File(&file), &slow)?;
-        if asked.elapsed() > Duration::from_secs(2) || written >= MOST {
+        // The shorter of two, of which the first may wait for the disk.
+        let mut took = Duration::MAX;
+        for _ in 0..2 {
+            let asked = Instant::now();
+            ask(Whom::File(&file), &slow)?;
+            took = took.min(asked.elapsed());
+        }
+        if took > Duration::from_secs(2) || written >= MOST {
             break;
         }
         write(&file, written..written * 2)?;
