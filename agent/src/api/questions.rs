@@ -161,7 +161,9 @@ impl Remote {
         self.log("report", "", outcome.as_ref().map(|_| (1, None)));
         // A reader who has gone is cut off: half a page never ends as if it were whole.
         for part in outcome?.as_bytes().chunks(PAGE_PART) {
-            let _ = self.line(part.to_vec());
+            if self.line(part.to_vec()).is_break() {
+                break;
+            }
         }
         Ok(())
     }
