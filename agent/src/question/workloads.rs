@@ -88,15 +88,16 @@ pub struct Described<'a> {
     pub identities: Vec<&'a str>,
 }
 
-impl<'a> From<&'a WorkloadHistoryRecord> for Described<'a> {
-    fn from(record: &'a WorkloadHistoryRecord) -> Self {
+impl<'a> Described<'a> {
+    /// A workload of the history; `identities` are all of them, of which the record has the latest.
+    fn of(record: &'a WorkloadHistoryRecord, identities: Vec<&'a str>) -> Self {
         Described {
             key: &record.key,
             workload: &record.workload,
             labels: record.labels.as_ref(),
             roles: [&record.client, &record.server],
             findings: &record.findings,
-            identities: record.presented.iter().filter_map(|shown| shown.identity.as_deref()).collect(),
+            identities,
         }
     }
 }
@@ -150,7 +151,9 @@ impl WorkloadsQuestion {
         page(answering, limit, &places, |answering, number| {
             let Some(sum) = sums.get(number) else { return Ok(None) };
             let record = record(answering, &mut answers, &ends, *number, sum)?;
-            let is_wanted = self.wants(&Described::from(&record)) && fields::holds(&self.r#where, &record)?;
+            let identities = sum.shown.keys().filter_map(|place| ends.shown[*place].0.as_deref()).collect();
+            let described = Described::of(&record, identities);
+            let is_wanted = self.wants(&described) && fields::holds(&self.r#where, &record)?;
             Ok(is_wanted.then_some(record))
         })
     }
@@ -373,6 +376,20 @@ mod tests {
 
     fn keys(lines: &[serde_json::Value]) -> Vec<&str> {
         lines.iter().map(|line| line["key"].as_str().unwrap().rsplit(':').next().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_identity_that_is_not_listed_any_more_is_found_all_the_same() {
+        let count = WorkloadHistoryRecord::MAX_PRESENTED as i64 + 1;
+        let connections = (0..count).map(|number| {
+            let mut one = from_to("a", "b", number);
+            presents(&mut one.client, &format!("leaf {number}"), &format!("spiffe://test/{number}"));
+            one
+        });
+        let (_folder, mut reader) = history("workloads-identities", connections);
+        let (lines, _) = ask(&mut reader, "workload-history", "identity=spiffe://test/0");
+        assert_eq!(keys(&lines), ["a"]);
+        assert_eq!(lines[0]["presented_left_out"], 1);
     }
 
     #[test]
