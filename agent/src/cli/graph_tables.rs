@@ -31,7 +31,7 @@ impl<W: Write> Printer<W> {
             output,
             "{}: {} of {} certificates, {} have it",
             display_safe(&summary.subject),
-            display_safe(&summary.understood_as.join(", ")),
+            display_safe(&summary.understood_as.join(", ").replace('_', " ")),
             summary.certificate_count,
             summary.holders
         )?;
