@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::{params, params_from_iter};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
@@ -34,7 +35,7 @@ pub(super) fn counted(
             return take(pairing);
         }
         in_cut += pairing.connections;
-        cut.insert(pairing.pairing, Tally { pairing, ..Tally::default() });
+        cut.insert((pairing.of.id, pairing.of.visitor), Tally { pairing, ..Tally::default() });
         Ok(())
     })?;
     if cut.is_empty() {
@@ -81,10 +82,11 @@ impl Tally {
     }
 }
 
-type Tallies = FxHashMap<i64, Tally>;
+/// By pairing, and visitor if only that one is wanted of it.
+type Tallies = FxHashMap<(i64, Option<i64>), Tally>;
 
 /// Columns of a connection that are counted.
-const COLUMNS: &str = "opened, pairing, coalesce(client_bytes, 0), coalesce(server_bytes, 0)";
+const COLUMNS: &str = "opened, pairing, coalesce(client_bytes, 0), coalesce(server_bytes, 0), visitor";
 
 fn by_time(answering: &mut Answering<'_>, range: Range, cut: &mut Tallies) -> Result<(), QuestionError> {
     let sql = format!(
@@ -104,7 +106,9 @@ fn by_time(answering: &mut Answering<'_>, range: Range, cut: &mut Tallies) -> Re
         let mut read = 0;
         while let Some(row) = rows.next()? {
             (read, from) = (read + 1, row.get(0)?);
-            if let Some(tally) = cut.get_mut(&row.get(1)?) {
+            let pairing: i64 = row.get(1)?;
+            let of = if cut.contains_key(&(pairing, None)) { None } else { row.get(4)? };
+            if let Some(tally) = cut.get_mut(&(pairing, of)) {
                 tally.add(1, from, from, [row.get(2)?, row.get(3)?]);
             }
         }
@@ -119,12 +123,18 @@ fn by_time(answering: &mut Answering<'_>, range: Range, cut: &mut Tallies) -> Re
 }
 
 fn by_pairing(answering: &mut Answering<'_>, range: Range, cut: &mut Tallies) -> Result<(), QuestionError> {
-    let sql = format!("SELECT {COLUMNS} FROM connection WHERE pairing = ?1 AND opened >= ?2 AND opened < ?3");
+    let whole =
+        format!("SELECT {COLUMNS} FROM connection WHERE opened >= ?1 AND opened < ?2 AND pairing = ?3");
+    let of_visitor = format!(
+        "SELECT {COLUMNS} FROM connection WHERE opened >= ?1 AND opened < ?2 AND +pairing = ?3 AND visitor = ?4"
+    );
     let all = cut.len();
-    for (done, (pairing, tally)) in cut.iter_mut().enumerate() {
+    for (done, ((pairing, visitor), tally)) in cut.iter_mut().enumerate() {
         answering.go_on(done as f64 / all as f64)?;
-        let mut statement = answering.reader.database().prepare_cached(&sql)?;
-        let mut rows = statement.query([*pairing, range.from, range.to])?;
+        let sql = if visitor.is_some() { &of_visitor } else { &whole };
+        let mut statement = answering.reader.database().prepare_cached(sql)?;
+        let values = [range.from, range.to, *pairing].into_iter().chain(*visitor);
+        let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
             let opened = row.get(0)?;
             tally.add(1, opened, opened, [row.get(2)?, row.get(3)?]);
@@ -135,11 +145,13 @@ fn by_pairing(answering: &mut Answering<'_>, range: Range, cut: &mut Tallies) ->
 
 fn folded(answering: &mut Answering<'_>, range: Range, cut: &mut Tallies) -> Result<(), QuestionError> {
     let sql = "SELECT connections, first_opened, last_opened, client_bytes, server_bytes FROM folded \
-               WHERE pairing = ?1 AND hour >= ?2 AND hour <= ?3 AND last_opened >= ?4 AND first_opened < ?5";
+               WHERE pairing = ?1 AND hour >= ?2 AND hour <= ?3 AND last_opened >= ?4 AND first_opened < ?5 \
+               AND (?6 IS NULL OR visitor = ?6)";
     let hours = [range.from, range.to].map(|time| time.div_euclid(NANOSECONDS_PER_HOUR));
-    for (pairing, tally) in cut.iter_mut() {
+    for ((pairing, visitor), tally) in cut.iter_mut() {
         let mut statement = answering.reader.database().prepare_cached(sql)?;
-        let mut rows = statement.query([*pairing, hours[0], hours[1], range.from, range.to])?;
+        let mut rows =
+            statement.query(params![pairing, hours[0], hours[1], range.from, range.to, visitor])?;
         while let Some(row) = rows.next()? {
             let bytes = [row.get(3)?, row.get(4)?];
             tally.add(row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?, row.get(2)?, bytes);

@@ -219,7 +219,7 @@ mod tests {
     fn what_is_only_counted_is_said_to_be_and_what_never_was_is_not_explained() {
         let (folder, mut reader) = history("explain-folded", [full(0)]);
         let database = rusqlite::Connection::open(folder.file()).unwrap();
-        let sql = "INSERT INTO folded VALUES (1, ?1, 12, ?2, ?3, 0, 0)";
+        let sql = "INSERT INTO folded VALUES (1, ?1, 0, 12, ?2, ?3, 0, 0)";
         let later = OPENED + 1_000_000_000;
         database.execute(sql, [later / 3_600_000_000_000, later, later + 5_000_000]).unwrap();
         let (lines, _) = ask(&mut reader, "explain", &format!("id={}", id(later + 1_000_000, 5)));

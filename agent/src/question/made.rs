@@ -97,8 +97,8 @@ impl History {
     pub fn fold_before(&self, minutes: i64) {
         let database = rusqlite::Connection::open(self.folder.file()).unwrap();
         let hour = 3_600 * SECOND;
-        let sql = "INSERT INTO folded SELECT pairing, opened / ?2, count(*), min(opened), max(opened), 0, 0 \
-                   FROM connection WHERE opened < ?1 GROUP BY 1, 2";
+        let sql = "INSERT INTO folded SELECT pairing, opened / ?2, coalesce(visitor, 0), count(*), min(opened), max(opened), \
+                   0, 0 FROM connection WHERE opened < ?1 GROUP BY 1, 2, 3";
         database.execute(sql, params![minute(minutes).0, hour]).unwrap();
         database.execute("DELETE FROM connection WHERE opened < ?1", [minute(minutes).0]).unwrap();
     }

@@ -60,9 +60,6 @@ pub const DEFAULT_LIMIT: u32 = 100;
 /// Most records of a page.
 pub const MAX_LIMIT: u32 = 100_000;
 
-/// Key of the node of all clients from elsewhere.
-const EXTERNAL: &str = "external";
-
 /// A question that cannot be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum QuestionError {
@@ -260,6 +257,16 @@ pub(crate) struct Range {
 impl Range {
     /// All times.
     pub const ALL: Range = Range { from: i64::MIN, to: i64::MAX };
+
+    /// What both have.
+    pub fn and(self, other: Range) -> Range {
+        Range { from: self.from.max(other.from), to: self.to.min(other.to) }
+    }
+
+    /// From the first moment of either to the last one.
+    pub fn or(self, other: Range) -> Range {
+        Range { from: self.from.min(other.from), to: self.to.max(other.to) }
+    }
 
     /// As it is asked for.
     pub fn of(since: Option<Moment>, until: Option<Moment>, now: WallTime) -> Range {

@@ -1,7 +1,7 @@
 //! When connections of one kind were in use: out of their rows, out of hours in which they are only counted any more,
 //! and out of what is counted of all there ever were.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use super::QuestionError;
 
@@ -103,12 +103,11 @@ pub(crate) fn earliest_opened(
 ) -> Result<Option<Use>, QuestionError> {
     let sql = "SELECT min(opened) FROM connection WHERE pairing = ?1 AND opened >= ?2";
     let row: Option<i64> = database.prepare_cached(sql)?.query_row([pairing, from], |row| row.get(0))?;
-    let sql = "SELECT first_opened FROM folded WHERE pairing = ?1 AND hour >= ?2 AND last_opened >= ?3 \
-               ORDER BY hour LIMIT 1";
+    let sql = "SELECT min(first_opened) FROM folded WHERE pairing = ?1 AND last_opened >= ?3 AND hour = \
+               (SELECT hour FROM folded WHERE pairing = ?1 AND hour >= ?2 AND last_opened >= ?3 ORDER BY hour LIMIT 1)";
     let folded: Option<i64> = database
         .prepare_cached(sql)?
-        .query_row(params![pairing, from.div_euclid(NANOSECONDS_PER_HOUR), from], |row| row.get(0))
-        .optional()?;
+        .query_row(params![pairing, from.div_euclid(NANOSECONDS_PER_HOUR), from], |row| row.get(0))?;
     let folded = folded.map(|first| Use { at: first.max(from), to_the_hour: first < from });
     Ok([row.map(Use::exactly), folded].into_iter().flatten().min_by_key(|found| found.at))
 }
@@ -153,12 +152,12 @@ fn last_end(
 }
 
 fn latest_folded(database: &Connection, pairing: i64, to: i64) -> Result<Option<Use>, QuestionError> {
-    let sql = "SELECT last_opened FROM folded WHERE pairing = ?1 AND hour <= ?2 AND first_opened <= ?3 \
-               ORDER BY hour DESC LIMIT 1";
+    let sql = "SELECT max(last_opened) FROM folded WHERE pairing = ?1 AND first_opened <= ?3 AND hour = \
+               (SELECT hour FROM folded WHERE pairing = ?1 AND hour <= ?2 AND first_opened <= ?3 \
+               ORDER BY hour DESC LIMIT 1)";
     let last: Option<i64> = database
         .prepare_cached(sql)?
-        .query_row(params![pairing, to.div_euclid(NANOSECONDS_PER_HOUR), to], |row| row.get(0))
-        .optional()?;
+        .query_row(params![pairing, to.div_euclid(NANOSECONDS_PER_HOUR), to], |row| row.get(0))?;
     Ok(last.map(|last| Use { at: last.min(to), to_the_hour: last > to }))
 }
 

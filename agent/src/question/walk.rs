@@ -4,12 +4,13 @@
 //! frequent is soon met when all connections are looked at from the newest on. The cheaper way is taken.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::ControlFlow;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params_from_iter};
+use rustc_hash::FxHashSet;
 
-use super::selection::{Open, Own, Pairing, Selection};
+use super::selection::{Ends, Open, Own, Pairing, Selection};
 use super::{Answering, QuestionError, Range};
 
 /// Pairings that are walked one by one; of more something is met soon.
@@ -36,7 +37,8 @@ pub(super) type Take<'a> =
 
 /// A pairing some of whose connections are wanted.
 struct Candidate {
-    pairing: i64,
+    of: Pairing,
+    range: Range,
     last_seen: i64,
     open: Open,
 }
@@ -56,7 +58,7 @@ pub(super) fn newest(
         && !selection.needs_records()
         && let Some(candidates) = candidates(answering, selection, range, limit)?
     {
-        return by_pairing(answering, selection, range, limit, candidates, take);
+        return by_pairing(answering, selection, limit, candidates, take);
     }
     by_time(answering, selection, range, limit, take)
 }
@@ -70,10 +72,11 @@ fn candidates(
 ) -> Result<Option<Vec<Candidate>>, QuestionError> {
     let (mut candidates, mut wanted) = (Vec::new(), 0_u64);
     each_pairing(answering, selection, range, &mut |pairing| {
-        wanted += pairing.connections;
+        let Counted { of, last_seen, open, .. } = pairing;
+        let range = selection.narrowed(&of, open, range);
+        wanted += pairing.connections_within(range);
         if candidates.len() <= MAX_PAIRINGS {
-            let Counted { pairing, last_seen, open, .. } = pairing;
-            candidates.push(Candidate { pairing, last_seen, open });
+            candidates.push(Candidate { of, range, last_seen, open });
         }
         Ok(())
     })?;
@@ -96,7 +99,6 @@ fn candidates(
 /// A pairing with what is counted of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counted {
-    pub pairing: i64,
     pub edge: i64,
     pub of: Pairing,
     pub connections: u64,
@@ -106,35 +108,81 @@ pub(super) struct Counted {
     pub open: Open,
 }
 
-/// All pairings that may have connections that are wanted.
+impl Counted {
+    /// From the columns that begin a row.
+    fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Counted> {
+        let bytes = [row.get::<_, i64>(3)?, row.get(4)?].map(i64::unsigned_abs);
+        let connections = row.get::<_, i64>(0)?.max(0).unsigned_abs();
+        Ok(Counted {
+            connections,
+            first_seen: row.get(1)?,
+            last_seen: row.get(2)?,
+            bytes,
+            ..Counted::default()
+        })
+    }
+
+    /// Whether some may have been opened in this time.
+    fn is_in(&self, range: Range) -> bool {
+        self.connections > 0 && self.last_seen >= range.from && self.first_seen < range.to
+    }
+
+    /// About how many were opened in this time.
+    fn connections_within(&self, range: Range) -> u64 {
+        let all = Range { from: self.first_seen, to: self.last_seen.saturating_add(1) };
+        let within = all.and(range);
+        let length = |range: Range| range.to.saturating_sub(range.from).max(0) as f64;
+        (self.connections as f64 * length(within) / length(all).max(1.0)).ceil() as u64
+    }
+}
+
+/// All pairings that may have connections that are wanted, or what of them is of the visitors that are.
 pub(super) fn each_pairing(
     answering: &mut Answering<'_>,
     selection: &Selection,
     range: Range,
     take: &mut dyn FnMut(Counted) -> Result<(), QuestionError>,
 ) -> Result<(), QuestionError> {
-    const COLUMNS: &str = "SELECT id, edge, client, server, answer, connections, first_seen, last_seen, client_bytes, \
-                           server_bytes FROM pairing";
+    const COLUMNS: &str = "SELECT p.connections, p.first_seen, p.last_seen, p.client_bytes, p.server_bytes, \
+                           p.id, p.edge, p.client, p.server, p.answer FROM pairing p";
     let Answering { reader, asker, .. } = answering;
     let database = reader.database();
+    let visitors: BTreeSet<i64> = selection.visitors().collect();
+    let mut visit = database.prepare_cached(
+        "SELECT connections, first_seen, last_seen, client_bytes, server_bytes FROM visit \
+         WHERE visitor = ?1 AND pairing = ?2",
+    )?;
     let mut read = 0_u64;
     let mut each = |row: &rusqlite::Row<'_>| -> Result<(), QuestionError> {
         read += 1;
         if read.is_multiple_of(STEP as u64) && asker.progress(0.0).is_break() {
             return Err(QuestionError::interrupted());
         }
-        let of = Pairing { client: row.get(2)?, server: row.get(3)?, answer: row.get(4)? };
-        let (connections, first_seen, last_seen) = (row.get::<_, i64>(5)?, row.get(6)?, row.get(7)?);
-        if connections <= 0 || last_seen < range.from || first_seen >= range.to {
+        let of = Pairing {
+            id: row.get(5)?,
+            client: row.get(7)?,
+            server: row.get(8)?,
+            answer: row.get(9)?,
+            visitor: None,
+        };
+        let counted = Counted { edge: row.get(6)?, of, ..Counted::of(row)? };
+        if !counted.is_in(range) {
             return Ok(());
         }
-        let Some(open) = selection.open(&of) else { return Ok(()) };
-        let bytes = [row.get::<_, i64>(8)?, row.get(9)?].map(i64::unsigned_abs);
-        let (pairing, edge) = (row.get(0)?, row.get(1)?);
-        let connections = connections.unsigned_abs();
-        take(Counted { pairing, edge, of, connections, first_seen, last_seen, bytes, open })
+        if let Some(open) = selection.open(&of) {
+            return take(Counted { open, ..counted });
+        }
+        for visitor in &visitors {
+            let of = Pairing { visitor: Some(*visitor), ..of };
+            let Some(open) = selection.open(&of) else { continue };
+            let visit = visit.query_row([*visitor, of.id], Counted::of).optional()?;
+            if let Some(visit) = visit.filter(|visit| visit.is_in(range)) {
+                take(Counted { edge: counted.edge, of, open, ..visit })?;
+            }
+        }
+        Ok(())
     };
-    let Some((clients, servers)) = selection.few_ends() else {
+    let Some(Ends { clients, servers, visitors }) = selection.few_ends() else {
         let mut statement = database.prepare_cached(COLUMNS)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -154,7 +202,19 @@ pub(super) fn each_pairing(
         let mut rows = by_server.query([server])?;
         while let Some(row) = rows.next()? {
             // Those came already.
-            if !clients.contains(&row.get(2)?) {
+            if !clients.contains(&row.get(7)?) {
+                each(row)?;
+            }
+        }
+    }
+    let mut visited = FxHashSet::default();
+    let mut by_visitor = database
+        .prepare_cached(&format!("{COLUMNS} JOIN visit v ON v.pairing = p.id WHERE v.visitor = ?1"))?;
+    for visitor in visitors {
+        let mut rows = by_visitor.query([visitor])?;
+        while let Some(row) = rows.next()? {
+            let came = clients.contains(&row.get(7)?) || servers.contains(&row.get(8)?);
+            if !came && visited.insert(row.get::<_, i64>(5)?) {
                 each(row)?;
             }
         }
@@ -166,7 +226,6 @@ pub(super) fn each_pairing(
 fn by_pairing(
     answering: &mut Answering<'_>,
     selection: &Selection,
-    range: Range,
     limit: usize,
     mut candidates: Vec<Candidate>,
     take: Take<'_>,
@@ -175,22 +234,29 @@ fn by_pairing(
     let mut newest = BinaryHeap::new();
     for (done, candidate) in candidates.iter().enumerate() {
         let full = newest.len() > limit;
-        let floor = newest.peek().filter(|_| full).map_or(range.from, |Reverse(oldest)| *oldest);
+        let floor = newest.peek().filter(|_| full).map_or(candidate.range.from, |Reverse(oldest)| *oldest);
+        let floor = floor.max(candidate.range.from);
         if full && candidate.last_seen < floor {
             break;
         }
         answering.go_on(done as f64 / candidates.len() as f64)?;
         let columns = match candidate.open {
             // These are in the index.
-            0 => "NULL, NULL, 0, NULL",
-            _ => "client_holders, server_holders, client_port, session_id",
+            0 => "0",
+            _ => Own::COLUMNS,
+        };
+        let which = match candidate.of.visitor {
+            None => "pairing = ?1",
+            Some(_) => "+pairing = ?1 AND visitor = ?4",
         };
         let sql = format!(
-            "SELECT opened, {columns} FROM connection WHERE pairing = ?1 AND opened >= ?2 AND opened < ?3 \
+            "SELECT opened, {columns} FROM connection WHERE {which} AND opened >= ?2 AND opened < ?3 \
              ORDER BY opened DESC"
         );
         let mut statement = answering.reader.database().prepare_cached(&sql)?;
-        let mut rows = statement.query(params![candidate.pairing, floor, range.to])?;
+        let Candidate { of, range, .. } = candidate;
+        let values = [of.id, floor, range.to].into_iter().chain(of.visitor);
+        let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
             let opened: i64 = row.get(0)?;
             if newest.len() > limit && newest.peek().is_some_and(|Reverse(oldest)| opened < *oldest) {
@@ -261,11 +327,12 @@ type Step = (Vec<(i64, Open)>, Option<i64>);
 fn step(answering: &Answering<'_>, selection: &Selection, range: Range) -> Result<Step, QuestionError> {
     const ALL: &str =
         "SELECT opened FROM connection WHERE opened >= ?1 AND opened < ?2 ORDER BY opened DESC LIMIT ?3";
-    const WITH_PAIRING: &str = "SELECT c.opened, c.client_holders, c.server_holders, c.client_port, c.session_id, \
-                                p.client, p.server, p.answer \
-                                FROM connection c CROSS JOIN pairing p ON p.id = c.pairing \
-                                WHERE c.opened >= ?1 AND c.opened < ?2 ORDER BY c.opened DESC LIMIT ?3";
-    let sql = if selection.is_everything() { ALL } else { WITH_PAIRING };
+    let with_pairing = format!(
+        "SELECT opened, {}, p.id, p.client, p.server, p.answer FROM connection c CROSS JOIN pairing p ON p.id = c.pairing \
+         WHERE opened >= ?1 AND opened < ?2 ORDER BY opened DESC LIMIT ?3",
+        Own::COLUMNS
+    );
+    let sql = if selection.is_everything() { ALL } else { &with_pairing };
     let mut statement = answering.reader.database().prepare_cached(sql)?;
     let mut rows = statement.query([range.from, range.to, STEP])?;
     let (mut found, mut oldest, mut looked_at) = (Vec::new(), None, 0);
@@ -277,9 +344,16 @@ fn step(answering: &Answering<'_>, selection: &Selection, range: Range) -> Resul
             found.push((opened, 0));
             continue;
         }
-        let pairing = Pairing { client: row.get(5)?, server: row.get(6)?, answer: row.get(7)? };
+        let own = Own::of(row, 1)?;
+        let pairing = Pairing {
+            id: row.get(6)?,
+            client: row.get(7)?,
+            server: row.get(8)?,
+            answer: row.get(9)?,
+            visitor: own.visitor,
+        };
         let Some(open) = selection.open(&pairing) else { continue };
-        let open = if open == 0 { Some(0) } else { selection.open_for_record(open, &Own::of(row, 1)?) };
+        let open = if open == 0 { Some(0) } else { selection.open_for_record(open, &own) };
         found.extend(open.map(|open| (opened, open)));
     }
     Ok((found, oldest.filter(|_| looked_at == STEP)))

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::StoreError;
 use super::keys::{Key, Keys};
-use super::node::node_key;
+use super::node::{is_visitor, node_key};
 use super::parts::from_hex;
 use super::repeated::{Answer, End, Holding};
 use crate::record::{
@@ -20,42 +20,45 @@ use crate::record::{
 /// are looked up.
 const MAX_YOUNG: usize = 8_192;
 
-const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
+const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
+const NANOSECONDS_PER_HOUR: i64 = 3_600 * NANOSECONDS_PER_SECOND;
 
 /// First bytes of the SHA-256 of what is kept, by which the file is searched: nobody finds two records with the same.
 type Hashed = [u8; 16];
 
 /// Numbers that were used lately.
 #[derive(Debug)]
-struct Numbers<K> {
-    young: FxHashMap<K, i64>,
+struct Numbers<K, V = i64> {
+    young: FxHashMap<K, V>,
     /// Those that were young before; what is not used again leaves with them.
-    old: FxHashMap<K, i64>,
+    old: FxHashMap<K, V>,
 }
 
-impl<K> Default for Numbers<K> {
+impl<K, V> Default for Numbers<K, V> {
     fn default() -> Self {
         Numbers { young: FxHashMap::default(), old: FxHashMap::default() }
     }
 }
 
-impl<K: Eq + Hash> Numbers<K> {
-    fn get(&mut self, key: &K) -> Option<i64> {
-        if let Some(number) = self.young.get(key) {
-            return Some(*number);
+impl<K: Eq + Hash, V: Copy> Numbers<K, V> {
+    fn get(&mut self, key: &K) -> Option<V> {
+        if let Some(value) = self.young.get(key) {
+            return Some(*value);
         }
-        let (key, number) = self.old.remove_entry(key)?;
-        Some(self.remember(key, number))
+        let (key, value) = self.old.remove_entry(key)?;
+        Some(self.remember(key, value))
     }
 
-    fn remember(&mut self, key: K, number: i64) -> i64 {
+    fn remember(&mut self, key: K, value: V) -> V {
         if self.young.len() >= MAX_YOUNG {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(key, number);
-        number
+        self.young.insert(key, value);
+        value
     }
+}
 
+impl<K> Numbers<K> {
     fn forget(&mut self, gone: &[i64]) {
         for numbers in [&mut self.young, &mut self.old] {
             numbers.retain(|_, number| gone.binary_search(number).is_err());
@@ -76,6 +79,7 @@ pub(super) enum Dimension {
     Node,
     Edge,
     Pairing,
+    Visitor,
 }
 
 impl Dimension {
@@ -91,8 +95,17 @@ impl Dimension {
             Dimension::Node => "node",
             Dimension::Edge => "edge",
             Dimension::Pairing => "pairing",
+            Dimension::Visitor => "visitor",
         }
     }
+}
+
+/// Where a connection belongs: rows of `pairing` and `visitor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Belonging {
+    pub pairing: i64,
+    /// `None` if its client is more than an address from elsewhere.
+    pub visitor: Option<i64>,
 }
 
 /// A row of `process`.
@@ -105,8 +118,10 @@ pub(super) struct Dimensions {
     programs: Numbers<Key>,
     processes: Numbers<Process>,
     holders: Numbers<Key>,
-    /// Until when holders are known to have been seen.
-    seen_until: Numbers<i64>,
+    /// When holders are known to have been seen: from, until.
+    seen: Numbers<i64, [i64; 2]>,
+    /// Which holders are known to have held sockets of which pairings.
+    held: Numbers<(i64, i64), ()>,
     workloads: Numbers<Key>,
     certificates: Numbers<[u8; 32]>,
     endpoints: Numbers<Key>,
@@ -114,6 +129,7 @@ pub(super) struct Dimensions {
     nodes: Numbers<String>,
     edges: Numbers<(i64, i64, u16)>,
     pairings: Numbers<(i64, i64, i64)>,
+    visitors: Numbers<Key>,
     /// JSON of what is looked up, used again.
     buffer: Vec<u8>,
 }
@@ -133,6 +149,7 @@ impl Dimensions {
             Dimension::Node => self.nodes.forget(&gone),
             Dimension::Edge => self.edges.forget(&gone),
             Dimension::Pairing => self.pairings.forget(&gone),
+            Dimension::Visitor => self.visitors.forget(&gone),
         }
     }
 
@@ -196,6 +213,8 @@ impl Dimensions {
             return Ok(self.endpoints.remember(key, found));
         }
         let record = std::mem::take(&mut self.buffer);
+        // A visitor's is with its connections.
+        let address = Some(&endpoint.address).filter(|address| !address.is_empty());
         let workload = match &endpoint.workload {
             Some(workload) => Some(self.workload(database, workload)?),
             None => None,
@@ -203,7 +222,7 @@ impl Dimensions {
         let number = insert(
             database,
             "INSERT INTO endpoint (digest, address, workload, identity, record) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![digest, endpoint.address, workload, endpoint.identity, json(&record)],
+            params![digest, address, workload, endpoint.identity, json(&record)],
         )?;
         self.buffer = record;
         for (position, fingerprint) in endpoint.certificates.iter().enumerate() {
@@ -291,32 +310,46 @@ impl Dimensions {
             return Ok(None);
         }
         let key = self.keys.of(&Holding(end));
-        // To the hour, so that those who hold many sockets are not written anew for each.
-        let until = (seen / NANOSECONDS_PER_HOUR + 1).saturating_mul(NANOSECONDS_PER_HOUR);
         let number = match self.holders.get(&key) {
             Some(known) => known,
             None => {
-                let number = self.all_held(database, end, [seen, until])?;
+                let number = self.all_held(database, end, seen)?;
                 self.holders.remember(key, number)
             }
         };
-        if self.seen_until.get(&number).is_none_or(|known| known < until) {
-            execute(
-                database,
-                "UPDATE holders SET seen_until = max(seen_until, ?2), first_seen = min(first_seen, ?3) WHERE id = ?1",
-                params![number, until, seen],
-            )?;
-            self.seen_until.remember(number, until);
+        if self.seen.get(&number).is_none_or(|[from, until]| seen < from || seen > until) {
+            // Beyond what was seen, so that those who hold many sockets are not written anew for each.
+            let sql = "UPDATE holders SET first_seen = min(first_seen, ?2), \
+                       seen_until = max(seen_until, ?2 + min(max(?2 - first_seen, ?3), ?4)) WHERE id = ?1 \
+                       RETURNING first_seen, seen_until";
+            let known = database
+                .prepare_cached(sql)?
+                .query_row(params![number, seen, NANOSECONDS_PER_SECOND, NANOSECONDS_PER_HOUR], |row| {
+                    Ok([row.get(0)?, row.get(1)?])
+                })?;
+            self.seen.remember(number, known);
         }
         Ok(Some(number))
     }
 
-    /// `seen` is when, and the end of its hour.
+    /// Notes that these held a socket of a connection of that pairing.
+    pub fn hold(&mut self, database: &Connection, holders: i64, pairing: i64) -> Result<(), StoreError> {
+        if self.held.get(&(holders, pairing)).is_none() {
+            execute(
+                database,
+                "INSERT OR IGNORE INTO held (holders, pairing) VALUES (?1, ?2)",
+                [holders, pairing],
+            )?;
+            self.held.remember((holders, pairing), ());
+        }
+        Ok(())
+    }
+
     fn all_held(
         &mut self,
         database: &Connection,
         end: &EndpointRecord,
-        seen: [i64; 2],
+        seen: i64,
     ) -> Result<i64, StoreError> {
         let mut all: Vec<(i64, i64, Option<&str>, Option<&str>)> = Vec::new();
         if let Some(owner) = &end.process {
@@ -333,9 +366,9 @@ impl Dimensions {
         let number = insert(
             database,
             "INSERT INTO holders (digest, first_seen, seen_until) VALUES (?1, ?2, ?3)",
-            params![digest, seen[0], seen[1]],
+            params![digest, seen, seen + NANOSECONDS_PER_SECOND],
         )?;
-        self.seen_until.remember(number, seen[1]);
+        self.seen.remember(number, [seen, seen + NANOSECONDS_PER_SECOND]);
         for (position, process, role, source) in all {
             insert(
                 database,
@@ -394,11 +427,41 @@ impl Dimensions {
         )
     }
 
+    /// Where a connection belongs.
+    pub fn belonging(
+        &mut self,
+        database: &Connection,
+        record: &ConnectionRecord,
+    ) -> Result<Belonging, StoreError> {
+        if !is_visitor(&record.client, record.scope) {
+            let pairing = self.pairing(database, record, &End::client(&record.client))?;
+            return Ok(Belonging { pairing, visitor: None });
+        }
+        let pairing = self.pairing(database, record, &End::visitor(&record.client))?;
+        let visitor = self.visitor(database, &record.client.address)?;
+        Ok(Belonging { pairing, visitor: Some(visitor) })
+    }
+
+    fn visitor(&mut self, database: &Connection, address: &str) -> Result<i64, StoreError> {
+        let key = self.keys.of(&address);
+        Self::number(
+            &mut self.visitors,
+            key,
+            || find(database, "SELECT id FROM visitor WHERE address = ?1", [address]),
+            || insert(database, "INSERT INTO visitor (address) VALUES (?1)", [address]),
+        )
+    }
+
     /// The number of connections with these ends and this answer.
-    pub fn pairing(&mut self, database: &Connection, record: &ConnectionRecord) -> Result<i64, StoreError> {
+    fn pairing(
+        &mut self,
+        database: &Connection,
+        record: &ConnectionRecord,
+        client: &End<'_>,
+    ) -> Result<i64, StoreError> {
         let seen = record.opened.0;
         let answer = self.answer(database, &Answer(record))?;
-        let client = self.endpoint(database, &End::client(&record.client), seen)?;
+        let client = self.endpoint(database, client, seen)?;
         let server = self.endpoint(database, &End::server(&record.server), seen)?;
         let numbers = (client, server, answer);
         if let Some(known) = self.pairings.get(&numbers) {

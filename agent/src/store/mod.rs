@@ -26,6 +26,7 @@ mod view_tests;
 mod writer;
 
 pub use database::{APPLICATION_ID, SCHEMA_VERSION, StoreError, check};
+pub(crate) use node::EXTERNAL;
 pub use node::node_key;
 pub(crate) use parts::{from_hex, to_hex};
 pub use reader::Reader;

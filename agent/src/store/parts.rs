@@ -39,6 +39,8 @@ pub(super) struct Held {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Parts {
     pub row: Row,
+    /// The address of the client, if its end has none.
+    pub visitor: Option<String>,
     /// The record with blanks, and without its ends.
     pub answer: ConnectionRecord,
     pub client: EndpointRecord,
@@ -150,8 +152,9 @@ impl Rest {
 impl Parts {
     /// The record as it was.
     pub fn join(self) -> Result<ConnectionRecord, serde_json::Error> {
-        let Parts { row, answer, mut client, mut server, held: [by_client, by_server] } = self;
+        let Parts { row, visitor, answer, mut client, mut server, held: [by_client, by_server] } = self;
         let rest: Rest = row.rest.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
+        client.address = visitor.unwrap_or(client.address);
         client.port = row.client_port;
         client.translated = rest.client_translated;
         server.translated = rest.server_translated;

@@ -24,7 +24,7 @@ const STEPS: i32 = 10_000;
 /// Columns of `connection` that [`Reader::connection`] reads, in order.
 const COLUMNS: &str = "c.opened, c.chance, c.revision, c.client_port, c.client_holders, c.server_holders, c.decided, \
                        c.closed, c.close_reason, c.session_id, c.client_bytes, c.server_bytes, c.client_examined, \
-                       c.server_examined, c.shift, c.rest, p.client, p.server, p.answer";
+                       c.server_examined, c.shift, c.rest, p.client, p.server, p.answer, v.address";
 
 /// Reads one file; it sees what was committed when each of its questions began.
 #[derive(Debug)]
@@ -104,12 +104,14 @@ impl Reader {
     /// If the file cannot be read.
     pub fn connection(&mut self, opened: i64) -> Result<Option<ConnectionRecord>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM connection c JOIN pairing p ON p.id = c.pairing WHERE c.opened = ?1"
+            "SELECT {COLUMNS} FROM connection c JOIN pairing p ON p.id = c.pairing \
+             LEFT JOIN visitor v ON v.id = c.visitor WHERE c.opened = ?1"
         );
         let found =
             self.database.prepare_cached(&sql)?.query_row([opened], |row| Ok((values(row)?, numbers(row)?)));
         let Some((row, numbers)) = found.optional()? else { return Ok(None) };
         let parts = Parts {
+            visitor: numbers.visitor,
             row,
             answer: self.answer(numbers.answer)?,
             client: self.endpoint(numbers.client)?,
@@ -124,7 +126,7 @@ impl Reader {
         part(&self.database, &mut self.answers, sql, number)
     }
 
-    /// An end, without its processes and a client's port.
+    /// An end, without its processes, a client's port, and a visitor's address.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -177,6 +179,8 @@ struct Numbers {
     answer: i64,
     client_holders: Option<i64>,
     server_holders: Option<i64>,
+    /// The address of a client whose end has none.
+    visitor: Option<String>,
 }
 
 fn numbers(row: &SqlRow<'_>) -> rusqlite::Result<Numbers> {
@@ -186,6 +190,7 @@ fn numbers(row: &SqlRow<'_>) -> rusqlite::Result<Numbers> {
         answer: row.get(18)?,
         client_holders: row.get(4)?,
         server_holders: row.get(5)?,
+        visitor: row.get(19)?,
     })
 }
 

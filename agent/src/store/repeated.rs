@@ -72,24 +72,30 @@ impl Hash for Answer<'_> {
     }
 }
 
-/// An end of connections, without its processes, and without its port if that is a client's.
+/// An end of connections, without its processes, without its port if that is a client's, and without its address if that is a visitor's.
 pub(super) struct End<'a> {
     record: &'a EndpointRecord,
+    address: &'a str,
     port: u16,
 }
 
 impl<'a> End<'a> {
     pub fn client(record: &'a EndpointRecord) -> Self {
-        End { record, port: 0 }
+        End { record, address: &record.address, port: 0 }
     }
 
     pub fn server(record: &'a EndpointRecord) -> Self {
-        End { record, port: record.port }
+        End { record, address: &record.address, port: record.port }
+    }
+
+    pub fn visitor(record: &'a EndpointRecord) -> Self {
+        End { record, address: "", port: 0 }
     }
 
     /// As the file has it.
     pub fn copy(&self) -> EndpointRecord {
         let mut record = self.record.clone();
+        self.address.clone_into(&mut record.address);
         record.port = self.port;
         record.translated.clear();
         (record.process, record.inherited_from) = (None, None);
@@ -101,7 +107,7 @@ impl<'a> End<'a> {
 impl Hash for End<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let EndpointRecord {
-            address,
+            address: _,
             port: _,
             dialled_address,
             dialled_port,
@@ -120,7 +126,8 @@ impl Hash for End<'_> {
             trust,
             identity_fit,
         } = self.record;
-        (self.port, address, dialled_address, dialled_port, netns, process_unknown, owner_source).hash(state);
+        (self.port, self.address, dialled_address, dialled_port, netns, process_unknown, owner_source)
+            .hash(state);
         (workload, labels, certificates, identity, verification, trust, identity_fit).hash(state);
     }
 }

@@ -6,9 +6,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use rustc_hash::FxHashMap;
 
 use super::StoreError;
+use super::dimensions::Belonging;
 use super::folding::{self, NANOSECONDS_PER_HOUR};
 use super::size::{bytes_in_use, pragma};
-use super::unused::{Gone, remove_holders, remove_unused, sweep_certificates};
+use super::unused::{Gone, remove_holders, remove_unused, remove_visits, sweep_certificates};
 use super::writer::Writer;
 use crate::record::WallTime;
 
@@ -45,7 +46,7 @@ pub struct Tidied {
     pub more: bool,
 }
 
-/// What was deleted of a pairing.
+/// What was deleted of a pairing, or of a visitor's part of it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Removed {
     connections: i64,
@@ -82,6 +83,7 @@ impl Writer {
             reached.folded_until = slice.until;
         }
         let mut gone = Gone::default();
+        tidied.more |= remove_visits(&transaction, &mut gone)?;
         tidied.more |= remove_unused(&transaction, &mut gone)?;
         tidied.more |= remove_holders(&transaction, &mut gone)?;
         reached.swept_to = sweep_certificates(&transaction, &mut gone, keep.oldest.0, reached.swept_to)?;
@@ -117,9 +119,9 @@ fn remove_oldest(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
 }
 
 fn remove_rows(transaction: &Transaction<'_>, before: i64) -> Result<u64, StoreError> {
-    let sql = "SELECT opened, pairing, coalesce(client_bytes, 0), coalesce(server_bytes, 0) FROM connection \
+    let sql = "SELECT opened, pairing, coalesce(client_bytes, 0), coalesce(server_bytes, 0), visitor FROM connection \
                WHERE opened < ?1 ORDER BY opened LIMIT ?2";
-    let mut removed = FxHashMap::<i64, Removed>::default();
+    let mut removed = FxHashMap::default();
     let (mut last, mut count) = (None, 0);
     let mut statement = transaction.prepare_cached(sql)?;
     let mut rows = statement.query([before, ROWS])?;
@@ -128,7 +130,7 @@ fn remove_rows(transaction: &Transaction<'_>, before: i64) -> Result<u64, StoreE
         count += 1;
         add(
             &mut removed,
-            row.get(1)?,
+            Belonging { pairing: row.get(1)?, visitor: row.get(4)? },
             Removed { connections: 1, client_bytes: row.get(2)?, server_bytes: row.get(3)? },
         );
     }
@@ -139,44 +141,51 @@ fn remove_rows(transaction: &Transaction<'_>, before: i64) -> Result<u64, StoreE
 }
 
 fn remove_hours(transaction: &Transaction<'_>, before: i64) -> Result<u64, StoreError> {
-    let sql = "SELECT pairing, hour, connections, client_bytes, server_bytes FROM folded WHERE hour < ?1 \
+    let sql = "SELECT pairing, hour, connections, client_bytes, server_bytes, visitor FROM folded WHERE hour < ?1 \
                ORDER BY hour LIMIT ?2";
-    let mut removed = FxHashMap::<i64, Removed>::default();
+    let mut removed = FxHashMap::default();
     let mut hours = Vec::new();
     let mut statement = transaction.prepare_cached(sql)?;
     let mut rows = statement.query([before, OTHERS])?;
     while let Some(row) = rows.next()? {
-        let (pairing, hour): (i64, i64) = (row.get(0)?, row.get(1)?);
-        hours.push((pairing, hour));
+        let (pairing, hour, visitor): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(5)?);
+        hours.push([pairing, hour, visitor]);
         add(
             &mut removed,
-            pairing,
+            Belonging { pairing, visitor: Some(visitor).filter(|visitor| *visitor != 0) },
             Removed { connections: row.get(2)?, client_bytes: row.get(3)?, server_bytes: row.get(4)? },
         );
     }
-    let mut delete = transaction.prepare_cached("DELETE FROM folded WHERE pairing = ?1 AND hour = ?2")?;
+    let mut delete =
+        transaction.prepare_cached("DELETE FROM folded WHERE pairing = ?1 AND hour = ?2 AND visitor = ?3")?;
     for hour in hours {
-        delete.execute(params![hour.0, hour.1])?;
+        delete.execute(hour)?;
     }
     let count = removed.values().map(|removed| removed.connections).sum::<i64>();
     take_off(transaction, removed)?;
     Ok(count.max(0).cast_unsigned())
 }
 
-fn add(all: &mut FxHashMap<i64, Removed>, pairing: i64, one: Removed) {
-    let sum = all.entry(pairing).or_default();
+fn add(all: &mut FxHashMap<Belonging, Removed>, of: Belonging, one: Removed) {
+    let sum = all.entry(of).or_default();
     sum.connections += one.connections;
     sum.client_bytes = sum.client_bytes.saturating_add(one.client_bytes);
     sum.server_bytes = sum.server_bytes.saturating_add(one.server_bytes);
 }
 
-/// The counts of pairings are of what is kept.
-fn take_off(transaction: &Transaction<'_>, removed: FxHashMap<i64, Removed>) -> Result<(), StoreError> {
-    let sql = "UPDATE pairing SET connections = connections - ?2, client_bytes = client_bytes - ?3, \
-               server_bytes = server_bytes - ?4 WHERE id = ?1";
-    let mut update = transaction.prepare_cached(sql)?;
-    for (pairing, one) in removed {
-        update.execute(params![pairing, one.connections, one.client_bytes, one.server_bytes])?;
+/// The counts are of what is kept.
+fn take_off(transaction: &Transaction<'_>, removed: FxHashMap<Belonging, Removed>) -> Result<(), StoreError> {
+    const LESS: &str = "connections = connections - ?2, client_bytes = client_bytes - ?3, \
+                        server_bytes = server_bytes - ?4";
+    let mut pairing = transaction.prepare_cached(&format!("UPDATE pairing SET {LESS} WHERE id = ?1"))?;
+    let mut visit = transaction
+        .prepare_cached(&format!("UPDATE visit SET {LESS} WHERE pairing = ?1 AND visitor = ?5"))?;
+    for (of, one) in removed {
+        let Removed { connections, client_bytes, server_bytes } = one;
+        pairing.execute(params![of.pairing, connections, client_bytes, server_bytes])?;
+        if let Some(visitor) = of.visitor {
+            visit.execute(params![of.pairing, connections, client_bytes, server_bytes, visitor])?;
+        }
     }
     Ok(())
 }

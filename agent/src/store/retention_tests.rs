@@ -3,7 +3,7 @@
 use super::sample::{Folder, full, id};
 use super::tests::{one, record};
 use super::*;
-use crate::record::{ByteCounts, CertificateRecord, ConnectionRecord, Record, WallTime, sample};
+use crate::record::{ByteCounts, CertificateRecord, ConnectionRecord, Record, Scope, WallTime, sample};
 
 const HOUR: i64 = 3_600_000_000_000;
 /// The beginning of an hour.
@@ -12,7 +12,7 @@ const BEGIN: i64 = 497_222 * HOUR;
 const KEEP_ALL: Retention = Retention { oldest: WallTime(0), max_bytes: u64::MAX, fold_before: None };
 
 /// Every table of what repeats.
-const DIMENSIONS: [&str; 12] = [
+const DIMENSIONS: [&str; 15] = [
     "program",
     "process",
     "holders",
@@ -25,6 +25,9 @@ const DIMENSIONS: [&str; 12] = [
     "node",
     "edge",
     "pairing",
+    "visitor",
+    "visit",
+    "held",
 ];
 
 fn tidy_all(writer: &mut Writer, keep: &Retention) -> Tidied {
@@ -63,10 +66,20 @@ fn from_another_host(record: &mut ConnectionRecord, number: u64) {
     };
 }
 
+/// A client from elsewhere of whom nothing but the address is known.
+fn visiting(record: &mut ConnectionRecord, number: u64) {
+    from_another_host(record, number);
+    record.scope = Scope::NorthSouth;
+}
+
 fn counts_are_true(file: &std::path::Path) {
     let wrong = "SELECT count(*) FROM pairing p WHERE connections != \
                  (SELECT count(*) FROM connection c WHERE c.pairing = p.id) + \
                  (SELECT coalesce(sum(f.connections), 0) FROM folded f WHERE f.pairing = p.id)";
+    assert_eq!(one(file, wrong), 0);
+    let wrong = "SELECT count(*) FROM visit v WHERE connections != \
+                 (SELECT count(*) FROM connection c WHERE c.visitor = v.visitor AND c.pairing = v.pairing) + \
+                 (SELECT coalesce(sum(f.connections), 0) FROM folded f WHERE f.visitor = v.visitor AND f.pairing = v.pairing)";
     assert_eq!(one(file, wrong), 0);
     let bytes = "SELECT (SELECT sum(client_bytes) FROM pairing) - \
                  coalesce((SELECT sum(client_bytes) FROM connection), 0) - \
@@ -86,12 +99,17 @@ fn what_is_too_old_goes_with_all_that_only_it_had() {
         from_another_host(&mut connection, number % 700);
         old.push(record(&connection));
     }
+    for number in 3_000..4_500 {
+        let mut connection = at(BEGIN + number as i64, number);
+        visiting(&mut connection, number % 700);
+        old.push(record(&connection));
+    }
     writer.write(&old).unwrap();
     let mut young = at(BEGIN + 5 * HOUR, 9_000);
     from_another_host(&mut young, 3);
     writer.write(&[record(&young)]).unwrap();
     let tidied = tidy_all(&mut writer, &Retention { oldest: WallTime(BEGIN + HOUR), ..KEEP_ALL });
-    assert_eq!(tidied, Tidied { aged: 2_500, ..Tidied::default() });
+    assert_eq!(tidied, Tidied { aged: 4_000, ..Tidied::default() });
     counts_are_true(&file);
     assert_eq!(one(&file, "SELECT count(*) FROM pairing"), 1);
     assert_eq!(one(&file, "SELECT count(*) FROM endpoint"), 2);
@@ -185,18 +203,23 @@ fn short_connections_that_repeat_become_a_count_of_their_hour() {
     (all[20].r#final, all[20].closed) = (false, None);
     all[30].client.inherited_from = Some(id(BEGIN, 1));
     from_another_host(&mut all[40], 1);
+    // Two visitors, of whom each leaves an example.
+    for number in 50..60 {
+        visiting(&mut all[number], number as u64 % 2);
+    }
     writer.write(&all.iter().map(record).collect::<Vec<_>>()).unwrap();
     let keep = Retention { fold_before: Some(WallTime(BEGIN + 2 * HOUR)), ..KEEP_ALL };
     let tidied = tidy_all(&mut writer, &keep);
-    assert_eq!(tidied.folded, 2_000 - 2 - 4);
+    assert_eq!(tidied.folded, 2_000 - 2 - 4 - 2);
     assert_eq!(tidy_all(&mut writer, &keep), Tidied::default(), "once is enough");
     counts_are_true(&file);
     assert_eq!(one(&file, "SELECT sum(connections) FROM pairing"), 2_400);
-    assert_eq!(one(&file, "SELECT count(*) FROM folded"), 2);
+    assert_eq!(one(&file, "SELECT count(*) FROM folded"), 4);
+    assert_eq!(one(&file, "SELECT sum(connections) FROM visit"), 10);
     assert_eq!(one(&file, "SELECT min(first_opened) FROM folded"), all[1].opened.0);
     assert_eq!(one(&file, "SELECT max(last_opened) FROM folded"), all[1_999].opened.0);
     let mut reader = Reader::open(&file).unwrap();
-    for kept in [0, 10, 20, 30, 40, 1_000, 2_000, 2_399] {
+    for kept in [0, 10, 20, 30, 40, 50, 51, 1_000, 2_000, 2_399] {
         assert_eq!(reader.connection_by_id(&all[kept].id).unwrap().as_ref(), Some(&all[kept]), "{kept}");
     }
     assert_eq!(reader.connection_by_id(&all[1].id).unwrap(), None);
@@ -209,4 +232,23 @@ fn short_connections_that_repeat_become_a_count_of_their_hour() {
     for table in DIMENSIONS.iter().chain(&["folded", "connection"]) {
         assert_eq!(one(&file, &format!("SELECT count(*) FROM {table}")), 0, "{table}");
     }
+}
+
+#[test]
+fn holders_are_seen_as_long_as_they_were_and_not_much_longer() {
+    let folder = Folder::new("seen");
+    let mut writer = Writer::open(&folder.file()).unwrap();
+    let mut seen = |after: i64, number: u64| {
+        writer.write(&[record(&at(BEGIN + after, number))]).unwrap();
+        let [from, until] = ["first_seen", "seen_until"]
+            .map(|column| one(&folder.file(), &format!("SELECT {column} FROM holders")));
+        [from - BEGIN, until - BEGIN]
+    };
+    let second = 1_000_000_000;
+    assert_eq!(seen(60 * second, 1), [60 * second, 61 * second], "one that may live for a moment");
+    assert_eq!(seen(60 * second + 5, 2), [60 * second, 61 * second], "nothing is written anew");
+    assert_eq!(seen(90 * second, 3), [60 * second, 120 * second], "as long again");
+    assert_eq!(seen(9 * HOUR, 4), [60 * second, 10 * HOUR], "an hour at most");
+    assert_eq!(seen(30 * second, 5), [30 * second, 10 * HOUR], "records do not come in the order of time");
+    assert_eq!(one(&folder.file(), "SELECT count(*) FROM held"), 1);
 }

@@ -29,7 +29,7 @@ CREATE TABLE holders (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   digest BLOB NOT NULL UNIQUE,
   first_seen INTEGER NOT NULL,
-  -- The end of the hour in which it was seen last.
+  -- Not seen later than that: an hour, or as long again as they had been seen, beyond the time they were seen.
   seen_until INTEGER NOT NULL
 );
 CREATE INDEX holders_seen_until ON holders (seen_until);
@@ -76,7 +76,8 @@ CREATE INDEX certificate_unknown ON certificate (id) WHERE record IS NULL;
 CREATE TABLE endpoint (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   digest BLOB NOT NULL UNIQUE,
-  address TEXT NOT NULL,
+  -- Null for visitors, whose connections have it.
+  address TEXT,
   workload INTEGER REFERENCES workload (id),
   identity TEXT,
   record TEXT NOT NULL
@@ -144,6 +145,33 @@ CREATE INDEX pairing_server ON pairing (server);
 CREATE INDEX pairing_answer ON pairing (answer);
 CREATE INDEX pairing_unused ON pairing (id) WHERE connections <= 0;
 
+-- Clients from elsewhere without workload and identity: as many as there are addresses.
+CREATE TABLE visitor (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  address TEXT NOT NULL UNIQUE
+);
+
+-- What of a pairing is of one visitor.
+CREATE TABLE visit (
+  visitor INTEGER NOT NULL REFERENCES visitor (id),
+  pairing INTEGER NOT NULL REFERENCES pairing (id),
+  connections INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_seen INTEGER NOT NULL,
+  client_bytes INTEGER NOT NULL,
+  server_bytes INTEGER NOT NULL,
+  PRIMARY KEY (visitor, pairing)
+) WITHOUT ROWID;
+CREATE INDEX visit_unused ON visit (pairing) WHERE connections <= 0;
+
+-- Who held sockets of a pairing.
+CREATE TABLE held (
+  holders INTEGER NOT NULL REFERENCES holders (id),
+  pairing INTEGER NOT NULL REFERENCES pairing (id),
+  PRIMARY KEY (holders, pairing)
+) WITHOUT ROWID;
+CREATE INDEX held_pairing ON held (pairing);
+
 CREATE TABLE connection (
   -- Nanoseconds since 1970, moved on by `shift` where two would be equal.
   opened INTEGER PRIMARY KEY,
@@ -155,6 +183,7 @@ CREATE TABLE connection (
   client_port INTEGER NOT NULL,
   client_holders INTEGER REFERENCES holders (id),
   server_holders INTEGER REFERENCES holders (id),
+  visitor INTEGER REFERENCES visitor (id),
   -- Nanoseconds after it was opened.
   decided INTEGER,
   closed INTEGER,
@@ -172,18 +201,21 @@ CREATE TABLE connection (
   rest TEXT
 );
 CREATE INDEX connection_pairing ON connection (pairing);
+CREATE INDEX connection_visitor ON connection (visitor) WHERE visitor IS NOT NULL;
 
--- Connections that are only counted any more, by pairing and hour.
+-- Connections that are only counted any more, by pairing, hour and visitor.
 CREATE TABLE folded (
   pairing INTEGER NOT NULL REFERENCES pairing (id),
   -- Hours since 1970 of when they were opened.
   hour INTEGER NOT NULL,
+  -- 0 for none.
+  visitor INTEGER NOT NULL,
   connections INTEGER NOT NULL,
   first_opened INTEGER NOT NULL,
   last_opened INTEGER NOT NULL,
   client_bytes INTEGER NOT NULL,
   server_bytes INTEGER NOT NULL,
-  PRIMARY KEY (pairing, hour)
+  PRIMARY KEY (pairing, hour, visitor)
 ) WITHOUT ROWID;
 CREATE INDEX folded_hour ON folded (hour);
 

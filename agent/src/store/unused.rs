@@ -1,4 +1,4 @@
-//! What nothing refers to any more: pairings without connections and what only they had, holders of forgotten ones, and certificates
+//! What nothing refers to any more: visits and pairings without connections and what only they had, holders of forgotten ones, and certificates
 //! whose connection was lost.
 
 use rusqlite::{Connection, OptionalExtension as _};
@@ -31,6 +31,20 @@ impl Gone {
     }
 }
 
+/// Deletes visits without connections, and visitors that have no others.
+pub(super) fn remove_visits(database: &Connection, gone: &mut Gone) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM visit WHERE (visitor, pairing) IN \
+               (SELECT visitor, pairing FROM visit INDEXED BY visit_unused WHERE connections <= 0 LIMIT ?1) \
+               RETURNING visitor";
+    let visitors: Vec<i64> =
+        database.prepare_cached(sql)?.query_map([OTHERS], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for visitor in &visitors {
+        let used = "SELECT 1 FROM visit WHERE visitor = ?1";
+        gone.unless_used(database, Dimension::Visitor, *visitor, used)?;
+    }
+    Ok(!visitors.is_empty())
+}
+
 /// Deletes pairings without connections, and what only they had.
 pub(super) fn remove_unused(database: &Connection, gone: &mut Gone) -> Result<bool, StoreError> {
     let sql = "SELECT id, edge, client, server, answer FROM pairing WHERE connections <= 0 LIMIT ?1";
@@ -39,7 +53,11 @@ pub(super) fn remove_unused(database: &Connection, gone: &mut Gone) -> Result<bo
         .query_map([OTHERS], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?]))?
         .collect::<Result<_, _>>()?;
     for [pairing, edge, client, server, answer] in &unused {
-        gone.unless_used(database, Dimension::Pairing, *pairing, "SELECT 1 FROM folded WHERE pairing = ?1")?;
+        let used = "SELECT 1 FROM folded WHERE pairing = ?1 UNION ALL \
+                    SELECT 1 FROM visit WHERE pairing = ?1 AND connections <= 0";
+        if gone.unless_used(database, Dimension::Pairing, *pairing, used)? {
+            database.prepare_cached("DELETE FROM held WHERE pairing = ?1")?.execute([pairing])?;
+        }
         gone.unless_used(database, Dimension::Answer, *answer, "SELECT 1 FROM pairing WHERE answer = ?1")?;
         remove_endpoint(database, gone, *client)?;
         remove_endpoint(database, gone, *server)?;
@@ -114,6 +132,7 @@ pub(super) fn remove_holders(database: &Connection, gone: &mut Gone) -> Result<b
             .prepare_cached("DELETE FROM holder WHERE holders = ?1 RETURNING process")?
             .query_map([holders], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
+        database.prepare_cached("DELETE FROM held WHERE holders = ?1")?.execute([holders])?;
         gone.unless_used(database, Dimension::Holders, *holders, "SELECT 1 FROM holder WHERE holders = ?1")?;
         for process in processes {
             remove_process(database, gone, process)?;

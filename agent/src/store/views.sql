@@ -22,7 +22,7 @@ CREATE VIEW connections AS SELECT
   CASE c.close_reason WHEN 0 THEN 'fin' WHEN 1 THEN 'reset' WHEN 2 THEN 'timeout' WHEN 3 THEN 'unknown' END AS close_reason,
   a.scope AS scope,
   a.record ->> '$.interface' AS interface,
-  e1.address AS client_address,
+  coalesce(v.address, e1.address) AS client_address,
   c.client_port AS client_port,
   e1.record ->> '$.dialled_address' AS client_dialled_address,
   e1.record ->> '$.dialled_port' AS client_dialled_port,
@@ -182,6 +182,7 @@ JOIN pairing p ON p.id = c.pairing
 JOIN answer a ON a.id = p.answer
 JOIN endpoint e1 ON e1.id = p.client
 JOIN endpoint e2 ON e2.id = p.server
+LEFT JOIN visitor v ON v.id = c.visitor
 LEFT JOIN holder h1 ON h1.holders = c.client_holders AND h1.position = 0
 LEFT JOIN process s1 ON s1.id = h1.process
 LEFT JOIN program g1 ON g1.id = s1.program
@@ -334,6 +335,7 @@ DROP VIEW IF EXISTS folded_connections;
 CREATE VIEW folded_connections AS SELECT
   strftime('%Y-%m-%dT%H:%M:%S', (f.hour * 3600000000000) / 1000000000, 'unixepoch') || printf('.%09dZ', (f.hour * 3600000000000) % 1000000000) AS hour,
   n1.key AS client,
+  coalesce(v.address, e1.address) AS client_address,
   n2.key AS server,
   e.port AS port,
   a.authentication AS authentication,
@@ -343,6 +345,8 @@ CREATE VIEW folded_connections AS SELECT
   f.server_bytes AS bytes_server_to_client
 FROM folded f
 JOIN pairing p ON p.id = f.pairing
+JOIN endpoint e1 ON e1.id = p.client
+LEFT JOIN visitor v ON v.id = f.visitor
 JOIN answer a ON a.id = p.answer
 JOIN edge e ON e.id = p.edge
 JOIN node n1 ON n1.id = e.client

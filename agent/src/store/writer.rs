@@ -8,13 +8,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::StoreError;
 use super::database::open_to_write;
-use super::dimensions::Dimensions;
+use super::dimensions::{Belonging, Dimensions};
 use super::parts::{ConnectionId, Row};
 use crate::record::{ByteCounts, CloseReasonName, ConnectionRecord, FindingRecord, GapRecord, Record};
 
-const INSERT: &str = "INSERT INTO connection (opened, chance, pairing, revision, client_port, client_holders, server_holders, decided, \
-                      closed, close_reason, session_id, client_bytes, server_bytes, client_examined, server_examined, \
-                      shift, rest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+const INSERT: &str = "INSERT INTO connection (opened, chance, pairing, revision, client_port, client_holders, server_holders, visitor, \
+                      decided, closed, close_reason, session_id, client_bytes, server_bytes, client_examined, \
+                      server_examined, shift, rest) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
 /// Connections that were opened in the same nanosecond are moved on by this many at most.
 const MAX_SHIFT: i64 = 1_000;
@@ -93,6 +94,7 @@ impl Writer {
             insert: transaction.prepare_cached(INSERT)?,
             dimensions: &mut self.dimensions,
             added: FxHashMap::default(),
+            added_of_visitors: FxHashMap::default(),
             written: Written::default(),
         };
         for connection in latest(records) {
@@ -136,10 +138,12 @@ struct Batch<'a> {
     dimensions: &'a mut Dimensions,
     /// What each pairing gets.
     added: FxHashMap<i64, Added>,
+    /// The same of each visitor.
+    added_of_visitors: FxHashMap<(i64, i64), Added>,
     written: Written,
 }
 
-/// What a batch adds to a pairing.
+/// What a batch adds to a count.
 #[derive(Debug, Clone, Copy)]
 struct Added {
     connections: i64,
@@ -149,10 +153,26 @@ struct Added {
     server_bytes: i64,
 }
 
+impl Default for Added {
+    fn default() -> Self {
+        Added { connections: 0, first_seen: i64::MAX, last_seen: i64::MIN, client_bytes: 0, server_bytes: 0 }
+    }
+}
+
+impl Added {
+    fn add(&mut self, other: &Added) {
+        self.connections += other.connections;
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+        self.client_bytes += other.client_bytes;
+        self.server_bytes += other.server_bytes;
+    }
+}
+
 /// A connection as the file has it.
 struct Stored {
     opened: i64,
-    pairing: i64,
+    belonging: Belonging,
     revision: i64,
     bytes: ByteCounts,
 }
@@ -169,26 +189,29 @@ impl Batch<'_> {
         if stored.as_ref().is_some_and(|stored| stored.revision >= revision) {
             return Ok(());
         }
-        let pairing = self.dimensions.pairing(self.database, record)?;
+        let belonging = self.dimensions.belonging(self.database, record)?;
         let held = [
             self.dimensions.held(self.database, &record.client, row.opened)?,
             self.dimensions.held(self.database, &record.server, row.opened)?,
         ];
+        for holders in held.into_iter().flatten() {
+            self.dimensions.hold(self.database, holders, belonging.pairing)?;
+        }
         if let Some(stored) = stored {
             self.written.revisions += 1;
-            self.add(stored.pairing, -1, &row, Some(stored.bytes));
-            self.replace(&stored, &row, pairing, revision, held)?;
+            self.add(stored.belonging, -1, &row, Some(stored.bytes));
+            self.replace(&stored, &row, belonging, revision, held)?;
         } else {
             self.written.connections += 1;
-            self.insert(&row, pairing, revision, held)?;
+            self.insert(&row, belonging, revision, held)?;
         }
-        self.add(pairing, 1, &row, row.bytes);
+        self.add(belonging, 1, &row, row.bytes);
         Ok(())
     }
 
     /// The row of the connection, if an earlier revision is in the file.
     fn stored(&self, row: &Row) -> Result<Option<Stored>, StoreError> {
-        let sql = "SELECT opened, pairing, revision, coalesce(client_bytes, 0), coalesce(server_bytes, 0) \
+        let sql = "SELECT opened, pairing, revision, coalesce(client_bytes, 0), coalesce(server_bytes, 0), visitor \
                    FROM connection WHERE opened BETWEEN ?1 AND ?2 AND chance = ?3";
         let stored = self
             .database
@@ -196,7 +219,7 @@ impl Batch<'_> {
             .query_row(params![row.opened, row.opened + MAX_SHIFT, row.id.chance], |found| {
                 Ok(Stored {
                     opened: found.get(0)?,
-                    pairing: found.get(1)?,
+                    belonging: Belonging { pairing: found.get(1)?, visitor: found.get(5)? },
                     revision: found.get(2)?,
                     bytes: ByteCounts {
                         client_to_server: found.get::<_, i64>(3)?.cast_unsigned(),
@@ -211,7 +234,7 @@ impl Batch<'_> {
     fn insert(
         &mut self,
         row: &Row,
-        pairing: i64,
+        belonging: Belonging,
         revision: i64,
         held: [Option<i64>; 2],
     ) -> Result<(), StoreError> {
@@ -221,11 +244,12 @@ impl Batch<'_> {
             let inserted = self.insert.execute(params![
                 row.opened + shift,
                 row.id.chance,
-                pairing,
+                belonging.pairing,
                 revision,
                 row.client_port,
                 held[0],
                 held[1],
+                belonging.visitor,
                 row.decided,
                 row.closed,
                 values.close_reason,
@@ -253,18 +277,18 @@ impl Batch<'_> {
         &mut self,
         stored: &Stored,
         row: &Row,
-        pairing: i64,
+        belonging: Belonging,
         revision: i64,
         held: [Option<i64>; 2],
     ) -> Result<(), StoreError> {
         let sql = "UPDATE connection SET pairing = ?2, revision = ?3, client_port = ?4, client_holders = ?5, \
                    server_holders = ?6, decided = ?7, closed = ?8, close_reason = ?9, session_id = ?10, \
-                   client_bytes = ?11, server_bytes = ?12, client_examined = ?13, server_examined = ?14, rest = ?15 \
-                   WHERE opened = ?1";
+                   client_bytes = ?11, server_bytes = ?12, client_examined = ?13, server_examined = ?14, rest = ?15, \
+                   visitor = ?16 WHERE opened = ?1";
         let values = Values::of(row);
         self.database.prepare_cached(sql)?.execute(params![
             stored.opened,
-            pairing,
+            belonging.pairing,
             revision,
             row.client_port,
             held[0],
@@ -278,29 +302,29 @@ impl Batch<'_> {
             values.client_examined,
             values.server_examined,
             row.rest,
+            belonging.visitor,
         ])?;
         Ok(())
     }
 
-    /// Notes that a pairing has a connection more, or one less.
-    fn add(&mut self, pairing: i64, connections: i64, row: &Row, bytes: Option<ByteCounts>) {
+    /// Notes that there is a connection more, or one less.
+    fn add(&mut self, to: Belonging, connections: i64, row: &Row, bytes: Option<ByteCounts>) {
         let last = [row.decided, row.closed].into_iter().flatten().max().unwrap_or(0).max(0);
-        let added = self.added.entry(pairing).or_insert(Added {
-            connections: 0,
-            first_seen: row.opened,
-            last_seen: row.opened,
-            client_bytes: 0,
-            server_bytes: 0,
-        });
         let bytes = bytes.unwrap_or_default();
-        added.connections += connections;
-        added.first_seen = added.first_seen.min(row.opened);
-        added.last_seen = added.last_seen.max(row.opened.saturating_add(last));
-        added.client_bytes += connections * bytes.client_to_server.cast_signed();
-        added.server_bytes += connections * bytes.server_to_client.cast_signed();
+        let one = Added {
+            connections,
+            first_seen: row.opened,
+            last_seen: row.opened.saturating_add(last),
+            client_bytes: connections * bytes.client_to_server.cast_signed(),
+            server_bytes: connections * bytes.server_to_client.cast_signed(),
+        };
+        self.added.entry(to.pairing).or_default().add(&one);
+        if let Some(visitor) = to.visitor {
+            self.added_of_visitors.entry((visitor, to.pairing)).or_default().add(&one);
+        }
     }
 
-    /// Adds what the batch brought to the pairings. One that no connection has any more was a mistake.
+    /// Adds what the batch brought to the counts. What no connection has any more was a mistake.
     fn count(&mut self) -> Result<(), StoreError> {
         let sql = "UPDATE pairing SET connections = connections + ?2, first_seen = min(first_seen, ?3), \
                    last_seen = max(last_seen, ?4), client_bytes = client_bytes + ?5, server_bytes = server_bytes + ?6 \
@@ -308,6 +332,22 @@ impl Batch<'_> {
         let mut statement = self.database.prepare_cached(sql)?;
         for (pairing, added) in self.added.drain() {
             statement.execute(params![
+                pairing,
+                added.connections,
+                added.first_seen,
+                added.last_seen,
+                added.client_bytes,
+                added.server_bytes,
+            ])?;
+        }
+        let sql = "INSERT INTO visit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (visitor, pairing) DO UPDATE SET \
+                   connections = connections + excluded.connections, first_seen = min(first_seen, excluded.first_seen), \
+                   last_seen = max(last_seen, excluded.last_seen), client_bytes = client_bytes + excluded.client_bytes, \
+                   server_bytes = server_bytes + excluded.server_bytes";
+        let mut statement = self.database.prepare_cached(sql)?;
+        for ((visitor, pairing), added) in self.added_of_visitors.drain() {
+            statement.execute(params![
+                visitor,
                 pairing,
                 added.connections,
                 added.first_seen,

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::names::Names;
 use super::subject::Subject;
-use super::{Answering, EXTERNAL, End, Moment, QuestionError};
+use super::{Answering, End, Moment, QuestionError};
 use crate::record::{
     BLAST_RADIUS_SCHEMA, BLAST_RADIUS_SUMMARY_SCHEMA, BlastRadiusRecord, BlastRadiusSummaryRecord,
     DirectRecord, RelationName, StepRecord, VerificationName, WallTime,
 };
+use crate::store::EXTERNAL;
 
 mod spread;
 #[cfg(test)]

@@ -26,30 +26,37 @@ impl Lookup<'_> {
         for test in clause {
             match test.place {
                 Place::Answer => resolved.answers.extend(self.answers(test)?),
-                Place::Endpoint(SideName::Client) => resolved.clients.extend(self.endpoints(test)?),
+                Place::Endpoint(SideName::Client) => {
+                    resolved.clients.extend(self.endpoints(test)?);
+                    resolved.visitors.extend(self.visitors(test)?);
+                }
                 Place::Endpoint(SideName::Server) => resolved.servers.extend(self.endpoints(test)?),
                 Place::Holders(SideName::Client) => resolved.client_holders.extend(self.holders(test)?),
                 Place::Holders(SideName::Server) => resolved.server_holders.extend(self.holders(test)?),
                 Place::Row => row(test, &mut resolved),
             }
         }
+        self.held(&mut resolved)?;
         let by_holders = clause.iter().all(|test| matches!(test.place, Place::Holders(_)));
         if by_holders {
-            self.narrow(&resolved, range)?;
+            // To when these held sockets.
+            let nothing = Range { from: i64::MAX, to: i64::MIN };
+            *range = range.and(resolved.held.values().fold(nothing, |all, held| all.or(*held)));
         }
         Ok(resolved)
     }
 
-    /// To when these held sockets.
-    fn narrow(&self, resolved: &Resolved, range: &mut Range) -> Result<(), QuestionError> {
-        let sql = "SELECT first_seen, seen_until FROM holders WHERE id = ?1";
+    /// Of which pairings these held sockets, and when.
+    fn held(&self, resolved: &mut Resolved) -> Result<(), QuestionError> {
+        let sql = "SELECT pairing, first_seen, seen_until FROM held JOIN holders ON id = holders WHERE holders = ?1";
         let mut statement = self.database.prepare_cached(sql)?;
-        let (mut first, mut last) = (i64::MAX, i64::MIN);
         for holders in resolved.client_holders.iter().chain(&resolved.server_holders) {
-            let seen: (i64, i64) = statement.query_row([holders], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            (first, last) = (first.min(seen.0), last.max(seen.1));
+            let mut rows = statement.query([holders])?;
+            while let Some(row) = rows.next()? {
+                let seen = Range { from: row.get(1)?, to: row.get::<_, i64>(2)?.saturating_add(1) };
+                resolved.held.entry(row.get(0)?).and_modify(|all| *all = all.or(seen)).or_insert(seen);
+            }
         }
-        *range = Range { from: range.from.max(first), to: range.to.min(last.saturating_add(1)) };
         Ok(())
     }
 
@@ -72,6 +79,16 @@ impl Lookup<'_> {
         let numbers = self.endpoints_of(test)?;
         self.last = Some((test.path.clone(), test.wanted.clone(), numbers.clone()));
         Ok(numbers)
+    }
+
+    /// Clients of whom nothing but the address is known.
+    fn visitors(&mut self, test: &Test) -> Result<Numbers, QuestionError> {
+        match (&*test.path, test.wanted.is_null()) {
+            ("address", false) => {
+                self.numbers("SELECT id FROM visitor WHERE address = ?1", test.wanted.text())
+            }
+            _ => Ok(Numbers::default()),
+        }
     }
 
     fn endpoints_of(&mut self, test: &Test) -> Result<Numbers, QuestionError> {

@@ -2,7 +2,7 @@
 //! comparisons.
 
 use rusqlite::Row as SqlRow;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::Value;
 
 use super::condition::{Clause, Test};
@@ -26,8 +26,12 @@ struct Resolved {
     answers: Numbers,
     clients: Numbers,
     servers: Numbers,
+    /// Clients that are known by their address alone.
+    visitors: Numbers,
     client_holders: Numbers,
     server_holders: Numbers,
+    /// Pairings of which these held sockets, and when.
+    held: FxHashMap<i64, Range>,
     client_ports: Vec<u16>,
     session_ids: Vec<[u8; 16]>,
     /// What only the whole record shows.
@@ -40,19 +44,26 @@ impl Resolved {
         self.answers.contains(&pairing.answer)
             || self.clients.contains(&pairing.client)
             || self.servers.contains(&pairing.server)
+            || pairing.visitor.is_some_and(|visitor| self.visitors.contains(&visitor))
     }
 
     /// Whether some may, by what each has of its own.
     fn is_open(&self) -> bool {
-        !(self.client_holders.is_empty()
-            && self.server_holders.is_empty()
-            && self.client_ports.is_empty()
-            && self.session_ids.is_empty()
-            && self.records.is_empty())
+        !(self.client_holders.is_empty() && self.server_holders.is_empty()) || self.is_open_to_all()
+    }
+
+    /// Whether some of every pairing may.
+    fn is_open_to_all(&self) -> bool {
+        !(self.client_ports.is_empty() && self.session_ids.is_empty() && self.records.is_empty())
+    }
+
+    /// The same of this pairing.
+    fn is_open_to(&self, pairing: &Pairing) -> bool {
+        self.is_open_to_all() || self.held.contains_key(&pairing.id)
     }
 
     fn is_nothing(&self) -> bool {
-        let by_pairing = [&self.answers, &self.clients, &self.servers];
+        let by_pairing = [&self.answers, &self.clients, &self.servers, &self.visitors];
         !self.is_open() && by_pairing.iter().all(|numbers| numbers.is_empty())
     }
 
@@ -61,15 +72,19 @@ impl Resolved {
             || own.server_holders.is_some_and(|holders| self.server_holders.contains(&holders))
             || self.client_ports.contains(&own.client_port)
             || own.session_id.is_some_and(|id| self.session_ids.contains(&id))
+            || own.visitor.is_some_and(|visitor| self.visitors.contains(&visitor))
     }
 }
 
 /// Connections with the same ends and the same answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pairing {
+    pub id: i64,
     pub client: i64,
     pub server: i64,
     pub answer: i64,
+    /// Only those of this visitor.
+    pub visitor: Option<i64>,
 }
 
 /// What a connection has of its own.
@@ -79,16 +94,20 @@ pub(super) struct Own {
     pub server_holders: Option<i64>,
     pub client_port: u16,
     pub session_id: Option<[u8; 16]>,
+    pub visitor: Option<i64>,
 }
 
 impl Own {
-    /// From the columns that begin there, in this order.
+    pub const COLUMNS: &str = "client_holders, server_holders, client_port, session_id, visitor";
+
+    /// From [`Own::COLUMNS`], which begin there.
     pub fn of(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Own> {
         Ok(Own {
             client_holders: row.get(column)?,
             server_holders: row.get(column + 1)?,
             client_port: row.get(column + 2)?,
             session_id: row.get(column + 3)?,
+            visitor: row.get(column + 4)?,
         })
     }
 }
@@ -143,7 +162,10 @@ impl Selection {
 
     /// At which ends of a pairing is what is wanted: client, server.
     pub fn sides(&self, pairing: &Pairing) -> [bool; 2] {
-        let client = self.clauses.iter().any(|clause| clause.clients.contains(&pairing.client));
+        let is_visitor =
+            |clause: &Resolved| pairing.visitor.is_some_and(|one| clause.visitors.contains(&one));
+        let client = |clause: &Resolved| clause.clients.contains(&pairing.client) || is_visitor(clause);
+        let client = self.clauses.iter().any(client);
         let server = self.clauses.iter().any(|clause| clause.servers.contains(&pairing.server));
         // What is wanted of the connection as a whole is at its server's.
         [client, server || !client]
@@ -155,11 +177,24 @@ impl Selection {
         for (bit, clause) in self.clauses.iter().enumerate() {
             match clause.holds(pairing) {
                 true => {}
-                false if clause.is_open() => open |= 1 << bit,
+                false if clause.is_open_to(pairing) => open |= 1 << bit,
                 false => return None,
             }
         }
         Some(open)
+    }
+
+    /// All visitors that are asked for.
+    pub fn visitors(&self) -> impl Iterator<Item = i64> {
+        self.clauses.iter().flat_map(|clause| clause.visitors.iter().copied())
+    }
+
+    /// When those connections of a pairing can have been opened that fulfil what it leaves open.
+    pub fn narrowed(&self, pairing: &Pairing, open: Open, range: Range) -> Range {
+        let left = self.clauses.iter().enumerate().filter(|(bit, _)| open & (1 << bit) != 0);
+        let held = left.filter(|(_, clause)| !clause.is_open_to_all());
+        held.filter_map(|(_, clause)| clause.held.get(&pairing.id))
+            .fold(range, |range, held| range.and(*held))
     }
 
     /// What a connection leaves open that only its record can tell; `None` if it is not wanted.
@@ -181,14 +216,22 @@ impl Selection {
         left.all(|(_, clause)| clause.records.iter().any(|test| test.holds(record)))
     }
 
-    /// The few ends one of which every wanted connection has: clients and servers; `None` if they are not few.
-    pub fn few_ends(&self) -> Option<(&FxHashSet<i64>, &FxHashSet<i64>)> {
+    /// The few ends one of which every wanted connection has; `None` if they are not few.
+    pub fn few_ends(&self) -> Option<Ends<'_>> {
         const FEW: usize = 1_000;
-        let count = |clause: &&Resolved| clause.clients.len() + clause.servers.len();
+        let count = |clause: &&Resolved| clause.clients.len() + clause.servers.len() + clause.visitors.len();
         let by_ends = self.clauses.iter().filter(|clause| clause.answers.is_empty() && !clause.is_open());
         let fewest = by_ends.min_by_key(count).filter(|clause| count(clause) <= FEW)?;
-        Some((&fewest.clients, &fewest.servers))
+        let Resolved { clients, servers, visitors, .. } = fewest;
+        Some(Ends { clients, servers, visitors })
     }
+}
+
+/// Ends of which every wanted connection has one.
+pub(super) struct Ends<'a> {
+    pub clients: &'a Numbers,
+    pub servers: &'a Numbers,
+    pub visitors: &'a Numbers,
 }
 
 /// The first and the last fingerprint that begins so.

@@ -13,6 +13,7 @@ use super::subject::Subject;
 use super::walk::each_pairing;
 use super::{Answering, End, Moment, QuestionError, Range};
 use crate::record::{EVENT_SCHEMA, EventName, EventRecord, RegressionRecord, SideName, WallTime};
+use crate::store::EXTERNAL;
 
 mod regressions;
 #[cfg(test)]
@@ -292,7 +293,7 @@ fn of_uses(uses: &[LeafUse], node: &str, is_meant: impl Fn(&LeafUse) -> bool) ->
         events.push(of_use(EventName::LastSeen, one.last, one, node));
     }
     // Those from elsewhere are many, and have nothing of each other's.
-    if node == super::EXTERNAL {
+    if node == EXTERNAL {
         return events;
     }
     for (new, old, rotation) in uses::rotations(uses) {

@@ -22,6 +22,8 @@ pub(super) struct Summary {
     pub ends: FxHashMap<i64, i64>,
     /// Edges, and at which end of them it is.
     edges: FxHashMap<i64, [bool; 2]>,
+    /// Clients that it is of whom nothing but the address is known.
+    visitors: BTreeSet<i64>,
     pub first_seen: i64,
     pub last_seen: i64,
 }
@@ -53,6 +55,12 @@ impl Summary {
             for (side, end) in ends.into_iter().enumerate().filter(|(side, _)| sides[*side]) {
                 edge[side] = true;
                 said.count(&mut summary.roles[side], pairing.connections);
+                if side == 0
+                    && let Some(visitor) = pairing.of.visitor
+                {
+                    summary.visitors.insert(visitor);
+                    continue;
+                }
                 let seen = summary.ends.entry(end).or_insert(i64::MIN);
                 *seen = (*seen).max(pairing.last_seen);
             }
@@ -66,6 +74,11 @@ impl Summary {
         ends.sort_unstable_by(|one, other| other.cmp(one));
         for (_, end) in ends.into_iter().take(MAX_ENDS) {
             names.add(&answering.reader.endpoint(end)?);
+        }
+        let mut statement =
+            answering.reader.database().prepare_cached("SELECT address FROM visitor WHERE id = ?1")?;
+        for visitor in self.visitors.iter().take(MAX_ENDS) {
+            names.addresses.insert(statement.query_row([visitor], |row| row.get(0))?);
         }
         let sql = "SELECT c.key, s.key FROM edge e JOIN node c ON c.id = e.client JOIN node s ON s.id = e.server \
                    WHERE e.id = ?1";
@@ -93,7 +106,8 @@ pub(super) struct Names {
 
 impl Names {
     fn add(&mut self, end: &EndpointRecord) {
-        self.addresses.insert(end.address.clone());
+        // Visitors have theirs elsewhere.
+        self.addresses.extend(Some(&end.address).filter(|address| !address.is_empty()).cloned());
         self.workloads.extend(end.workload.as_ref().map(|workload| workload.key()));
         self.owners.extend(end.labels.as_ref().and_then(|labels| labels.owner.clone()));
         self.identities.extend(end.identity.clone());

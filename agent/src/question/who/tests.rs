@@ -1,7 +1,7 @@
 use super::*;
 use crate::question::tests::{ask, history};
 use crate::record::{
-    CERTIFICATE_SCHEMA, CONNECTION_SCHEMA, CertificateRecord, ConnectionRecord, Record,
+    CERTIFICATE_SCHEMA, CONNECTION_SCHEMA, CertificateRecord, ConnectionRecord, Record, Scope,
     SubjectAlternativeNames, sample,
 };
 use crate::store::Writer;
@@ -76,4 +76,70 @@ fn what_is_known_stands_before_the_newest_connections_on_the_first_page_only() {
         let mut all = crate::question::tests::Everything::default();
         assert!(question.answer(&mut reader, WallTime(0), &mut all).is_err(), "{refused}");
     }
+}
+
+/// Three visits of one address, and one of another.
+fn visited() -> Vec<ConnectionRecord> {
+    let visit = |number: u64, address: &str| {
+        let mut record = full(number);
+        record.scope = Scope::NorthSouth;
+        record.client = crate::record::EndpointRecord {
+            address: address.to_owned(),
+            port: 40_000 + number as u16,
+            process_unknown: Some("other_host".into()),
+            ..sample::connection(1).client
+        };
+        record
+    };
+    vec![
+        visit(1, "203.0.113.7"),
+        visit(2, "203.0.113.8"),
+        visit(3, "203.0.113.7"),
+        visit(4, "203.0.113.7"),
+        full(5),
+    ]
+}
+
+#[test]
+fn clients_from_elsewhere_are_told_apart_by_their_addresses() {
+    let (_folder, mut reader) = history("who-visitor", visited());
+    let opened = |lines: &[serde_json::Value]| -> Vec<i64> {
+        let connections = lines.iter().filter(|line| line["schema"] == CONNECTION_SCHEMA);
+        connections.map(|line| line["client"]["port"].as_i64().unwrap() - 40_000).collect()
+    };
+    let (lines, _) = ask(&mut reader, "who", "subject=203.0.113.7");
+    assert_eq!((&lines[0]["connections"], opened(&lines)), (&3.into(), vec![4, 3, 1]));
+    assert_eq!(lines[0]["client"]["connections"], 3);
+    assert_eq!(lines[0]["addresses"], serde_json::json!(["203.0.113.7"]));
+    assert_eq!(lines[0]["peers"], serde_json::json!(["address:10.0.0.2"]));
+    assert_eq!(lines[1]["client"]["address"], "203.0.113.7");
+    let (lines, _) = ask(&mut reader, "who", "subject=203.0.113.8");
+    assert_eq!((&lines[0]["connections"], opened(&lines)), (&1.into(), vec![2]));
+    assert_eq!(opened(&ask(&mut reader, "who", "subject=203.0.113.7:40003").0), [3]);
+    let (lines, _) = ask(&mut reader, "who", "subject=10.0.0.2");
+    assert_eq!((&lines[0]["connections"], opened(&lines).len()), (&5.into(), 5));
+    for (query, expected) in [
+        ("client=203.0.113.7", &[4, 3, 1][..]),
+        ("client=203.0.113.7&client=203.0.113.8", &[4, 3, 2, 1]),
+        ("client=203.0.113.7&server=10.0.0.2&scope=north_south", &[4, 3, 1]),
+        ("client=203.0.113.7&server=10.0.0.3", &[]),
+        ("where=client.address%3D203.0.113.8&pid=900", &[]),
+        ("client=203.0.113.8&session_id=00112233445566778899aabbccddeeff", &[2]),
+        ("scope=north_south&limit=2", &[4, 3]),
+    ] {
+        assert_eq!(opened(&ask(&mut reader, "connections", query).0), expected, "{query}");
+    }
+    let edges = |reader: &mut _, query: &str| {
+        let (lines, _) = ask(reader, "edges", query);
+        let told = lines.iter().map(|line| (line["client"]["key"].clone(), line["connections"].clone()));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(edges(&mut reader, "client=203.0.113.7"), [("external".into(), 3.into())]);
+    let from_second = format!("client=203.0.113.7&since={}", WallTime(crate::store::sample::OPENED + 2));
+    assert_eq!(edges(&mut reader, &from_second), [("external".into(), 2.into())]);
+    assert_eq!(
+        edges(&mut reader, "where=scope%3Dnorth_south"),
+        [("external".into(), 4.into())],
+        "who asks for no address is told of all"
+    );
 }
