@@ -87,11 +87,11 @@ pub struct ConnectionsQuestion {
 impl ConnectionsQuestion {
     pub(super) fn answer(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
         let limit = limit(self.limit)?;
-        let mut range = Range::of(self.since, self.until, answering.now);
+        let selection = Selection::resolve(answering, &self.clauses()?)?;
+        let mut range = selection.within(Range::of(self.since, self.until, answering.now));
         if let Some(after) = &self.after {
             range.to = range.to.min(place(after)?);
         }
-        let selection = Selection::resolve(answering, &self.clauses()?, &mut range)?;
         let mut take = |answering: &mut Answering<'_>, opened| match answering.reader.connection(opened)? {
             Some(record) => answering.record(&record),
             None => Ok(std::ops::ControlFlow::Continue(())),

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use super::selection::Selection;
-use super::walk::{Counted, each_pairing};
+use super::walk::{Counted, each_pairing, ends};
 use super::{Answering, QuestionError, Range};
 use crate::record::{Authentication, RoleRecord, Scope, Text};
 use crate::store::StoreError;
@@ -92,13 +92,7 @@ fn by_time(answering: &mut Answering<'_>, range: Range, cut: &mut Tallies) -> Re
     let sql = format!(
         "SELECT {COLUMNS} FROM connection WHERE opened >= ?1 AND opened < ?2 ORDER BY opened LIMIT {STEP}"
     );
-    let ends = "SELECT min(opened), max(opened) FROM connection WHERE opened >= ?1 AND opened < ?2";
-    let (first, last): (Option<i64>, Option<i64>) = answering
-        .reader
-        .database()
-        .prepare_cached(ends)?
-        .query_row([range.from, range.to], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
+    let Some((first, last)) = ends(answering.reader.database(), range)? else { return Ok(()) };
     let mut from = first;
     loop {
         let mut statement = answering.reader.database().prepare_cached(&sql)?;

@@ -103,8 +103,8 @@ impl Default for Sum {
 impl EdgesQuestion {
     pub(super) fn answer(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
         let limit = limit(self.limit)?;
-        let mut range = Range::of(self.since, self.until, answering.now);
-        let selection = Selection::resolve(answering, &self.clauses()?, &mut range)?;
+        let selection = Selection::resolve(answering, &self.clauses()?)?;
+        let range = selection.within(Range::of(self.since, self.until, answering.now));
         if selection.needs_rows() {
             let message = "where: edges are not counted by fields that each connection has of its own: ask for connections";
             return Err(QuestionError::Refused(message.to_owned()));

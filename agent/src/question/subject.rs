@@ -1,9 +1,10 @@
 //! Whom a question means: a name that certificates carry, a fingerprint, a key or an issuer.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Params};
 use rustc_hash::FxHashSet;
 
 use super::QuestionError;
+use super::selection::fingerprints;
 use crate::record::Text;
 
 /// Certificates that one subject may mean; an issuer's are the most.
@@ -11,8 +12,8 @@ const MAX_CERTIFICATES: usize = 20_000;
 /// Digits from which on a part of a fingerprint is taken for one: so few are not met by chance.
 const MIN_DIGITS: usize = 8;
 /// Certificates with the name `?1` among their alternative ones, also where it is not what they are identified by.
-pub(super) const HAS_ALTERNATIVE_NAME: &str = "(record IS NOT NULL AND instr(record, ?1) \
-     AND EXISTS (SELECT 1 FROM json_tree(record, '$.san') WHERE atom = ?1))";
+pub(super) const HAS_ALTERNATIVE_NAME: &str =
+    "id IN (SELECT certificate FROM alternative_name WHERE name = ?1)";
 
 /// What a subject was found to be.
 #[derive(Debug, Default)]
@@ -31,7 +32,6 @@ impl Subject {
     /// Looks a subject up; one that nothing is known of has no certificates and no ends.
     pub fn find(database: &Connection, text: &str) -> Result<Subject, QuestionError> {
         let mut subject = Subject::default();
-        let digits = digits(text);
         let also = format!("identity IS NOT ?1 AND {HAS_ALTERNATIVE_NAME}");
         let by_name = [
             ("identity", "identity = ?1"),
@@ -39,16 +39,14 @@ impl Subject {
             ("subject", "subject = ?1"),
             ("issuer", "issuer = ?1"),
         ];
-        let by_digits = [
-            ("certificate", "substr(hex(sha256), 1, length(?1)) = ?1"),
-            ("key", "substr(hex(spki_sha256), 1, length(?1)) = ?1"),
-        ];
+        let by_digits =
+            [("certificate", "sha256 BETWEEN ?1 AND ?2"), ("key", "spki_sha256 BETWEEN ?1 AND ?2")];
         for (what, condition) in by_name {
-            subject.add(database, what, condition, text)?;
+            subject.add(database, what, condition, [text])?;
         }
-        if let Some(digits) = &digits {
+        if let Some((first, last)) = digits(text).as_deref().and_then(fingerprints) {
             for (what, condition) in by_digits {
-                subject.add(database, what, condition, digits)?;
+                subject.add(database, what, condition, [first, last])?;
             }
         }
         subject.certificates.sort_unstable();
@@ -77,13 +75,12 @@ impl Subject {
         database: &Connection,
         what: &'static str,
         condition: &str,
-        value: &str,
+        values: impl Params,
     ) -> Result<(), QuestionError> {
-        let sql = format!("SELECT id FROM certificate WHERE {condition} ORDER BY id LIMIT ?2");
+        let most = MAX_CERTIFICATES + 1;
+        let sql = format!("SELECT id FROM certificate WHERE {condition} ORDER BY id LIMIT {most}");
         let mut statement = database.prepare_cached(&sql)?;
-        let found: Vec<i64> = statement
-            .query_map(params![value, MAX_CERTIFICATES as i64 + 1], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
+        let found: Vec<i64> = statement.query_map(values, |row| row.get(0))?.collect::<Result<_, _>>()?;
         if !found.is_empty() {
             self.understood_as.push(what.into());
         }
@@ -93,10 +90,10 @@ impl Subject {
     }
 }
 
-/// A fingerprint or the beginning of one, in capitals: with colons or without.
+/// A fingerprint or the beginning of one: with colons or without.
 fn digits(text: &str) -> Option<String> {
     let text = text.strip_prefix("sha256:").unwrap_or(text);
     let digits: String = text.chars().filter(|character| *character != ':').collect();
     let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (is_hex && (MIN_DIGITS..=64).contains(&digits.len())).then(|| digits.to_ascii_uppercase())
+    (is_hex && (MIN_DIGITS..=64).contains(&digits.len())).then_some(digits)
 }

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::ControlFlow;
 
-use rusqlite::{OptionalExtension as _, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 use rustc_hash::FxHashSet;
 
 use super::selection::{Ends, Open, Own, Pairing, Selection};
@@ -289,13 +289,9 @@ fn by_time(
     limit: usize,
     take: Take<'_>,
 ) -> Result<(Walked, Option<i64>), QuestionError> {
-    let sql = "SELECT min(opened), max(opened) FROM connection WHERE opened >= ?1 AND opened < ?2";
-    let ends: (Option<i64>, Option<i64>) = answering
-        .reader
-        .database()
-        .prepare_cached(sql)?
-        .query_row([range.from, range.to], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (Some(first), Some(last)) = ends else { return Ok((Walked::All, None)) };
+    let Some((first, last)) = ends(answering.reader.database(), range)? else {
+        return Ok((Walked::All, None));
+    };
     let (mut before, mut taken, mut place) = (range.to, 0, None);
     loop {
         let (found, oldest) = step(answering, selection, Range { from: range.from, to: before })?;
@@ -318,6 +314,16 @@ fn by_time(
             return Ok((Walked::Interrupted, Some(oldest)));
         }
     }
+}
+
+/// When the first and the last of the connections of this time were opened.
+pub(super) fn ends(database: &Connection, range: Range) -> Result<Option<(i64, i64)>, QuestionError> {
+    // One at a time: asked for both at once SQLite reads all rows.
+    let end = |which| {
+        let sql = format!("SELECT {which}(opened) FROM connection WHERE opened >= ?1 AND opened < ?2");
+        database.prepare_cached(&sql)?.query_row([range.from, range.to], |row| row.get::<_, Option<i64>>(0))
+    };
+    Ok(end("min")?.zip(end("max")?))
 }
 
 /// Those of the next [`STEP`] connections that are wanted, with what their record must still tell, and the oldest that was

@@ -240,10 +240,15 @@ impl WorkloadRecord {
         parts.into_iter().for_each(|part| key.push_str(part));
     }
 
-    /// Whether somebody who says this name may mean it: its name, unit, pod or container, in full.
+    /// What somebody may call it: its name, unit, pod and container, in full.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let further = [&self.unit, &self.pod, &self.container].into_iter();
+        std::iter::once(self.name.as_str()).chain(further.filter_map(|further| further.as_deref()))
+    }
+
+    /// Whether somebody who says this name may mean it.
     pub fn has_name(&self, name: &str) -> bool {
-        let further = [&self.unit, &self.pod, &self.container];
-        self.name == name || further.into_iter().any(|further| further.as_deref() == Some(name))
+        self.names().any(|known| known == name)
     }
 
     /// The container's name; none where only its id is known.

@@ -13,7 +13,8 @@ use super::node::{is_visitor, node_key};
 use super::parts::from_hex;
 use super::repeated::{Answer, End, Holding};
 use crate::record::{
-    CertificateRecord, ConnectionRecord, EndpointRecord, ProcessRecord, Scope, SideName, WorkloadRecord,
+    CertificateRecord, ConnectionRecord, EndpointRecord, ProcessRecord, Scope, SideName,
+    SubjectAlternativeNames, WorkloadRecord,
 };
 
 /// Numbers of one table that are remembered since the others were put aside: as many again are aside. Some forty bytes each; others
@@ -98,6 +99,17 @@ impl Dimension {
             Dimension::Visitor => "visitor",
         }
     }
+
+    /// Deletes what belongs to a row and is found by it alone.
+    pub fn delete_parts(self) -> Option<&'static str> {
+        match self {
+            Dimension::Certificate => Some("DELETE FROM alternative_name WHERE certificate = ?1"),
+            Dimension::Endpoint => Some("DELETE FROM endpoint_name WHERE endpoint = ?1"),
+            Dimension::Holders => Some("DELETE FROM held WHERE holders = ?1"),
+            Dimension::Pairing => Some("DELETE FROM held WHERE pairing = ?1"),
+            _ => None,
+        }
+    }
 }
 
 /// Where a connection belongs: rows of `pairing` and `visitor`.
@@ -178,7 +190,7 @@ impl Dimensions {
         }
         let answer = answer.copy();
         let digest = hashed(&mut self.buffer, &answer)?;
-        let text = &self.buffer;
+        let (text, tls) = (&self.buffer, answer.tls.as_deref());
         Self::number(
             &mut self.answers,
             key,
@@ -186,14 +198,18 @@ impl Dimensions {
             || {
                 insert(
                     database,
-                    "INSERT INTO answer (digest, authentication, encryption, protocol, scope, record) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO answer (digest, authentication, encryption, protocol, scope, server_name, \
+                     client_public_key_sha256, server_public_key_sha256, record) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                     params![
                         digest,
                         answer.authentication.as_str(),
                         answer.encryption.as_str(),
                         &*answer.protocol,
                         answer.scope.as_str(),
+                        tls.and_then(|tls| tls.server_name.as_deref()),
+                        tls.and_then(|tls| tls.client_public_key_sha256.as_deref()),
+                        tls.and_then(|tls| tls.server_public_key_sha256.as_deref()),
                         json(text),
                     ],
                 )
@@ -225,6 +241,16 @@ impl Dimensions {
             params![digest, address, workload, endpoint.identity, json(&record)],
         )?;
         self.buffer = record;
+        if let Some(workload) = &endpoint.workload {
+            let key = workload.key();
+            for name in workload.names().chain([key.as_str()]) {
+                execute(
+                    database,
+                    "INSERT OR IGNORE INTO endpoint_name (name, endpoint) VALUES (?1, ?2)",
+                    params![name, number],
+                )?;
+            }
+        }
         for (position, fingerprint) in endpoint.certificates.iter().enumerate() {
             // Fingerprints are our own, of this length.
             let Some(sha256) = from_hex::<32>(fingerprint) else { continue };
@@ -296,7 +322,16 @@ impl Dimensions {
                 seen,
                 json(&self.buffer),
             ],
-        )
+        )?;
+        let SubjectAlternativeNames { dns, uri, ip, email, unread: _ } = &record.san;
+        for name in [dns, uri, ip, email].into_iter().flatten() {
+            execute(
+                database,
+                "INSERT OR IGNORE INTO alternative_name (name, certificate) VALUES (?1, ?2)",
+                params![name, number],
+            )?;
+        }
+        Ok(())
     }
 
     /// The number of those who held the socket of an end; `None` for nobody.

@@ -12,7 +12,7 @@ const BEGIN: i64 = 497_222 * HOUR;
 const KEEP_ALL: Retention = Retention { oldest: WallTime(0), max_bytes: u64::MAX, fold_before: None };
 
 /// Every table of what repeats.
-const DIMENSIONS: [&str; 15] = [
+const DIMENSIONS: [&str; 17] = [
     "program",
     "process",
     "holders",
@@ -28,6 +28,8 @@ const DIMENSIONS: [&str; 15] = [
     "visitor",
     "visit",
     "held",
+    "alternative_name",
+    "endpoint_name",
 ];
 
 fn tidy_all(writer: &mut Writer, keep: &Retention) -> Tidied {

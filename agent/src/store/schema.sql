@@ -70,7 +70,18 @@ CREATE TABLE certificate (
 );
 CREATE INDEX certificate_spki ON certificate (spki_sha256);
 CREATE INDEX certificate_identity ON certificate (identity);
+CREATE INDEX certificate_subject ON certificate (subject);
+CREATE INDEX certificate_issuer ON certificate (issuer);
+CREATE INDEX certificate_serial ON certificate (serial);
 CREATE INDEX certificate_unknown ON certificate (id) WHERE record IS NULL;
+
+-- The alternative names of certificates, of whatever kind.
+CREATE TABLE alternative_name (
+  name TEXT NOT NULL,
+  certificate INTEGER NOT NULL REFERENCES certificate (id),
+  PRIMARY KEY (name, certificate)
+) WITHOUT ROWID;
+CREATE INDEX alternative_name_certificate ON alternative_name (certificate);
 
 -- An end of connections: everything of it but its port if it is the client's, and its processes.
 CREATE TABLE endpoint (
@@ -86,6 +97,14 @@ CREATE INDEX endpoint_address ON endpoint (address);
 -- Most clients from elsewhere have neither.
 CREATE INDEX endpoint_workload ON endpoint (workload) WHERE workload IS NOT NULL;
 CREATE INDEX endpoint_identity ON endpoint (identity) WHERE identity IS NOT NULL;
+
+-- What the workload of an end is called: its key, name, unit, pod and container.
+CREATE TABLE endpoint_name (
+  name TEXT NOT NULL,
+  endpoint INTEGER NOT NULL REFERENCES endpoint (id),
+  PRIMARY KEY (name, endpoint)
+) WITHOUT ROWID;
+CREATE INDEX endpoint_name_endpoint ON endpoint_name (endpoint);
 
 -- The chain that an end presented, leaf first.
 CREATE TABLE endpoint_certificate (
@@ -104,8 +123,15 @@ CREATE TABLE answer (
   encryption TEXT NOT NULL,
   protocol TEXT NOT NULL,
   scope TEXT NOT NULL,
+  server_name TEXT,
+  client_public_key_sha256 TEXT,
+  server_public_key_sha256 TEXT,
   record TEXT NOT NULL
 );
+CREATE INDEX answer_server_name ON answer (server_name) WHERE server_name IS NOT NULL;
+-- Hardly anybody has raw public keys.
+CREATE INDEX answer_client_public_key ON answer (client_public_key_sha256) WHERE client_public_key_sha256 IS NOT NULL;
+CREATE INDEX answer_server_public_key ON answer (server_public_key_sha256) WHERE server_public_key_sha256 IS NOT NULL;
 
 -- An end of an edge: a workload (`workload:KEY`), else an identity (`identity:NAME`), else an address (`address:A`),
 -- and `external` for clients from elsewhere without either.

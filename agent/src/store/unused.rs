@@ -26,6 +26,9 @@ impl Gone {
         }
         let sql = format!("DELETE FROM {} WHERE id = ?1", dimension.table());
         database.prepare_cached(&sql)?.execute([number])?;
+        if let Some(sql) = dimension.delete_parts() {
+            database.prepare_cached(sql)?.execute([number])?;
+        }
         self.0.entry(dimension).or_default().push(number);
         Ok(true)
     }
@@ -55,9 +58,7 @@ pub(super) fn remove_unused(database: &Connection, gone: &mut Gone) -> Result<bo
     for [pairing, edge, client, server, answer] in &unused {
         let used = "SELECT 1 FROM folded WHERE pairing = ?1 UNION ALL \
                     SELECT 1 FROM visit WHERE pairing = ?1 AND connections <= 0";
-        if gone.unless_used(database, Dimension::Pairing, *pairing, used)? {
-            database.prepare_cached("DELETE FROM held WHERE pairing = ?1")?.execute([pairing])?;
-        }
+        gone.unless_used(database, Dimension::Pairing, *pairing, used)?;
         gone.unless_used(database, Dimension::Answer, *answer, "SELECT 1 FROM pairing WHERE answer = ?1")?;
         remove_endpoint(database, gone, *client)?;
         remove_endpoint(database, gone, *server)?;
@@ -132,7 +133,6 @@ pub(super) fn remove_holders(database: &Connection, gone: &mut Gone) -> Result<b
             .prepare_cached("DELETE FROM holder WHERE holders = ?1 RETURNING process")?
             .query_map([holders], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        database.prepare_cached("DELETE FROM held WHERE holders = ?1")?.execute([holders])?;
         gone.unless_used(database, Dimension::Holders, *holders, "SELECT 1 FROM holder WHERE holders = ?1")?;
         for process in processes {
             remove_process(database, gone, process)?;

@@ -6,11 +6,22 @@ use serde_json::Value;
 use super::{Numbers, Resolved, WORKLOAD_CALLED, fingerprints};
 use crate::question::condition::{Clause, Place, Test, Wanted};
 use crate::question::{Asker, QuestionError, Range};
-use crate::record::{EndpointRecord, SideName};
+use crate::record::SideName;
 use crate::store::{StoreError, from_hex};
 
 /// Rows between two words on how far it is.
 const PAUSE: u64 = 1_024;
+
+/// Fields of the record that `answer` has columns for.
+const ANSWER_COLUMNS: [(&str, &str); 7] = [
+    ("authentication", "authentication"),
+    ("encryption", "encryption"),
+    ("protocol", "protocol"),
+    ("scope", "scope"),
+    ("tls.server_name", "server_name"),
+    ("tls.client_public_key_sha256", "client_public_key_sha256"),
+    ("tls.server_public_key_sha256", "server_public_key_sha256"),
+];
 
 /// Looks clauses up.
 pub(super) struct Lookup<'a> {
@@ -21,7 +32,7 @@ pub(super) struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    pub fn clause(&mut self, clause: &Clause, range: &mut Range) -> Result<Resolved, QuestionError> {
+    pub fn clause(&mut self, clause: &Clause) -> Result<Resolved, QuestionError> {
         let mut resolved = Resolved::default();
         for test in clause {
             match test.place {
@@ -37,12 +48,6 @@ impl Lookup<'_> {
             }
         }
         self.held(&mut resolved)?;
-        let by_holders = clause.iter().all(|test| matches!(test.place, Place::Holders(_)));
-        if by_holders {
-            // To when these held sockets.
-            let nothing = Range { from: i64::MAX, to: i64::MIN };
-            *range = range.and(resolved.held.values().fold(nothing, |all, held| all.or(*held)));
-        }
         Ok(resolved)
     }
 
@@ -61,10 +66,10 @@ impl Lookup<'_> {
     }
 
     fn answers(&mut self, test: &Test) -> Result<Numbers, QuestionError> {
-        let column = ["authentication", "encryption", "protocol", "scope"].contains(&&*test.path);
-        match &test.wanted {
-            Wanted::Is(value) if column => {
-                self.numbers(&format!("SELECT id FROM answer WHERE {} = ?1", test.path), value)
+        let column = ANSWER_COLUMNS.iter().find(|(path, _)| test.path == *path);
+        match (&test.wanted, column) {
+            (Wanted::Is(value), Some((_, column))) => {
+                self.numbers(&format!("SELECT id FROM answer WHERE {column} = ?1"), value)
             }
             _ => self.matching("SELECT id, record FROM answer", test),
         }
@@ -100,8 +105,7 @@ impl Lookup<'_> {
             ("certificates", false) => self.presenting(text),
             ("socket", false) => self.socket(text),
             (WORKLOAD_CALLED, false) => {
-                let sql = "SELECT e.id, e.record, w.key FROM endpoint e JOIN workload w ON w.id = e.workload";
-                self.called(sql, text)
+                self.numbers("SELECT endpoint FROM endpoint_name WHERE name = ?1", text)
             }
             // Only servers' ports are kept with the end.
             ("port", false) => self.counted(
@@ -123,28 +127,6 @@ impl Lookup<'_> {
         let here = self.numbers("SELECT id FROM endpoint WHERE address = ?1", address)?;
         servers.retain(|server| here.contains(server));
         Ok(servers)
-    }
-
-    /// Ends of workloads that are called so.
-    fn called(&mut self, sql: &str, name: &str) -> Result<Numbers, QuestionError> {
-        let wanted = Wanted::Is(name.to_owned());
-        let trace = wanted.trace();
-        let (mut numbers, mut read) = (Numbers::default(), 0_u64);
-        let mut statement = self.database.prepare_cached(sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            read += 1;
-            if read.is_multiple_of(PAUSE) && self.asker.progress(0.0).is_break() {
-                return Err(QuestionError::interrupted());
-            }
-            let text = |column| row.get_ref(column)?.as_str().map_err(|_| rusqlite::Error::InvalidQuery);
-            let (record, key) = (text(1)?, text(2)?);
-            let may_be = trace.as_ref().is_none_or(|trace| record.contains(&**trace));
-            if key == name || (may_be && is_called(record, name)?) {
-                numbers.insert(row.get(0)?);
-            }
-        }
-        Ok(numbers)
     }
 
     /// Ends that presented a certificate with a fingerprint that begins so.
@@ -254,12 +236,6 @@ impl Lookup<'_> {
         }
         Ok(numbers)
     }
-}
-
-/// Whether an end's workload has this name.
-fn is_called(record: &str, name: &str) -> Result<bool, StoreError> {
-    let end: EndpointRecord = serde_json::from_str(record)?;
-    Ok(end.workload.is_some_and(|workload| workload.has_name(name)))
 }
 
 /// What can be told by columns, else by the record.

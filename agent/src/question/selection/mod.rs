@@ -63,8 +63,35 @@ impl Resolved {
     }
 
     fn is_nothing(&self) -> bool {
+        !self.is_open() && self.holds_none()
+    }
+
+    /// Whether there is no pairing all of whose connections fulfil it.
+    fn holds_none(&self) -> bool {
         let by_pairing = [&self.answers, &self.clients, &self.servers, &self.visitors];
-        !self.is_open() && by_pairing.iter().all(|numbers| numbers.is_empty())
+        by_pairing.iter().all(|numbers| numbers.is_empty())
+    }
+
+    /// When there can be some, if that is known: while the processes that are wanted held sockets.
+    fn time(&self) -> Option<Range> {
+        let by_holders = self.holds_none() && !self.is_open_to_all();
+        by_holders.then(|| self.held.values().copied().reduce(Range::or)).flatten()
+    }
+
+    /// Takes another one's alternatives over.
+    fn add(&mut self, other: Resolved) {
+        self.answers.extend(other.answers);
+        self.clients.extend(other.clients);
+        self.servers.extend(other.servers);
+        self.visitors.extend(other.visitors);
+        self.client_holders.extend(other.client_holders);
+        self.server_holders.extend(other.server_holders);
+        for (pairing, held) in other.held {
+            self.held.entry(pairing).and_modify(|all| *all = all.or(held)).or_insert(held);
+        }
+        self.client_ports.extend(other.client_ports);
+        self.session_ids.extend(other.session_ids);
+        self.records.extend(other.records);
     }
 
     fn holds_row(&self, own: &Own) -> bool {
@@ -122,12 +149,8 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// Looks the clauses up, and narrows the range to the time in which there can be such connections.
-    pub fn resolve(
-        answering: &mut Answering<'_>,
-        clauses: &[Clause],
-        range: &mut Range,
-    ) -> Result<Selection, QuestionError> {
+    /// Looks the clauses up.
+    pub fn resolve(answering: &mut Answering<'_>, clauses: &[Clause]) -> Result<Selection, QuestionError> {
         if clauses.len() > MAX_CLAUSES {
             return Err(QuestionError::Refused(format!("more than {MAX_CLAUSES} conditions")));
         }
@@ -135,9 +158,26 @@ impl Selection {
         let mut lookup = Lookup { database: reader.database(), asker: &mut **asker, last: None };
         let mut resolved = Vec::new();
         for clause in clauses {
-            resolved.push(lookup.clause(clause, range)?);
+            resolved.push(lookup.clause(clause)?);
         }
         Ok(Selection { clauses: resolved })
+    }
+
+    /// What any of these wants; where there are several, each has one clause.
+    pub fn any_of(all: Vec<Selection>) -> Selection {
+        if let [_] = &*all {
+            return all.into_iter().next().unwrap_or_default();
+        }
+        let mut any = Resolved::default();
+        for clause in all.into_iter().flat_map(|one| one.clauses) {
+            any.add(clause);
+        }
+        Selection { clauses: vec![any] }
+    }
+
+    /// The time in which there can be such connections.
+    pub fn within(&self, range: Range) -> Range {
+        self.clauses.iter().filter_map(Resolved::time).fold(range, Range::and)
     }
 
     /// Whether everything is wanted.

@@ -160,10 +160,9 @@ impl Told {
 
     /// Edges that have such connections.
     fn of_edges(answering: &mut Answering<'_>, clauses: Vec<Clause>) -> Result<Told, QuestionError> {
-        let mut range = Range::ALL;
-        let selection = Selection::resolve(answering, &clauses, &mut range)?;
+        let selection = Selection::resolve(answering, &clauses)?;
         let mut told = Told { of_edges: true, ..Told::default() };
-        each_pairing(answering, &selection, range, &mut |pairing| {
+        each_pairing(answering, &selection, Range::ALL, &mut |pairing| {
             told.edges.push(pairing.edge);
             Ok(())
         })?;

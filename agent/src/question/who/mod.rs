@@ -54,7 +54,7 @@ pub struct WhoQuestion {
 #[derive(Default)]
 struct Understood {
     names: Vec<&'static str>,
-    clauses: Vec<Clause>,
+    alternatives: Vec<Selection>,
     certificates: BTreeSet<i64>,
     pid: Option<u32>,
     executable: bool,
@@ -63,12 +63,12 @@ struct Understood {
 impl WhoQuestion {
     pub(super) fn answer(&self, answering: &mut Answering<'_>) -> Result<End, QuestionError> {
         let limit = limit(self.limit)?;
-        let understood = self.understand(answering)?;
+        let mut understood = self.understand(answering)?;
         if understood.names.is_empty() {
             return Ok(End::default());
         }
-        let mut range = Range::of(self.since, self.until, answering.now);
-        let selection = Selection::resolve(answering, &understood.clauses, &mut range)?;
+        let selection = Selection::any_of(std::mem::take(&mut understood.alternatives));
+        let mut range = selection.within(Range::of(self.since, self.until, answering.now));
         match &self.after {
             Some(after) => range.to = range.to.min(place(after)?),
             None => {
@@ -132,8 +132,6 @@ impl WhoQuestion {
         let asked = named("tls.server_name", [text].into_iter());
         understood.add(answering, "server_name", vec![asked])?;
         self.digits(answering, &mut understood, text)?;
-        // What it is taken to be are alternatives.
-        understood.clauses = vec![std::mem::take(&mut understood.clauses).concat()];
         Ok(understood)
     }
 
@@ -159,7 +157,7 @@ impl WhoQuestion {
         for (name, certificates) in found {
             if !certificates.is_empty() {
                 understood.names.push(name);
-                understood.clauses.push(presenting(&certificates));
+                understood.alternatives.push(Selection::resolve(answering, &[presenting(&certificates)])?);
                 understood.certificates.extend(certificates.keys());
             }
         }
@@ -263,8 +261,7 @@ impl WhoQuestion {
     }
 }
 
-const CERTIFICATES_BY_SERIAL: &str =
-    "SELECT id, sha256 FROM certificate WHERE lower(replace(serial, ':', '')) = ?1";
+const CERTIFICATES_BY_SERIAL: &str = "SELECT id, sha256 FROM certificate WHERE serial = ?1";
 const CERTIFICATES_BY_SHA256: &str = "SELECT id, sha256 FROM certificate WHERE sha256 BETWEEN ?1 AND ?2";
 const CERTIFICATES_BY_KEY: &str = "SELECT id, sha256 FROM certificate WHERE spki_sha256 BETWEEN ?1 AND ?2";
 
@@ -276,11 +273,11 @@ impl Understood {
         name: &'static str,
         clauses: Vec<Clause>,
     ) -> Result<bool, QuestionError> {
-        let selection = Selection::resolve(answering, &clauses, &mut Range::ALL.clone())?;
+        let selection = Selection::resolve(answering, &clauses)?;
         let is_known = !selection.is_nothing();
         if is_known {
             self.names.push(name);
-            self.clauses.extend(clauses);
+            self.alternatives.push(selection);
         }
         Ok(is_known)
     }
