@@ -43,7 +43,8 @@ fn full() -> bool {
 /// that has been up for a while, other processes use the same libraries already. They end with the value.
 fn standing() -> Result<Vec<Process>> {
     let mut command = Command::new(python_with_packages()?);
-    command.arg(peer_script("hold.py")).args(["libssl.so.3", "libgnutls.so.30", "libssl3.so", "curl_cffi"]);
+    command.arg(peer_script("hold.py"));
+    command.args(["libssl.so.3", "libgnutls.so.30", "libssl3.so", "libsoftokn3.so", "curl_cffi"]);
     let holder = Process::spawn("holder", None, command)?;
     holder.wait_for_output("holding")?;
     let mut processes = vec![holder];
