@@ -153,12 +153,6 @@ impl ServerKind {
         identity.fingerprints.iter().cloned().chain(root).collect()
     }
 
-    /// Whether it is Go's crypto/tls.
-    #[must_use]
-    pub fn is_go(self) -> bool {
-        matches!(self, Self::Go | Self::GoRelease(_))
-    }
-
     /// `false` for nginx, which finishes the handshake with a certificate that it does not accept and answers
     /// `400` inside: what TLS established is mutual there.
     #[must_use]

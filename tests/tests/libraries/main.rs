@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the numbers are for whoever runs the tests")]
 
 mod attribution;
+mod compressed;
 mod crowds;
 mod discovery;
 mod further;
