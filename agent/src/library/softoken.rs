@@ -30,11 +30,20 @@ const DIGEST_UPDATE: u64 = 8 + 39 * 8;
 pub fn digest_update(reader: &mut Reader<'_>, elf: &Elf, getter: u64) -> Result<Option<Point>, Reason> {
     let Some(at) = elf.code_offset(getter) else { return Ok(None) };
     let code = reader.part(at, CODE)?;
-    let Some(entry) = table(&code, getter).and_then(|table| table.checked_add(DIGEST_UPDATE)) else {
+    let Some(table) = table(&code, getter).filter(|table| table.checked_add(DIGEST_UPDATE).is_some()) else {
         return Ok(None);
     };
-    let function = pointer(reader, elf, entry)?.and_then(|address| elf.code_offset(address));
+    if !has_version(reader, elf, table)? {
+        return Ok(None);
+    }
+    let function = pointer(reader, elf, table + DIGEST_UPDATE)?.and_then(|address| elf.code_offset(address));
     Ok(function.map(|offset| Point { hook: Hook::NssDigest, offset }))
+}
+
+/// Whether a table begins as one of functions does: with version 2 or 3, padded.
+fn has_version(reader: &mut Reader<'_>, elf: &Elf, table: u64) -> Result<bool, Reason> {
+    let Some(at) = elf.offset(table) else { return Ok(false) };
+    Ok(matches!(reader.part(at, size_of::<u64>())?[..], [2 | 3, _, 0, 0, 0, 0, 0, 0]))
 }
 
 /// The address that code at an address computes.

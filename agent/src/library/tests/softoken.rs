@@ -10,8 +10,9 @@ enum Pointer {
     Nowhere,
 }
 
-/// A softoken whose `NSC_GetFunctionList` begins with `before`, and where in it the function stands that hashes.
-fn softoken(before: &[u8], pointer: &Pointer) -> (Vec<u8>, u64) {
+/// A softoken whose `NSC_GetFunctionList` begins with `before`, with a table of that version, and where in it the function stands that
+/// hashes.
+fn softoken(before: &[u8], version: u8, pointer: &Pointer) -> (Vec<u8>, u64) {
     let symbol = |value: u64| {
         let mut table = vec![0_u8; 24];
         table.extend([1, 0, 0, 0, STB_GLOBAL << 4 | STT_FUNC, 0, 1, 0]);
@@ -31,6 +32,7 @@ fn softoken(before: &[u8], pointer: &Pointer) -> (Vec<u8>, u64) {
     let distance = data - (text + before.len() as u64 + 7);
     let code = [before, &[0x48, 0x8d, 0x0d], &(distance as u32).to_le_bytes()].concat();
     parts[2].bytes[..code.len()].copy_from_slice(&code);
+    parts[3].bytes[..2].copy_from_slice(&[version, 40]);
     // The fortieth function behind the version.
     let (at, hashes) = (8 + 39 * 8, text + 48);
     match pointer {
@@ -54,7 +56,7 @@ const BRANCH_TARGET: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 fn softoken_hashes_where_its_table_says() {
     for before in [&[][..], &BRANCH_TARGET] {
         for pointer in [Pointer::Relocated(R_X86_64_RELATIVE), Pointer::InPlace] {
-            let (file, hashes) = softoken(before, &pointer);
+            let (file, hashes) = softoken(before, 2, &pointer);
             assert_eq!(found(&file), [(Library::Nss, vec![(Hook::NssDigest, hashes)])]);
             assert_eq!(reasons(&file), []);
         }
@@ -64,13 +66,14 @@ fn softoken_hashes_where_its_table_says() {
 #[test]
 fn a_softoken_that_cannot_be_read_is_told() {
     let hidden = [(Some(Library::Nss), Reason::HiddenTable)];
-    // No instruction that is known, another relocation, none.
-    for (before, pointer) in [
-        (&[0x90; 16][..], Pointer::InPlace),
-        (&[], Pointer::Relocated(R_X86_64_GLOB_DAT)),
-        (&[], Pointer::Nowhere),
+    // No instruction that is known, no table, another relocation, none.
+    for (before, version, pointer) in [
+        (&[0x90; 16][..], 2, Pointer::InPlace),
+        (&[], 4, Pointer::InPlace),
+        (&[], 3, Pointer::Relocated(R_X86_64_GLOB_DAT)),
+        (&[], 3, Pointer::Nowhere),
     ] {
-        let (file, _) = softoken(before, &pointer);
+        let (file, _) = softoken(before, version, &pointer);
         assert_eq!(found(&file), []);
         assert_eq!(reasons(&file), hidden);
     }
