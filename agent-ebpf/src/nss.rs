@@ -48,7 +48,7 @@ fn ssl_auth_certificate(context: RetProbeContext) -> u32 {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Hashed {
-    /// Which hash.
+    /// Which hash: its session.
     hash: u64,
     /// The length that was fed last; 0 if something else was.
     announced: u32,
@@ -66,20 +66,19 @@ const CERTIFICATE: u8 = 11;
 const HEADER_BYTES: u32 = 4;
 const LENGTH_BYTES: u32 = 3;
 
-/// `SECStatus PK11_DigestOp(PK11Context *context, const unsigned char *in, unsigned inLen)`: the hash of a handshake of TLS 1.3 is fed
-/// with what is received by header and body, and with what is sent field by field, each length before what it is the length of.
+/// `CK_RV NSC_DigestUpdate(CK_SESSION_HANDLE hSession, CK_BYTE_PTR pPart, CK_ULONG ulPartLen)`: the hash of a handshake of TLS 1.3 is
+/// fed with what is received by header and body, and with what is sent field by field, each length before what it is the length of.
 /// Since certificates may be compressed (3.110 does so, 3.87 does not), all that a sent message holds is one field.
-///
-/// The MAC of CBC suites, which TLS 1.3 does not have, is made with it, too: there, and nowhere else, it runs per record.
 #[uprobe]
-fn pk11_digest_op(context: ProbeContext) -> u32 {
+fn nsc_digest_update(context: ProbeContext) -> u32 {
     fed(&context);
     0
 }
 
 #[inline(always)]
 fn fed(context: &ProbeContext) -> Option<()> {
-    let (hash, data, length): (u64, u64, u32) = (context.arg(0)?, context.arg(1)?, context.arg(2)?);
+    let (hash, data, length): (u64, u64, u64) = (context.arg(0)?, context.arg(1)?, context.arg(2)?);
+    let length = u32::try_from(length).ok()?;
     let is_length = length == LENGTH_BYTES || length == HEADER_BYTES;
     let hashed = if is_length { HASHED.get_or_create()? } else { HASHED.get()? };
     if hashed.hash != hash {

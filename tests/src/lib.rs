@@ -17,6 +17,7 @@ mod expectation;
 mod matrix;
 mod mount;
 mod namespace;
+mod nss;
 mod owned;
 mod pki;
 mod play;
@@ -42,6 +43,7 @@ pub use expectation::{Expectation, Matcher, Outcome, Sight, expected, findings_a
 pub use matrix::{Case, cases};
 pub use mount::Mount;
 pub use namespace::Namespace;
+pub use nss::{nss_database, nss_versions};
 pub use owned::{Attribution, Owner, answer_all, owned, owners, owners_program};
 pub use pki::{Identity, Pki};
 pub use play::play_all;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{ClientKind, Mode, ServerKind, Version};
+use crate::{ClientKind, GoBuild, Mode, ServerKind, Version};
 
 /// One connection (two when resumed) between two peers.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ impl fmt::Display for Case {
 }
 
 /// The plain run: each server with two clients, each client with at least two servers.
-const PAIRS: [(ServerKind, [ClientKind; 2]); 8] = [
+const PAIRS: [(ServerKind, [ClientKind; 2]); 9] = [
     (ServerKind::OpenSsl, [ClientKind::OpenSsl, ClientKind::Go]),
     (ServerKind::Nginx, [ClientKind::Curl, ClientKind::GnuTls]),
     (ServerKind::Apache, [ClientKind::Curl, ClientKind::Node]),
@@ -34,6 +34,7 @@ const PAIRS: [(ServerKind, [ClientKind; 2]); 8] = [
     (ServerKind::Asyncio, [ClientKind::Asyncio, ClientKind::Curl]),
     (ServerKind::Node, [ClientKind::Node, ClientKind::Asyncio]),
     (ServerKind::Go, [ClientKind::Go, ClientKind::Python]),
+    (ServerKind::Nss, [ClientKind::OpenSsl, ClientKind::GnuTls]),
 ];
 
 fn possible(server: ServerKind, client: ClientKind, mode: Mode, version: Option<Version>) -> bool {
@@ -43,26 +44,30 @@ fn possible(server: ServerKind, client: ClientKind, mode: Mode, version: Option<
     server.can(mode) && client.can(mode) && !no_common_resumption
 }
 
-/// All cases of the plain run, or of the full product.
+/// All cases of the plain run, or of the full one: the product of all peers, and each release of Go with itself and with Python.
 #[must_use]
 pub fn cases(full: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     for (server, pair) in PAIRS {
         let clients = if full { ClientKind::ALL.as_slice() } else { pair.as_slice() };
-        for &client in clients {
-            for mode in Mode::ALL {
-                let versions = match mode {
-                    Mode::Plaintext => [None].as_slice(),
-                    _ => &[Some(Version::V1_2), Some(Version::V1_3)],
-                };
-                cases.extend(
-                    versions
-                        .iter()
-                        .filter(|version| possible(server, client, mode, **version))
-                        .map(|&version| Case { server, client, mode, version }),
-                );
-            }
+        clients.iter().for_each(|client| add(&mut cases, server, *client));
+    }
+    for release in if full { GoBuild::RELEASES.as_slice() } else { &[] } {
+        for client in [ClientKind::GoRelease(release), ClientKind::Python] {
+            add(&mut cases, ServerKind::GoRelease(release), client);
         }
     }
     cases
+}
+
+/// Adds the cases of two peers.
+fn add(cases: &mut Vec<Case>, server: ServerKind, client: ClientKind) {
+    for mode in Mode::ALL {
+        let versions = match mode {
+            Mode::Plaintext => [None].as_slice(),
+            _ => &[Some(Version::V1_2), Some(Version::V1_3)],
+        };
+        let possible = versions.iter().filter(|version| possible(server, client, mode, **version));
+        cases.extend(possible.map(|&version| Case { server, client, mode, version }));
+    }
 }

@@ -41,28 +41,31 @@ impl Agent {
     /// # Errors
     /// When it does not come to know of any.
     pub fn library_files_of(&self, process: &Process, library: &str) -> Result<Vec<Value>> {
-        self.wait_files(process, library, |_| true)
+        self.wait_files(process, library, 1, |_| true)
     }
 
-    /// The same for one that can be probed: waits until it is.
+    /// The same for one that can be probed: waits until it is, with all its parts.
     ///
     /// # Errors
     /// When it is not.
     pub fn wait_probed(&self, process: &Process, library: &str) -> Result<()> {
-        self.wait_files(process, library, |file| text(file, "/state") == "probed").map(drop)
+        // NSS has certificates, TLS and hashes in a file each.
+        let parts = if library == "nss" { 3 } else { 1 };
+        self.wait_files(process, library, parts, |file| text(file, "/state") == "probed").map(drop)
     }
 
     fn wait_files(
         &self,
         process: &Process,
         library: &str,
+        least: usize,
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Vec<Value>> {
         until(&format!("a file of pid {} with {library}", process.pid()), PATIENCE, || {
             let pids = process.tree();
             let mut files = self.library_files()?;
             files.retain(|file| text(file, "/library") == library && maps(file, &pids) && wanted(file));
-            Ok((!files.is_empty()).then_some(files))
+            Ok((files.len() >= least).then_some(files))
         })
         .with_context(|| format!("it knows of {:#?}", self.library_files()))
     }

@@ -41,6 +41,15 @@ pub struct GoBuild {
 impl GoBuild {
     /// Debian's toolchain as it comes.
     pub const PLAIN: Self = Self { toolchain: None, stripped: false, pie: false };
+
+    /// Releases that set-up downloads; all but the last for the full run only.
+    pub const RELEASES: [&'static str; 3] = ["1.21.13", "1.25.5", "1.27.3"];
+
+    /// Another toolchain as it comes.
+    #[must_use]
+    pub fn of(release: &'static str) -> Self {
+        Self { toolchain: Some(release), ..Self::PLAIN }
+    }
 }
 
 impl Program {

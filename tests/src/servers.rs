@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::{GoBuild, Identity, Process, Program, Testbed, peer_script, python};
+use crate::{GoBuild, Identity, Process, Program, Testbed, nss, peer_script, python};
 
 /// TLS version that both peers are told to use, alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,26 +132,25 @@ pub enum ServerKind {
     Asyncio,
     Node,
     Go,
+    /// Go of another release than Debian's.
+    GoRelease(&'static str),
+    /// `selfserv`.
+    Nss,
 }
 
 impl ServerKind {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::OpenSsl,
-        Self::Nginx,
-        Self::Apache,
-        Self::GnuTls,
-        Self::Python,
-        Self::Asyncio,
-        Self::Node,
-        Self::Go,
-    ];
-
     /// Whether it can play its part in `mode`.
     #[must_use]
     pub fn can(self, mode: Mode) -> bool {
-        // The test servers of OpenSSL and GnuTLS know no plaintext.
-        mode != Mode::Plaintext || !matches!(self, Self::OpenSsl | Self::GnuTls)
+        // The test servers of OpenSSL, GnuTLS and NSS know no plaintext.
+        mode != Mode::Plaintext || !matches!(self, Self::OpenSsl | Self::GnuTls | Self::Nss)
+    }
+
+    /// Fingerprints of the certificates that it sends: `selfserv` the root, too, which it finds among what it trusts.
+    #[must_use]
+    pub fn shows(self, testbed: &Testbed, identity: &Identity) -> Vec<String> {
+        let root = (self == Self::Nss).then(|| testbed.pki.ca_fingerprint.clone());
+        identity.fingerprints.iter().cloned().chain(root).collect()
     }
 
     /// `false` for nginx, which finishes the handshake with a certificate that it does not accept and answers
@@ -180,7 +179,10 @@ impl ServerKind {
             Self::GnuTls => gnutls(options, ca),
             Self::Nginx => nginx(options, ca, &folder)?,
             Self::Apache => apache(options, ca, &folder)?,
-            Self::Python | Self::Asyncio | Self::Node | Self::Go => self.own(options, ca)?,
+            Self::Nss => nss::selfserv(testbed, options)?,
+            Self::Python | Self::Asyncio | Self::Node | Self::Go | Self::GoRelease(_) => {
+                self.own(options, ca)?
+            }
         };
         let mut process = Process::spawn(&format!("{self} server"), Some(&testbed.server_side), command)?;
         process.wait_listening(options.port)?;
@@ -192,6 +194,7 @@ impl ServerKind {
             Self::Python => script(python()?, "peer.py"),
             Self::Asyncio => script(python()?, "peer_asyncio.py"),
             Self::Node => script(Path::new("node"), "peer.js"),
+            Self::GoRelease(release) => Command::new(Program::Go(GoBuild::of(release)).path()?),
             _ => Command::new(Program::Go(GoBuild::PLAIN).path()?),
         };
         command.arg(
@@ -222,6 +225,8 @@ impl fmt::Display for ServerKind {
             Self::Asyncio => "asyncio",
             Self::Node => "node",
             Self::Go => "go",
+            Self::GoRelease(release) => release,
+            Self::Nss => "nss",
         })
     }
 }

@@ -293,7 +293,7 @@ pub(super) fn programs_of(hook: Hook) -> &'static [&'static str] {
         Hook::GnuTlsVerifyPeers3 => &["gnutls_certificate_verify_peers3", "gnutls_verified"],
         Hook::NssPeer => &["cert_new_temp_certificate"],
         Hook::NssVerify => &["ssl_auth_certificate"],
-        Hook::NssDigest => &["pk11_digest_op"],
+        Hook::NssDigest => &["nsc_digest_update"],
         Hook::GoServer => &["go_server"],
         Hook::GoPeerOfClient => &["go_peer_of_client"],
         Hook::GoPeerOfServer => &["go_peer_of_server"],

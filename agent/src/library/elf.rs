@@ -98,10 +98,23 @@ impl Elf {
         self.segments.iter().filter(constant).map(range).collect()
     }
 
+    /// The relocations that have their addends with them, as x86-64 has.
+    pub fn relocations(&self) -> impl Iterator<Item = &Section> {
+        self.sections.iter().filter(|section| section.kind == elf::SHT_RELA)
+    }
+
     /// The offset in the file of code at an address; nothing for what is not executable.
     pub fn code_offset(&self, address: u64) -> Option<u64> {
-        let holds =
-            |segment: &&Segment| segment.flags & elf::PF_X != 0 && segment.addresses.contains(&address);
+        self.offset_in(address, |segment| segment.flags & elf::PF_X != 0)
+    }
+
+    /// The offset in the file of whatever is at an address.
+    pub fn offset(&self, address: u64) -> Option<u64> {
+        self.offset_in(address, |_| true)
+    }
+
+    fn offset_in(&self, address: u64, wanted: impl Fn(&Segment) -> bool) -> Option<u64> {
+        let holds = |segment: &&Segment| wanted(segment) && segment.addresses.contains(&address);
         let segment = self.segments.iter().find(holds)?;
         segment.offset.checked_add(address - segment.addresses.start)
     }

@@ -6,7 +6,7 @@ use super::{Reason, examine, symbols::MAX_POINTS};
 /// file.
 pub fn fuzz(data: &[u8]) {
     let examination = examine(&data);
-    assert!(examination.libraries.iter().map(|found| found.points.len()).sum::<usize>() <= MAX_POINTS + 5);
+    assert!(examination.libraries.iter().map(|found| found.points.len()).sum::<usize>() <= MAX_POINTS + 6);
     for found in &examination.libraries {
         assert!(!found.points.is_empty() && found.points.is_sorted());
         assert!(found.points.iter().any(|point| point.hook.library() == Some(found.library)));

@@ -10,6 +10,7 @@ pub mod fuzz;
 mod go;
 mod names;
 mod point;
+mod softoken;
 mod source;
 mod symbols;
 #[cfg(test)]
@@ -51,10 +52,11 @@ pub struct Found {
 }
 
 impl Found {
-    /// Whether the peer's certificates are shown, and the function through which own ones go has no symbol.
+    /// Whether the peer's certificates are shown, and the function through which own ones go has no symbol. NSS has that function in
+    /// another file.
     pub fn hides_own(&self) -> bool {
         let has = |wanted: fn(Hook) -> bool| self.points.iter().any(|point| wanted(point.hook));
-        has(Hook::shows_peer) && !has(Hook::shows_own)
+        self.library != Library::Nss && has(Hook::shows_peer) && !has(Hook::shows_own)
     }
 }
 
@@ -96,6 +98,9 @@ pub enum Reason {
     /// A version whose layout is not known.
     #[error("version {0} lays out its functions in a way that is not known here")]
     UnknownVersion(String),
+    /// NSS' softoken, in which the function that hashes is not where it is in others.
+    #[error("its table of functions (PKCS #11) cannot be read: own certificates stay hidden")]
+    HiddenTable,
     /// A virtual machine whose TLS is compiled while it runs.
     #[error("its TLS, if it has any, is compiled while it runs")]
     CompiledWhileRunning,
@@ -113,7 +118,15 @@ pub fn examine(source: &dyn Source) -> Examination {
 fn look(source: &dyn Source, examination: &mut Examination) -> Result<(), Reason> {
     let mut reader = Reader::new(source)?;
     let elf = Elf::read(&mut reader)?;
-    let symbols = Symbols::read(&mut reader, &elf)?;
+    let mut symbols = Symbols::read(&mut reader, &elf)?;
+    if let Some(getter) = symbols.function_list {
+        match softoken::digest_update(&mut reader, &elf, getter)? {
+            Some(point) => symbols.points.push(point),
+            None => {
+                examination.refused.push(Refusal { library: Some(Library::Nss), reason: Reason::HiddenTable })
+            }
+        }
+    }
     examination.linker = symbols.points.iter().find(|point| point.hook == Hook::LinkerState).copied();
     let go = go::version(&mut reader, &elf)?;
     let go_points = go.as_deref().map(|version| go::points(&mut reader, &elf, version));
@@ -141,7 +154,7 @@ fn look(source: &dyn Source, examination: &mut Examination) -> Result<(), Reason
         examination.refused.push(Refusal { library: None, reason: Reason::CompiledWhileRunning });
     }
     let explained = !examination.libraries.is_empty() || !examination.refused.is_empty();
-    // A part of a library has labels and calls the functions of another part; NSS' softoken calls none.
+    // A part of a library has labels and calls the functions of another part; NSS' libfreebl calls none.
     let part = symbols.imports && !traces.names(Library::Rustls) || traces.names(Library::Nss);
     if traces.tls && !explained && !part {
         examination.refused.push(Refusal { library: traces.library(), reason: Reason::Stripped });

@@ -9,6 +9,8 @@ pub enum Name {
     Hook(Hook),
     /// Java, whose TLS is compiled while it runs.
     Java,
+    /// `NSC_GetFunctionList` of NSS' softoken.
+    FunctionList,
 }
 
 /// Functions of C, each followed by the null that ends a string: a longer name that only begins so is another one.
@@ -29,7 +31,7 @@ pub const EXACT: &[(&[u8], Name)] = &[
     (b"gnutls_certificate_verify_peers3\0", Name::Hook(Hook::GnuTlsVerifyPeers3)),
     (b"CERT_NewTempCertificate\0", Name::Hook(Hook::NssPeer)),
     (b"SSL_AuthCertificate\0", Name::Hook(Hook::NssVerify)),
-    (b"PK11_DigestOp\0", Name::Hook(Hook::NssDigest)),
+    (b"NSC_GetFunctionList\0", Name::FunctionList),
     (b"_dl_debug_state\0", Name::Hook(Hook::LinkerState)),
     (b"JNI_CreateJavaVM\0", Name::Java),
 ];

@@ -39,7 +39,7 @@ pub enum Hook {
     NssPeer,
     /// `SSL_AuthCertificate`.
     NssVerify,
-    /// `PK11_DigestOp`: what is sent is hashed.
+    /// `NSC_DigestUpdate`: what is sent is hashed.
     NssDigest,
     /// `crypto/tls.(*Conn).serverHandshake`: which connection its goroutine serves.
     GoServer,

@@ -38,6 +38,8 @@ pub struct Symbols {
     pub imports: bool,
     /// It is a Java virtual machine.
     pub java: bool,
+    /// The address of `NSC_GetFunctionList`.
+    pub function_list: Option<u64>,
     /// What there was too much of.
     pub unread: BTreeSet<&'static str>,
 }
@@ -80,6 +82,8 @@ impl Symbols {
         let defined = entry.st_shndx.get(LITTLE) != elf::SHN_UNDEF;
         match name {
             Name::Java => self.java |= defined,
+            Name::FunctionList if defined => self.function_list = Some(entry.st_value.get(LITTLE)),
+            Name::FunctionList => {}
             Name::Hook(hook) if !defined => self.imports |= hook.library().is_some(),
             Name::Hook(hook) if entry.st_info & 0xf == elf::STT_FUNC => {
                 let offset = elf.code_offset(entry.st_value.get(LITTLE));

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
     ClientOptions, GoBuild, Identity, Process, Program, SERVER_NAME, ServerKind, ServerOptions, Testbed,
-    Version, output_of, peer_script, python_with_packages, with_identities,
+    Version, nss_database, nss_versions, output_of, peer_script, python_with_packages, with_identities,
 };
 use nix::unistd::User;
 use serde_json::json;
@@ -64,41 +64,11 @@ pub fn haproxy(port: u16) -> Result<Process> {
     serve("haproxy", command, port)
 }
 
-/// A database of NSS with a root to trust and an identity named `peer`; its folder as NSS wants it.
-fn nss_database(identity: &Identity) -> Result<String> {
-    let testbed = Testbed::shared();
-    let folder = testbed.folder("nss")?;
-    let (database, archive) = (format!("sql:{}", folder.display()), folder.join("peer.p12"));
-    output_of(Command::new("certutil").args(["-N", "--empty-password", "-d", &database]))?;
-    let mut export = Command::new("openssl");
-    export.args(["pkcs12", "-export", "-name", "peer", "-passout", "pass:", "-in"]).arg(&identity.chain);
-    output_of(export.arg("-inkey").arg(&identity.key).arg("-out").arg(&archive))?;
-    output_of(Command::new("pk12util").args(["-W", "", "-d", &database, "-i"]).arg(archive))?;
-    let mut trust = Command::new("certutil");
-    trust.args(["-A", "-n", "root", "-t", "CT,C,C", "-a", "-d", &database, "-i"]).arg(&testbed.pki.ca);
-    output_of(&mut trust)?;
-    Ok(database)
-}
-
-/// As `selfserv` and `tstclnt` take it: the oldest and the newest.
-fn nss_versions(version: Option<Version>) -> &'static str {
-    if version == Some(Version::V1_2) { "tls1.2:tls1.2" } else { "tls1.3:tls1.3" }
-}
-
-pub fn selfserv(options: ServerOptions<'_>) -> Result<Process> {
-    let port = options.port;
-    let mut command = Command::new("selfserv");
-    command.args(["-d", &nss_database(options.identity)?, "-n", "peer", "-p", &port.to_string()]);
-    // Twice: a certificate is required on the first handshake.
-    command.args(["-V", nss_versions(options.version), "-r", "-r"]);
-    serve("selfserv", command, port)
-}
-
-/// What a server with a library shows: `selfserv` the root, too, which it finds among what it trusts.
+/// What a server with a library shows.
 pub fn shown(library: &str, identity: &Identity) -> Identity {
     let mut identity = identity.clone();
     if library == "nss" {
-        identity.fingerprints.push(Testbed::shared().pki.ca_fingerprint.clone());
+        identity.fingerprints = ServerKind::Nss.shows(Testbed::shared(), &identity);
     }
     identity
 }
@@ -114,19 +84,20 @@ pub const SERVERS: [(&str, &str, Start); 9] = [
     ("node", "openssl", |options| ServerKind::Node.start(Testbed::shared(), options)),
     ("apache", "openssl", |options| ServerKind::Apache.start(Testbed::shared(), options)),
     ("gnutls", "gnutls", |options| ServerKind::GnuTls.start(Testbed::shared(), options)),
-    ("selfserv", "nss", selfserv),
+    ("selfserv", "nss", |options| ServerKind::Nss.start(Testbed::shared(), options)),
     ("rustls 0.21", "rustls", |options| rustls_server(Program::Rustls21, options)),
     ("rustls 0.23", "rustls", |options| rustls_server(Program::Rustls23, options)),
 ];
 
 /// It asks from a file: at the end of a pipe it would poll for ever.
 pub fn tstclnt(options: ClientOptions<'_>) -> Result<Command> {
+    let testbed = Testbed::shared();
     let identity = options.identity.context("no identity")?;
-    let request = Testbed::shared().folder("tstclnt")?.join("request");
+    let request = testbed.folder("tstclnt")?.join("request");
     std::fs::write(&request, "GET / HTTP/1.1\r\nHost: server.test\r\nConnection: close\r\n\r\n")?;
     let mut command = named("tstclnt")?;
     command.arg("-A").arg(request);
-    command.args(["-d", &nss_database(identity)?, "-n", "peer", "-h", SERVER_NAME]);
+    command.args(["-d", &nss_database(testbed, identity)?, "-n", "peer", "-h", SERVER_NAME]);
     command.args(["-p", &options.port.to_string(), "-V", nss_versions(options.version), "-4"]);
     Ok(command)
 }
@@ -181,9 +152,9 @@ pub fn go_builds(full: bool) -> Vec<GoBuild> {
         return vec![build(None, false, false), build(None, true, false), build(Some("1.27.3"), true, true)];
     }
     let kinds = [(false, false), (true, false), (false, true), (true, true)];
-    let toolchains = [None, Some("1.21.13"), Some("1.25.5"), Some("1.27.3")];
+    let toolchains = [None].into_iter().chain(GoBuild::RELEASES.map(Some));
     let builds = |toolchain| kinds.map(|(stripped, pie)| build(toolchain, stripped, pie));
-    toolchains.into_iter().flat_map(builds).collect()
+    toolchains.flat_map(builds).collect()
 }
 
 /// What the Go peer does otherwise than by default.

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the numbers are for whoever runs the tests")]
 
 mod attribution;
+mod compressed;
 mod crowds;
 mod discovery;
 mod further;
@@ -20,6 +21,8 @@ use countersign_tests::{
     Agent, AgentOptions, Mode, Process, Program, RequestCertificate, ServerKind, ServerOptions, Sight,
     Testbed, Version, peer_script, peers_only, play_all, python_with_packages, ready,
 };
+
+use crate::further::GoManner;
 
 /// The agent that most tests share; nothing if only the peers are to be proven.
 ///
@@ -43,22 +46,25 @@ fn full() -> bool {
 /// that has been up for a while, other processes use the same libraries already. They end with the value.
 fn standing() -> Result<Vec<Process>> {
     let mut command = Command::new(python_with_packages()?);
-    command.arg(peer_script("hold.py")).args(["libssl.so.3", "libgnutls.so.30", "libssl3.so", "curl_cffi"]);
+    command.arg(peer_script("hold.py"));
+    command.args(["libssl.so.3", "libgnutls.so.30", "libssl3.so", "libsoftokn3.so", "curl_cffi"]);
     let holder = Process::spawn("holder", None, command)?;
     holder.wait_for_output("holding")?;
     let mut processes = vec![holder];
     let testbed = Testbed::shared();
-    for kind in [ServerKind::Node, ServerKind::Go] {
-        processes.push(kind.start(testbed, required(testbed.port()))?);
-    }
+    processes.push(ServerKind::Node.start(testbed, required(testbed.port()))?);
     for program in [Program::Rustls21, Program::Rustls23] {
         processes.push(further::rustls_server(program, required(testbed.port()))?);
+    }
+    for build in further::go_builds(full()) {
+        processes.push(further::go_server(build, testbed.port(), GoManner::default())?);
     }
     if let Some(agent) = agent() {
         for library in ["openssl", "gnutls", "nss", "boringssl"] {
             agent.wait_probed(&processes[0], library)?;
         }
-        for (process, library) in processes.iter().skip(1).zip(["openssl", "go", "rustls", "rustls"]) {
+        let libraries = ["openssl", "rustls", "rustls"].into_iter().chain(std::iter::repeat("go"));
+        for (process, library) in processes.iter().skip(1).zip(libraries) {
             agent.wait_probed(process, library)?;
         }
     }

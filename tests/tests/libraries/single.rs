@@ -68,7 +68,7 @@ fn servers() -> Vec<(String, Shows, Start)> {
         matrix(ServerKind::Node, Shows::ALL),
         matrix(ServerKind::GnuTls, Shows::GNUTLS),
         other("haproxy", Shows::ALL, Box::new(|options| further::haproxy(options.port))),
-        other("selfserv", Shows::NSS, Box::new(further::selfserv)),
+        matrix(ServerKind::Nss, Shows::NSS),
         other("rustls 0.23", Shows::RUSTLS, Box::new(|options| rustls_server(Program::Rustls23, options))),
         other("rustls 0.21", Shows::RUSTLS, Box::new(|options| rustls_server(Program::Rustls21, options))),
         other(
@@ -176,14 +176,7 @@ fn each_client_shows_both_chains_by_itself() -> Result<()> {
         return Ok(());
     }
     let testbed = Testbed::shared();
-    let mut processes = standing()?;
-    for build in further::go_builds(full()) {
-        let server = further::go_server(build, testbed.port(), GoManner::default())?;
-        if let Some(agent) = agent() {
-            agent.wait_probed(&server, "go")?;
-        }
-        processes.push(server);
-    }
+    let _standing = standing()?;
     let mut all_wrong = 0;
     let mut problems = Vec::new();
     for (name, shows, client) in clients() {

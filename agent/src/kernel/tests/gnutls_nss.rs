@@ -1,5 +1,8 @@
 //! Probes of GnuTLS and NSS.
 
+use std::fs::File;
+use std::path::Path;
+
 use super::{
     library::{
         Folder, Presented, all, end, linked, list, party, probe, run, runs_of, serve, socket_on, strings,
@@ -9,7 +12,8 @@ use super::{
 };
 use crate::{
     event::{LibraryForm, LibraryVerdict, Presenter, Role},
-    library::Hook,
+    kernel::{KernelSource, Probed},
+    library::{Hook, examine},
 };
 
 /// GNUTLS_CERT_INVALID and GNUTLS_CERT_SIGNER_NOT_FOUND (gnutls/gnutls.h).
@@ -84,11 +88,23 @@ fn gnutls_shows_the_lists_of_both_sides() {
     }
 }
 
+/// Attaches the softoken beside NSS' library, whose function has no symbol.
+fn probe_softoken(source: &mut KernelSource, library: &Path) -> Probed {
+    let beside = ["libsoftokn3.so", "nss/libsoftokn3.so"].map(|name| library.with_file_name(name));
+    let file = beside.iter().find(|file| file.exists()).unwrap();
+    let [found] = &examine(&File::open(file).unwrap()).libraries[..] else { panic!("no softoken") };
+    let probed = source.prober().probe(file, &found.points);
+    assert!(probed.refused().is_empty(), "{:?}", probed.refused());
+    probed
+}
+
 #[test]
 fn nss_shows_the_lists_of_both_sides_and_what_it_thinks_of_the_peers() {
     let Some(mut source) = source(&roomy()) else { return };
-    let hooks = [(Hook::NssPeer, "CERT_NewTempCertificate"), (Hook::NssDigest, "PK11_DigestOp")];
-    let _peer = probe(&mut source, &linked("/usr/bin/tstclnt", "libnss3"), &hooks);
+    let (library, hooks) =
+        (linked("/usr/bin/tstclnt", "libnss3"), [(Hook::NssPeer, "CERT_NewTempCertificate")]);
+    let _peer = probe(&mut source, &library, &hooks);
+    let _digest = probe_softoken(&mut source, &library);
     let _verify = probe(
         &mut source,
         &linked("/usr/bin/tstclnt", "libssl3"),
