@@ -119,11 +119,10 @@ fn found(
     record: &ConnectionRecord,
     code: &str,
 ) -> Result<Option<FindingRecord>, QuestionError> {
-    let sql = "SELECT f.record FROM finding f WHERE f.code = ?1 AND f.edge = \
-               (SELECT p.edge FROM connection c JOIN pairing p ON p.id = c.pairing WHERE c.opened BETWEEN ?2 AND ?2 + 1000 LIMIT 1) \
-               ORDER BY f.last_seen DESC LIMIT 1";
+    let edge = answering.reader.edge_of(&record.id)?;
+    let sql = "SELECT record FROM finding WHERE code = ?1 AND edge = ?2 ORDER BY last_seen DESC LIMIT 1";
     let mut statement = answering.reader.database().prepare_cached(sql)?;
-    let mut rows = statement.query(params![code, record.opened.0])?;
+    let mut rows = statement.query(params![code, edge])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let text: String = row.get(0)?;
     Ok(Some(serde_json::from_str(&text).map_err(StoreError::Record)?))

@@ -61,6 +61,13 @@ struct Rest {
     server_inherited_from: Option<String>,
 }
 
+/// Connections that were opened in the same nanosecond are moved on, by less than this many: an agent that finds connections
+/// older than itself meets all of them at once.
+pub(super) const MAX_SHIFT: i64 = NANOSECONDS_PER_MILLISECOND;
+
+/// Nanoseconds in a row that are tried.
+pub(super) const MAX_TRIES: i64 = 1_000;
+
 /// The id of a connection, split where its time ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ConnectionId {
@@ -80,6 +87,13 @@ impl ConnectionId {
     /// Of what the store keeps of it.
     pub fn of(opened: i64, chance: [u8; 10]) -> ConnectionId {
         ConnectionId { milliseconds: opened / NANOSECONDS_PER_MILLISECOND, chance }
+    }
+
+    /// From where on a connection whose nanosecond is taken looks for a free one: its id has been drawn by chance, so that they do not
+    /// queue up.
+    pub fn spread(self) -> i64 {
+        let [.., a, b, c, d] = self.chance;
+        1 + i64::from(u32::from_be_bytes([a, b, c, d])) % (MAX_SHIFT - MAX_TRIES - 1)
     }
 
     /// When connections with such an id were opened, in nanoseconds: from, to.

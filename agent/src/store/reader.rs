@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::StoreError;
 use super::database::open_to_read;
-use super::parts::{ConnectionId, Held, Parts, Row};
+use super::parts::{ConnectionId, Held, MAX_SHIFT, Parts, Row};
 use crate::record::{
     ByteCounts, CloseReasonName, ConnectionRecord, DirectionBytes, EndpointRecord, HolderRecord,
     ProcessRecord, WallTime,
@@ -72,15 +72,21 @@ impl Reader {
         let (from, to) = id.opened();
         let row = self
             .database
-            .prepare_cached(
-                "SELECT opened FROM connection WHERE opened BETWEEN ?1 AND ?2 + 1000 AND chance = ?3",
-            )?
-            .query_row(params![from, to, id.chance], |row| row.get(0))
+            .prepare_cached("SELECT opened FROM connection WHERE opened BETWEEN ?1 AND ?2 AND chance = ?3")?
+            .query_row(params![from, to + MAX_SHIFT, id.chance], |row| row.get(0))
             .optional()?;
         match row {
             Some(row) => self.connection(row),
             None => Ok(None),
         }
+    }
+
+    /// The edge of the connection with this id.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn edge_of(&self, id: &str) -> Result<Option<i64>, StoreError> {
+        ConnectionId::parse(id).map_or(Ok(None), |id| edge_of(&self.database, id))
     }
 
     /// The id of the connection in this row (`connection.opened`), if it is one of this pairing.
@@ -170,6 +176,18 @@ impl Reader {
         self.holders.insert(number, held.clone());
         Ok(held)
     }
+}
+
+/// The edge of a connection, if it is in the file.
+pub(super) fn edge_of(database: &Connection, id: ConnectionId) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT edge FROM connection JOIN pairing ON pairing.id = connection.pairing \
+               WHERE opened BETWEEN ?1 AND ?2 AND chance = ?3";
+    let (from, to) = id.opened();
+    let edge = database
+        .prepare_cached(sql)?
+        .query_row(params![from, to + MAX_SHIFT, id.chance], |row| row.get(0))
+        .optional()?;
+    Ok(edge)
 }
 
 /// Where the parts of a connection are.

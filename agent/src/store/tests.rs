@@ -137,14 +137,21 @@ fn connections_that_differ_in_any_value_are_kept_apart() {
 fn connections_of_the_same_nanosecond_are_all_kept() {
     let folder = Folder::new("shift");
     let mut writer = Writer::open(&folder.file()).unwrap();
-    let same: Vec<ConnectionRecord> = (0..20)
-        .map(|number| ConnectionRecord { id: id(OPENED, number), opened: WallTime(OPENED), ..full(0) })
+    // As many as an agent may find that are older than itself; ids are chance, and some begin to look at the same place.
+    let same: Vec<ConnectionRecord> = (0..30_000)
+        .map(|number| {
+            let id = id(OPENED, number * 1_000_003 % 4_000_000_007 / 3);
+            ConnectionRecord { id, opened: WallTime(OPENED), ..full(0) }
+        })
         .collect();
     writer.write(&same.iter().map(record).collect::<Vec<_>>()).unwrap();
-    let last = ConnectionRecord { revision: 3, ..same[19].clone() };
-    writer.write(&[record(&last)]).unwrap();
+    assert_eq!(one(&folder.file(), "SELECT count(*) FROM connection"), same.len() as i64);
+    let changed: Vec<ConnectionRecord> =
+        same.iter().take(5_000).map(|one| ConnectionRecord { revision: 3, ..one.clone() }).collect();
+    let written = writer.write(&changed.iter().map(record).collect::<Vec<_>>()).unwrap();
+    assert_eq!(written, Written { connections: 0, revisions: 5_000, refused: 0 });
     let mut reader = Reader::open(&folder.file()).unwrap();
-    for record in same[..19].iter().chain([&last]) {
+    for record in changed[..10].iter().chain(&same[29_990..]) {
         assert_eq!(reader.connection_by_id(&record.id).unwrap().as_ref(), Some(record));
     }
 }

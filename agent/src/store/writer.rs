@@ -9,16 +9,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::StoreError;
 use super::database::open_to_write;
 use super::dimensions::{Belonging, Dimensions};
-use super::parts::{ConnectionId, Row};
+use super::parts::{ConnectionId, MAX_TRIES, Row};
+use super::reader::edge_of;
 use crate::record::{ByteCounts, CloseReasonName, ConnectionRecord, FindingRecord, GapRecord, Record};
 
 const INSERT: &str = "INSERT INTO connection (opened, chance, pairing, revision, client_port, client_holders, server_holders, visitor, \
                       decided, closed, close_reason, session_id, client_bytes, server_bytes, client_examined, \
                       server_examined, shift, rest) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
-
-/// Connections that were opened in the same nanosecond are moved on by this many at most.
-const MAX_SHIFT: i64 = 1_000;
 
 /// The one writer of a file.
 #[derive(Debug)]
@@ -212,11 +210,12 @@ impl Batch<'_> {
     /// The row of the connection, if an earlier revision is in the file.
     fn stored(&self, row: &Row) -> Result<Option<Stored>, StoreError> {
         let sql = "SELECT opened, pairing, revision, coalesce(client_bytes, 0), coalesce(server_bytes, 0), visitor \
-                   FROM connection WHERE opened BETWEEN ?1 AND ?2 AND chance = ?3";
+                   FROM connection WHERE (opened = ?1 OR opened BETWEEN ?2 AND ?3) AND chance = ?4";
+        let moved = row.opened + row.id.spread();
         let stored = self
             .database
             .prepare_cached(sql)?
-            .query_row(params![row.opened, row.opened + MAX_SHIFT, row.id.chance], |found| {
+            .query_row(params![row.opened, moved, moved + MAX_TRIES, row.id.chance], |found| {
                 Ok(Stored {
                     opened: found.get(0)?,
                     belonging: Belonging { pairing: found.get(1)?, visitor: found.get(5)? },
@@ -238,8 +237,9 @@ impl Batch<'_> {
         revision: i64,
         held: [Option<i64>; 2],
     ) -> Result<(), StoreError> {
-        let mut shift = 0;
-        loop {
+        let tries = std::iter::once(0).chain((row.id.spread()..).take(MAX_TRIES as usize));
+        let mut taken = None;
+        for shift in tries {
             let values = Values::of(row);
             let inserted = self.insert.execute(params![
                 row.opened + shift,
@@ -262,15 +262,13 @@ impl Batch<'_> {
                 row.rest,
             ]);
             match inserted {
-                Err(error)
-                    if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
-                        && shift < MAX_SHIFT =>
-                {
-                    shift += 1;
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                    taken = Some(error);
                 }
                 other => return Ok(other.map(drop)?),
             }
         }
+        taken.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn replace(
@@ -361,7 +359,7 @@ impl Batch<'_> {
 
     fn finding(&mut self, finding: &FindingRecord) -> Result<(), StoreError> {
         let edge = match finding.connection.as_deref().and_then(ConnectionId::parse) {
-            Some(id) => self.edge_of(id)?,
+            Some(id) => edge_of(self.database, id)?,
             None => None,
         };
         let sql = "INSERT INTO finding (id, code, severity, edge, first_seen, last_seen, record) \
@@ -379,18 +377,6 @@ impl Batch<'_> {
             serde_json::to_string(finding)?,
         ])?;
         Ok(())
-    }
-
-    fn edge_of(&self, id: ConnectionId) -> Result<Option<i64>, StoreError> {
-        let sql = "SELECT edge FROM connection JOIN pairing ON pairing.id = connection.pairing \
-                   WHERE opened BETWEEN ?1 AND ?2 AND chance = ?3";
-        let (from, to) = id.opened();
-        let edge = self
-            .database
-            .prepare_cached(sql)?
-            .query_row(params![from, to + MAX_SHIFT, id.chance], |row| row.get(0))
-            .optional()?;
-        Ok(edge)
     }
 
     fn gap(&mut self, gap: &GapRecord) -> Result<(), StoreError> {
