@@ -206,8 +206,8 @@ fn short_connections_that_repeat_become_a_count_of_their_hour() {
     all[30].client.inherited_from = Some(id(BEGIN, 1));
     from_another_host(&mut all[40], 1);
     // Two visitors, of whom each leaves an example.
-    for number in 50..60 {
-        visiting(&mut all[number], number as u64 % 2);
+    for (number, connection) in (0..10).zip(&mut all[50..]) {
+        visiting(connection, number % 2);
     }
     writer.write(&all.iter().map(record).collect::<Vec<_>>()).unwrap();
     let keep = Retention { fold_before: Some(WallTime(BEGIN + 2 * HOUR)), ..KEEP_ALL };
