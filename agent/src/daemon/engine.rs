@@ -380,6 +380,7 @@ impl Engine {
         let sizes = self.connections.sizes();
         let processes = self.publisher.parts.processes.sizes();
         let cgroups = self.publisher.parts.processes.cgroup_sizes();
+        let cgroup_paths = self.publisher.parts.processes.cgroup_path_sizes();
         let users = self.publisher.parts.processes.user_sizes();
         let belonging = &self.publisher.belonging;
         let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
@@ -387,6 +388,8 @@ impl Engine {
         let (uses, edges) = (&self.publisher.uses, self.publisher.parts.edges.sizes());
         metrics.open_connections(sizes.connections);
         if let Some(notices) = &self.notices {
+            let (waiting, bound) = notices.waiting();
+            metrics.table("process_notices", waiting, bound);
             metrics.table_evictions("process_notices", notices.dropped());
         }
         metrics.library_evidence(self.connections.library_counts());
@@ -402,6 +405,7 @@ impl Engine {
             ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),
             ("processes", processes.entries, processes.bound, processes.evicted + processes.refused),
             ("cgroups", cgroups.entries, cgroups.bound, cgroups.evicted),
+            ("cgroup_paths", cgroup_paths.entries, cgroup_paths.bound, cgroup_paths.evicted),
             ("certificates", certificates.entries(), certificates.bound(), certificates.evicted()),
             ("workloads", workloads.workloads, MAX_WORKLOADS, workloads.workloads_left_out),
             ("workload_certificates", workloads.presented, MAX_PRESENTED, workloads.presented_left_out),
