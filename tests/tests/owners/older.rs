@@ -149,8 +149,9 @@ os._exit(0)
 ";
 
 #[test]
-fn of_twenty_thousand_older_sockets_each_connection_is_listed_with_both_owners() -> Result<()> {
-    const CONNECTIONS: usize = 10_000;
+fn of_thousands_of_older_sockets_each_connection_is_listed_with_both_owners() -> Result<()> {
+    // More than a reader may lag behind.
+    const CONNECTIONS: usize = 3_000;
     if !ready() {
         return Ok(());
     }
