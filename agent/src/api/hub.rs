@@ -93,6 +93,11 @@ impl Hub {
         self.records.receiver_count()
     }
 
+    /// Records that the slowest reader has not taken yet.
+    pub fn waiting(&self) -> usize {
+        self.records.len()
+    }
+
     /// Records that slow readers have lost, summed over readers.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)

@@ -192,11 +192,14 @@ impl Connections {
         self.limits.sessions
     }
 
-    /// Shows every connection that has been reported.
-    pub fn each(&self, mut see: impl FnMut(&Connection)) {
-        for connection in self.connections.values() {
-            see(connection);
-        }
+    /// Every connection that has been reported, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.values().map(|connection| &**connection)
+    }
+
+    /// One of them, while it is open.
+    pub fn get(&self, key: ConnectionKey) -> Option<&Connection> {
+        self.connections.get(&key).map(|connection| &**connection)
     }
 
     pub(super) fn create(

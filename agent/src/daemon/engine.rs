@@ -1,6 +1,7 @@
 //! The one thread through which everything flows: source → connections → publisher.
 
 mod pass;
+mod repeat;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use crate::record::{GAP_SCHEMA, GapRecord, WallTime};
 use crate::scope::Networks;
 use crate::verdict::Policy;
 use pass::UnderWay;
+use repeat::Repeating;
 
 /// Events handled in one go: bounds the time between two looks at commands and clock.
 const BATCH: usize = 4096;
@@ -85,6 +87,7 @@ pub struct Engine {
     last_pass: Option<Instant>,
     /// The pass that is not over yet.
     pass: Option<UnderWay>,
+    repeating: Repeating,
     heartbeat_failed: bool,
     /// When the history was told of findings that were met again.
     offered: Instant,
@@ -114,6 +117,7 @@ impl Engine {
             unseen_said: false,
             last_pass: None,
             pass: None,
+            repeating: Repeating::default(),
             heartbeat_failed: false,
             offered: Instant::now(),
             pulse: Arc::default(),
@@ -157,10 +161,7 @@ impl Engine {
                 }
                 Err(TryRecvError::Empty) => false,
             };
-            if self.publisher.parts.hub.take_repeat_wanted() {
-                self.publisher.repeat_missed();
-                self.connections.each(|connection| self.publisher.repeat(connection));
-            }
+            self.repeat_open();
             let started = Instant::now();
             self.source.drain(BATCH, &mut |event| events.push(event));
             self.publisher.parts.metrics.stage(WorkStage::KernelDrain, started.elapsed());
@@ -181,7 +182,7 @@ impl Engine {
             if obeyed {
                 continue;
             }
-            if busy {
+            if busy || self.repeating.is_under_way() {
                 std::thread::park_timeout(PAUSE);
             } else if let Err(error) = self.source.wait(IDLE) {
                 tracing::warn!(%error, "waiting for the kernel failed; trying again");
@@ -380,6 +381,7 @@ impl Engine {
         let sizes = self.connections.sizes();
         let processes = self.publisher.parts.processes.sizes();
         let cgroups = self.publisher.parts.processes.cgroup_sizes();
+        let cgroup_paths = self.publisher.parts.processes.cgroup_path_sizes();
         let users = self.publisher.parts.processes.user_sizes();
         let belonging = &self.publisher.belonging;
         let (certificates, findings) = (&self.publisher.parts.certificates, &self.publisher.findings);
@@ -387,6 +389,8 @@ impl Engine {
         let (uses, edges) = (&self.publisher.uses, self.publisher.parts.edges.sizes());
         metrics.open_connections(sizes.connections);
         if let Some(notices) = &self.notices {
+            let (waiting, bound) = notices.waiting();
+            metrics.table("process_notices", waiting, bound);
             metrics.table_evictions("process_notices", notices.dropped());
         }
         metrics.library_evidence(self.connections.library_counts());
@@ -402,6 +406,7 @@ impl Engine {
             ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),
             ("processes", processes.entries, processes.bound, processes.evicted + processes.refused),
             ("cgroups", cgroups.entries, cgroups.bound, cgroups.evicted),
+            ("cgroup_paths", cgroup_paths.entries, cgroup_paths.bound, cgroup_paths.evicted),
             ("certificates", certificates.entries(), certificates.bound(), certificates.evicted()),
             ("workloads", workloads.workloads, MAX_WORKLOADS, workloads.workloads_left_out),
             ("workload_certificates", workloads.presented, MAX_PRESENTED, workloads.presented_left_out),

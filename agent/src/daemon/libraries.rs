@@ -74,6 +74,11 @@ impl Notices {
         drop(self.sender.send(Notice::Begin));
     }
 
+    /// How many are not yet taken, and how many may be.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.waiting.load(Ordering::Relaxed), MAX_NOTICES)
+    }
+
     /// How many found no room.
     pub fn dropped(&self) -> u64 {
         self.dropped

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustc_hash::FxHashMap;
 
+use super::generations::TableSize;
 use crate::event::Timestamp;
 
 /// Bound on folders visited in one walk of the tree: 16384 take about 0.2 s, which is what one look-up may cost.
@@ -142,9 +143,8 @@ impl CgroupTree {
         }
     }
 
-    /// Paths dropped to make room, since the start.
-    pub(super) fn evicted(&self) -> u64 {
-        self.evicted
+    pub(super) fn size(&self) -> TableSize {
+        TableSize { entries: self.paths.len(), bound: MAX_CACHED_PATHS, evicted: self.evicted, refused: 0 }
     }
 
     fn remember(&mut self, id: u64, path: String) {
@@ -225,7 +225,7 @@ mod tests {
             tree.remember(id, format!("/{id}"));
         }
         assert_eq!((tree.paths.len(), tree.order.len()), (MAX_CACHED_PATHS, MAX_CACHED_PATHS));
-        assert_eq!(tree.evicted(), 2);
+        assert_eq!(tree.size().evicted, 2);
         assert_eq!(tree.path(2, Timestamp(1)), None);
         assert_eq!(tree.path(3, Timestamp(1)), Some("/3"));
     }

@@ -204,10 +204,14 @@ impl ProcessTable {
         self.processes.size()
     }
 
-    /// How full the memory of cgroups and their workloads is.
+    /// How full the memory of cgroups' workloads is.
     pub fn cgroup_sizes(&self) -> TableSize {
-        let workloads = self.workloads.size();
-        TableSize { evicted: workloads.evicted + self.cgroups.evicted(), ..workloads }
+        self.workloads.size()
+    }
+
+    /// How full the memory of where cgroups are is, by which processes are placed that are gone.
+    pub fn cgroup_path_sizes(&self) -> TableSize {
+        self.cgroups.size()
     }
 
     /// How full the memory of users' names is.

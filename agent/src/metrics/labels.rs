@@ -50,6 +50,7 @@ pub(super) const TABLES: &[&str] = &[
     "connections",
     "processes",
     "cgroups",
+    "cgroup_paths",
     "certificates",
     "workloads",
     "workload_certificates",

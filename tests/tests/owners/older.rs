@@ -2,12 +2,12 @@
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use countersign_tests::{
-    Agent, AgentOptions, Expectation, Matcher, Testbed, agent_binary, at, findings_are, pair_across, ready,
-    request_over, text,
+    Agent, AgentOptions, Expectation, Matcher, Process, Testbed, agent_binary, at, findings_are, pair_across,
+    ready, request_over, text,
 };
 use serde_json::{Value, json};
 
@@ -124,6 +124,61 @@ fn check_says_by_which_way_older_sockets_are_found_and_what_is_missing() -> Resu
         for needle in needles {
             assert!(detail.contains(needle), "no {needle:?} by {words:?}: {detail}");
         }
+    }
+    Ok(())
+}
+
+/// Holds as many connections to itself, half of them by a process of its own, until its input ends.
+const HOLDER: &str = "
+import os, resource, socket, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+count, listener = int(sys.argv[1]), socket.create_server(('127.0.0.1', 0), backlog=4096)
+port = listener.getsockname()[1]
+read, write = os.pipe()
+server = os.fork()
+if server == 0:
+    kept = [listener.accept()[0] for _ in range(count)]
+    os.write(write, b'.')
+else:
+    kept = [socket.create_connection(('127.0.0.1', port)) for _ in range(count)]
+    os.read(read, 1)
+    print('held', port, server, flush=True)
+sys.stdin.read()
+os._exit(0)
+";
+
+#[test]
+fn of_thousands_of_older_sockets_each_connection_is_listed_with_both_owners() -> Result<()> {
+    // More than a reader may lag behind.
+    const CONNECTIONS: usize = 3_000;
+    if !ready() {
+        return Ok(());
+    }
+    let mut command = Command::new("python3");
+    command.args(["-c", HOLDER, &CONNECTIONS.to_string()]);
+    let holder = Process::spawn("holder", None, command)?;
+    holder.wait_for_output("held ")?;
+    let output = holder.output();
+    let mut words = output.split_whitespace().skip(1);
+    let mut number = || -> Result<u64> { Ok(words.next().context("a number")?.parse()?) };
+    let (port, server) = (number()?, number()?);
+    for (name, preparation) in [("the iterator", "true"), ("/proc and sock_diag", WITHOUT_TYPES)] {
+        let began = Instant::now();
+        let agent =
+            Agent::start(AgentOptions { within: within(preparation, &[]), ..AgentOptions::default() })?;
+        agent.records.wait_for("all connections", Duration::from_secs(60), |all| {
+            let is_whole = |record: &&&Value| {
+                at(record, "/server/port") == port
+                    && at(record, "/capture_reason") == "mid_stream"
+                    && at(record, "/authentication") == "unknown"
+                    && at(record, "/client/process/pid") == holder.pid()
+                    && at(record, "/server/process/pid") == server
+            };
+            // Looked at once there are enough: this is asked at each record that comes.
+            (all.len() >= CONNECTIONS && all.iter().filter(is_whole).count() == CONNECTIONS).then_some(())
+        })?;
+        println!("{name}: {CONNECTIONS} connections are listed {:?} after the start", began.elapsed());
     }
     Ok(())
 }

@@ -76,6 +76,10 @@ fn systemd_units_slices_and_scopes() -> Result<()> {
     }
     let escaped = "cs-dev-disk\\x2dby\\x2duuid.service";
     check(UNIFIED, &format!("/system.slice/{escaped}"), "systemd", escaped, plain(escaped))?;
+    // systemd's own escape of what could be a file of the kernel's, or begins as its escape does.
+    for (folder, unit) in [("_memory.cs.service", "memory.cs.service"), ("__cs.service", "_cs.service")] {
+        check(UNIFIED, &format!("/system.slice/{folder}"), "systemd", unit, plain(unit))?;
+    }
     check(
         UNIFIED,
         "/system.slice/system-cs.slice/cs@a\\x2db:c.service",

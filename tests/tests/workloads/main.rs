@@ -19,6 +19,8 @@ use cgroups::Cgroup;
 
 /// A TLS server for clients that are to be told apart.
 fn tls_server() -> Result<(Process, u16)> {
+    // Before the first connection.
+    Agent::shared();
     let testbed = Testbed::shared();
     let port = testbed.port();
     let mut command = Command::new("openssl");

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use countersign_tests::{Expectation, PATIENCE, Process, Testbed, at, ready, text, until};
+use countersign_tests::{Agent, Expectation, PATIENCE, Process, Testbed, at, ready, text, until};
 use serde_json::json;
 
 use crate::cgroups::Cgroup;
@@ -14,6 +14,7 @@ fn a_server_that_is_moved_belongs_to_where_it_is() -> Result<()> {
     if !ready() {
         return Ok(());
     }
+    Agent::shared();
     let (before, after) = (
         Cgroup::unified("/system.slice/cs-before.service")?,
         Cgroup::unified("/system.slice/cs-after.service")?,
@@ -36,6 +37,7 @@ fn a_program_that_is_replaced_while_it_runs_is_told() -> Result<()> {
     if !ready() {
         return Ok(());
     }
+    Agent::shared();
     let testbed = Testbed::shared();
     let program = testbed.folder("replaced")?.join("server");
     std::fs::copy("/usr/bin/openssl", &program)?;
@@ -73,7 +75,7 @@ fn a_client_is_told_with_its_parents_up_to_the_leader_of_the_session() -> Result
     process.close_input();
     let finished = process.finish(PATIENCE)?;
     let leader = finished.output.lines().find_map(|line| line.strip_prefix("leader ")).unwrap_or_default();
-    let record = countersign_tests::Agent::shared().records.one_closed_to(port)?;
+    let record = Agent::shared().records.one_closed_to(port)?;
     let parents = at(&record, "/client/process/parents").as_array().cloned().unwrap_or_default();
     let comms: Vec<&str> = parents.iter().map(|parent| text(parent, "/comm")).collect();
     assert_eq!(comms, ["sh", "sh"], "{record}");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use countersign_tests::{Expectation, Matcher, PATIENCE, Process, Testbed, output_of, ready, until};
+use countersign_tests::{Agent, Expectation, Matcher, PATIENCE, Process, Testbed, output_of, ready, until};
 use serde_json::{Value, json};
 
 use crate::{assert_says, record_of_server, server_arguments};
@@ -45,6 +45,7 @@ fn a_server_in_a_container_of_runc() -> Result<()> {
     if !ready() {
         return Ok(());
     }
+    Agent::shared();
     let testbed = Testbed::shared();
     let (bundle, port) = (testbed.folder("bundle")?, testbed.port());
     output_of(Command::new("runc").arg("spec").current_dir(&bundle))?;
@@ -87,6 +88,7 @@ fn a_server_in_a_container_of_podman() -> Result<()> {
     if !ready() {
         return Ok(());
     }
+    Agent::shared();
     let testbed = Testbed::shared();
     let (port, folder) = (testbed.port(), testbed.folder("image")?);
     let archive = folder.join("rootfs.tar");
@@ -195,6 +197,7 @@ fn a_server_in_a_pod_before_and_after_a_restart() -> Result<()> {
         eprintln!("skipped: this host runs a containerd, which keeps its state");
         return Ok(());
     }
+    Agent::shared();
     let containerd = Containerd::start()?;
     // The restarted container has another id, and then the whole pod another name.
     for (number, pod) in ["shop-7d9f", "shop-7d9f", "shop-new0"].into_iter().enumerate() {

@@ -1,7 +1,7 @@
 //! `cargo xtask bench identity`: what it costs to know who is who, by connection.
 //!
-//! `agent/examples/identity_cost.rs` makes the events and drives the agent's table of processes; this runs it some times and
-//! judges. Needs no root.
+//! `agent/examples/identity_cost` makes the events and drives the agent's rooms from the table of processes to the list of
+//! workloads; this runs it some times and judges. Needs no root.
 
 use std::process::Command;
 

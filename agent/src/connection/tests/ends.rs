@@ -123,7 +123,9 @@ fn both_ends_around_a_syn_proxy_are_one_connection_that_both_of_them_read() {
         }
         assert_eq!((table.sizes().connections, seen.connections.len()), (1, 1), "one verdict");
         let mut examined = None;
-        table.each(|connection| examined = connection.reading.as_ref().map(|reading| reading.examined()));
+        table.iter().for_each(|connection| {
+            examined = connection.reading.as_ref().map(|reading| reading.examined());
+        });
         assert_eq!(examined, Some((REQUEST.len() as u64, 19)));
         feed(&mut table, &mut seen, &[closed(8, CLIENT, 18, 19), closed(9, SERVER, 19, 18)]);
         assert_eq!(seen.finals()[0].authentication, Authentication::None);

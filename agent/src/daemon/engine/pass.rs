@@ -116,6 +116,7 @@ impl Engine {
             self.publisher.parts.metrics.event(&Event::Existing(*event));
         }
         self.connections.handle_pass(&open, &mut self.publisher);
+        self.repeating.note_met(open.len());
         if pass.reconciles {
             // A namespace that was not listed hides sockets that are open.
             let pass = Pass {

@@ -441,12 +441,12 @@ fn whoever_comes_after_a_change_that_nobody_read_gets_a_revision_of_it() {
         connections.handle(event, &mut publisher);
     }
     let revision = |publisher: &Publisher| publisher.published.values().next().unwrap().revision;
-    connections.each(|connection| publisher.connection(connection, Stage::Open));
+    connections.iter().for_each(|connection| publisher.connection(connection, Stage::Open));
     assert_eq!(revision(&publisher), 0, "nobody reads");
     let _watcher = publisher.parts.hub.watch(WatchFilter::default());
-    connections.each(|connection| publisher.connection(connection, Stage::Open));
+    connections.iter().for_each(|connection| publisher.connection(connection, Stage::Open));
     assert_eq!(revision(&publisher), 1);
-    connections.each(|connection| publisher.connection(connection, Stage::Open));
+    connections.iter().for_each(|connection| publisher.connection(connection, Stage::Open));
     assert_eq!(revision(&publisher), 1, "nothing has changed since");
 }
 

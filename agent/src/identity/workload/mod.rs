@@ -124,8 +124,8 @@ struct Known {
     /// The folder and its inode, if this host shows it.
     folder: Option<(PathBuf, u64)>,
     learnt: Timestamp,
-    /// The runtime may know more in a while.
-    incomplete: bool,
+    /// After so many nanoseconds the runtime may know more; `None` if it will not.
+    ask_after: Option<u64>,
     /// Asked for since it was looked at last.
     used: bool,
 }
@@ -150,21 +150,21 @@ impl Workloads {
         users: &mut UserNames,
     ) -> Option<Arc<WorkloadRecord>> {
         if let Some(known) = self.known.get_mut(text)
-            && !(known.incomplete && at.since(known.learnt) >= ASK_AGAIN)
+            && known.ask_after.is_none_or(|wait| at.since(known.learnt) < wait)
             && known.folder.as_ref().is_none_or(|(path, inode)| self::inode(path) == Some(*inode))
         {
             known.used = true;
             return known.workload.clone();
         }
         let paths = CgroupPaths::parse(text);
-        let (line, workload, incomplete) = self.look(&paths, at, users);
+        let (line, workload, ask_after) = self.look(&paths, at, users);
         // An id may stand for the name of a user that is still to come.
-        let incomplete = incomplete || users.is_awaiting();
+        let ask_after = ask_after.or_else(|| users.is_awaiting().then_some(ASK_AGAIN));
         let folder = line
             .and_then(|line| self.hierarchies.folder(&line.controllers, &line.path))
             .and_then(|path| inode(&path).map(|inode| (path, inode)));
         let workload = workload.map(Arc::new);
-        let known = Known { workload: workload.clone(), folder, learnt: at, incomplete, used: false };
+        let known = Known { workload: workload.clone(), folder, learnt: at, ask_after, used: false };
         self.remember(text.into(), known);
         workload
     }
@@ -211,29 +211,30 @@ impl Workloads {
         self.order.push_back(key);
     }
 
-    /// The line that decides, the workload, and whether its runtime may know more later.
+    /// The line that decides, the workload, and after how many nanoseconds its runtime may know more.
     fn look<'a>(
         &mut self,
         paths: &'a CgroupPaths,
         at: Timestamp,
         users: &mut UserNames,
-    ) -> (Option<&'a CgroupPath>, Option<WorkloadRecord>, bool) {
+    ) -> (Option<&'a CgroupPath>, Option<WorkloadRecord>, Option<u64>) {
         let unit_line = paths.of_systemd().find(|line| placement::unit(&line.path).name.is_some());
         let unit = unit_line.map(|line| placement::unit(&line.path)).unwrap_or_default();
-        let mut doubtful = None;
+        let (mut doubtful, mut is_new) = (None, false);
         for line in paths.all() {
             for claim in placement::claims(&line.path) {
                 match self.weigh(line, &claim) {
                     Belief::Container(container) => {
-                        let incomplete = container.unknown.is_some_and(WorkloadUnknown::is_cured_by_time);
+                        let is_cured = container.unknown.is_some_and(WorkloadUnknown::is_cured_by_time);
                         let record = container.record(&claim, unit, |uid| user_name(users, uid, at));
-                        return (Some(line), Some(record), incomplete);
+                        return (Some(line), Some(record), is_cured.then_some(ASK_AGAIN));
                     }
                     // What lies deeper was made by the same user, or by whom he let in.
                     Belief::Doubt => {
                         doubtful = doubtful.or(Some(WorkloadUnknown::ContainerNotConfirmed));
                         break;
                     }
+                    Belief::NotYet => is_new = true,
                     Belief::None => {}
                 }
             }
@@ -251,7 +252,8 @@ impl Workloads {
                 ..WorkloadRecord::default()
             }
         });
-        (unit_line.or_else(|| paths.unified()), workload, doubtful.is_some())
+        let ask_after = if is_new { Some(0) } else { doubtful.map(|_| ASK_AGAIN) };
+        (unit_line.or_else(|| paths.unified()), workload, ask_after)
     }
 
     fn weigh(&mut self, line: &CgroupPath, claim: &Claim<'_>) -> Belief {
@@ -291,7 +293,7 @@ impl Workloads {
         };
         // A bare name that no runtime knows is a folder.
         if unknown.is_some() && certain.is_none() && claim.pod_uid.is_none() {
-            return Belief::None;
+            return Belief::NotYet;
         }
         names.runtime = certain.or(names.runtime);
         if let Some(uid) = &claim.pod_uid {
@@ -350,6 +352,9 @@ enum Belief {
     Container(Container),
     /// It is not believed, and that is worth saying.
     Doubt,
+    /// It is no container so far. Runtimes make the folder first, then write down whose it is, and only then start the container's
+    /// program: the next program that is met there asks again.
+    NotYet,
     /// It is no container.
     None,
 }

@@ -83,7 +83,7 @@ pub(super) struct Claim<'a> {
 /// Where systemd has a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Unit<'a> {
-    /// Escapes kept.
+    /// As systemd calls it, with the escapes that are part of its name.
     pub(super) name: Option<&'a str>,
     /// The innermost slice above it.
     pub(super) slice: Option<&'a str>,
@@ -94,31 +94,37 @@ pub(super) struct Unit<'a> {
 /// The systemd unit of a cgroup path, by the rule of systemd itself (`cg_path_get_unit` and
 /// `cg_path_get_user_unit`, src/basic/cgroup-util.c): slices are skipped, the first name that is left is the
 /// unit, and below a user's manager the same again. What lies deeper was delegated to the unit, which
-/// can name it as it likes, also like another unit.
+/// can name it as it likes, also like another unit. Where the name would be that of a file of the kernel's, as `memory.slice`
+/// or `cpu.service`, or begins with `_`, the folder has one `_` more (`cg_escape`).
 pub(super) fn unit(path: &str) -> Unit<'_> {
     let mut names = path.split('/').filter(|name| !matches!(*name, "" | "." | "..")).peekable();
     let mut slice = None;
     let mut skip_slices = |names: &mut std::iter::Peekable<_>| {
         while let Some(name) = names.next_if(|name: &&str| name.ends_with(".slice")) {
-            slice = Some(name);
+            slice = Some(unescaped(name));
         }
         slice
     };
     let outer_slice = skip_slices(&mut names);
-    let Some(first) = names.next().filter(|name| is_unit(name)) else {
+    let Some(first) = names.next().filter(|name| is_unit(unescaped(name))) else {
         return Unit { slice: outer_slice, ..Unit::default() };
     };
-    let system = Unit { name: Some(first), slice: outer_slice, manager: None };
+    let system = Unit { name: Some(unescaped(first)), slice: outer_slice, manager: None };
     let manager = first.strip_prefix("user@").and_then(|rest| rest.strip_suffix(".service"));
     let Some(uid) = manager.and_then(|uid| uid.parse().ok()) else { return system };
     let inner_slice = skip_slices(&mut names);
-    match names.next() {
+    match names.next().map(unescaped) {
         // `init.scope` below a user's manager is the manager.
         Some(name) if is_unit(name) && name != "init.scope" => {
             Unit { name: Some(name), slice: inner_slice, manager: Some(uid) }
         }
         _ => system,
     }
+}
+
+/// The unit of a folder's name.
+fn unescaped(folder: &str) -> &str {
+    folder.strip_prefix('_').unwrap_or(folder)
 }
 
 fn is_unit(name: &str) -> bool {
@@ -265,6 +271,14 @@ mod tests {
                 system("docker-0123.scope", Some("system.slice")),
             ),
             ("/system.slice/with\\x2ddash.service", system("with\\x2ddash.service", Some("system.slice"))),
+            ("/system.slice/_cpu.service", system("cpu.service", Some("system.slice"))),
+            ("/_memory.slice/_io.scope/_x.service", system("io.scope", Some("memory.slice"))),
+            ("/system.slice/__x.service", system("_x.service", Some("system.slice"))),
+            (
+                "/user.slice/user-7.slice/user@7.service/_cpu.slice/_pids.service",
+                (Some("pids.service"), Some("cpu.slice"), Some(7)),
+            ),
+            ("/system.slice/_.service", (None, Some("system.slice"), None)),
             ("/../../system.slice/ssh.service", system("ssh.service", Some("system.slice"))),
             ("/init.scope", system("init.scope", None)),
             ("/kubepods/besteffort/pod1/0123", (None, None, None)),

@@ -556,6 +556,22 @@ fn a_runtime_that_writes_late_is_asked_again() {
 }
 
 #[test]
+fn a_bare_name_is_a_container_from_when_its_runtime_says_so() {
+    for path in ["/web", "/default/ID"] {
+        let host = Host::new();
+        host.cgroup(path);
+        let mut workloads = host.workloads(true);
+        // The runtime's own process, met in the folder before the state is there.
+        assert_eq!(look(&mut workloads, &format!("0::{path}\n")), None);
+        host.state("run/crun/web/status", &json!({"cgroup-path": "/web"}));
+        let bundle = bundle(json!({"nerdctl/name": "web"}), "x");
+        host.state("run/containerd/io.containerd.runtime.v2.task/default/ID/config.json", &bundle);
+        // The container's program, a moment later.
+        assert_eq!(look(&mut workloads, &format!("0::{path}\n")).unwrap().name, "web", "{path}");
+    }
+}
+
+#[test]
 fn many_cgroups_do_not_grow_the_memory_beyond_its_bound() {
     let host = Host::new();
     let mut workloads = host.workloads(true);

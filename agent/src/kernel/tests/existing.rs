@@ -18,7 +18,7 @@ use nix::{
 
 use super::{
     super::{existing, *},
-    PATIENCE, Pair, cookie_of, source,
+    Pair, cookie_of, source,
 };
 use crate::{
     event::{AddressPair, Role},
@@ -177,8 +177,9 @@ sys.stdin.read()
 ";
 
 #[test]
-fn twenty_thousand_sockets_are_found_in_time() {
+fn twenty_thousand_sockets_are_found_in_a_second() {
     const PAIRS: usize = 10_000;
+    const BOUND: Duration = Duration::from_secs(1);
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     if hard < PAIRS as u64 + 1000 {
         eprintln!("skipped: no process may have 11,000 files here");
@@ -200,11 +201,15 @@ fn twenty_thousand_sockets_are_found_in_time() {
         ("the iterator", &mut (|| source.existing().unwrap()) as &mut dyn FnMut() -> ExistingSockets),
         ("/proc and sock_diag", &mut by_files),
     ] {
-        let started = Instant::now();
-        let found = pass();
-        let took = started.elapsed();
+        let mut timed = || {
+            let started = Instant::now();
+            (pass(), started.elapsed())
+        };
+        // Others may have the processor meanwhile: the quickest of three counts.
+        let passes = [timed(), timed(), timed()];
+        let (found, took) = passes.into_iter().min_by_key(|(_, took)| *took).unwrap();
         eprintln!("{name}: {} connected sockets in {took:?}", found.events.len());
-        assert!(took < PATIENCE, "{name} took {took:?}");
+        assert!(took < BOUND, "{name} took {took:?}");
         let found = connected(&found);
         let held_by =
             |pid: u32| found.values().filter(move |seen| seen.3.is_some_and(|owner| owner.0 == pid));

@@ -1,14 +1,17 @@
-//! What it costs to know who is who: synthetic connections of processes in 2,000 containers. `cargo xtask bench identity` runs
-//! it and judges; it prints one line of JSON.
+//! What it costs to know who is who: synthetic connections of processes in 2,000 containers, each with a certificate, from
+//! the events to what is said of both ends. `cargo xtask bench identity` runs it and judges; it prints one line of JSON.
 //!
 //! `/proc`, cgroups and the state of containerd are files of its own, so that it needs no rights and always has the same
 //! to read; what the real `/proc` costs is measured beside that.
 #![expect(clippy::print_stdout, reason = "that is what it is for")]
 
+mod belonging;
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -20,6 +23,10 @@ use countersign::identity::{Hierarchies, ProcessTable, ProcessTableLimits, Roots
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use serde_json::json;
+
+use belonging::{Said, certificate};
+use countersign::connection::Fingerprint;
+use countersign::record::{CertificateRecord, WallTime};
 
 /// Containers, each with one process that stays.
 const WORKLOADS: u32 = 2_000;
@@ -39,7 +46,10 @@ fn main() -> Result<()> {
     let host = Host::make(std::env::temp_dir().join(format!("countersign-identity-{}", std::process::id())))?;
     let mut table = host.table();
     let first = processor(|| host.long_lived().for_each(|task| drop(table.resolve(&task, Timestamp(0)))));
-    let mut load = Load { host: &host, table, now: Timestamp(SECOND), next: 0, sweeps: 0 };
+    let certificates = (0..WORKLOADS).map(certificate).collect();
+    let said = Said::new()?;
+    let mut load =
+        Load { host: &host, table, said, certificates, now: Timestamp(SECOND), next: 0, sweeps: 0 };
     let reads = load.table.reads();
     let steady = processor(|| load.run(0));
     let (steady_reads, sweeps) = (load.table.reads() - reads - load.sweeps, load.sweeps);
@@ -48,6 +58,12 @@ fn main() -> Result<()> {
     let connections = (RATE * SECONDS) as f64;
     let (processes, cgroups) = (load.table.sizes(), load.table.cgroup_sizes());
     ensure!(cgroups.entries == WORKLOADS as usize, "{} cgroups are known", cgroups.entries);
+    let (is_right, workloads, presented) = load.said.result();
+    ensure!(is_right, "the last connection has no owner, or its certificates do not fit");
+    ensure!(
+        (workloads, presented) == (WORKLOADS as usize, WORKLOADS as usize),
+        "{workloads} and {presented} are listed"
+    );
     println!(
         "{}",
         json!({
@@ -218,6 +234,9 @@ fn remove(folder: &Path) {
 struct Load<'a> {
     host: &'a Host,
     table: ProcessTable,
+    said: Said,
+    /// By workload.
+    certificates: Vec<(Arc<CertificateRecord>, Fingerprint)>,
     now: Timestamp,
     next: u32,
     /// Reads by sweeps, which look for exits that were lost and programs that were replaced.
@@ -229,14 +248,15 @@ impl Load<'_> {
     fn run(&mut self, short_lived: u64) {
         for number in 0..RATE * SECONDS {
             self.now.0 += SECOND / RATE;
-            let server = self.host.task((number % u64::from(WORKLOADS)) as u32);
+            let server = (number % u64::from(WORKLOADS)) as u32;
             if short_lived > 0 && number % (RATE / short_lived + 1) == 0 {
+                let workload = self.next % WORKLOADS;
                 let (key, cgroup) = self.fork_and_exec();
-                self.connection(task(key, cgroup), server);
+                self.connection((task(key, cgroup), workload), server);
                 self.table.observe(&Event::ProcessExited { at: self.now, process: key });
             } else {
-                let client = self.host.task((number * 7 % u64::from(WORKLOADS)) as u32);
-                self.connection(client, server);
+                let client = (number * 7 % u64::from(WORKLOADS)) as u32;
+                self.connection((self.host.task(client), client), server);
             }
             if number % RATE == 0 {
                 let before = self.table.reads();
@@ -257,8 +277,10 @@ impl Load<'_> {
         (key, cgroup)
     }
 
-    /// What the daemon asks of the table for a connection with both ends here: twice when it begins, twice for its record.
-    fn connection(&mut self, client: Task, server: Task) {
+    /// What the daemon asks of the table for a connection with both ends here: twice when it begins, twice for each of its
+    /// two records. Then what it says of the ends.
+    fn connection(&mut self, (client, client_workload): (Task, u32), server_workload: u32) {
+        let server = self.host.task(server_workload);
         let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (at, netns) = (self.now, NetworkNamespace(1));
         let connect = Connect { at, socket: SocketCookie(at.0), task: client, dialled: address(443), netns };
@@ -269,7 +291,12 @@ impl Load<'_> {
         drop(self.table.resolve(&connect.task, at));
         self.table.observe(&Event::PeerAsked(asked));
         drop(self.table.resolve(&asked.task, at));
-        drop(self.table.resolve(&client, at));
-        drop(self.table.resolve(&server, at));
+        drop((self.table.resolve(&client, at), self.table.resolve(&server, at)));
+        let (client, server) = (self.table.resolve(&client, at), self.table.resolve(&server, at));
+        let certificate = |workload: u32| &self.certificates[workload as usize];
+        let ((client_leaf, client_print), (server_leaf, server_print)) =
+            (certificate(client_workload), certificate(server_workload));
+        let ends = [(&*client, client_leaf, *client_print), (&*server, server_leaf, *server_print)];
+        self.said.connection(ends, WallTime(at.0.cast_signed()));
     }
 }
