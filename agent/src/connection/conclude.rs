@@ -128,7 +128,7 @@ pub(super) fn conclude_tls(
     }
     connection.incomplete = connection.incomplete.or(facts.incomplete);
     connection.session_id = facts.session_id;
-    connection.inherited_from = origin.as_ref().map(|origin| origin.connection);
+    connection.inherited_from = origin.as_ref().map(|origin| Box::new(origin.connection));
     let (client_chain, server_chain) = match &origin {
         Some(origin) => (Arc::clone(&origin.client_chain), Arc::clone(&origin.server_chain)),
         None => (
@@ -149,7 +149,7 @@ pub(super) fn conclude_tls(
     if lasting && let Some(settled) = &connection.settled {
         for handle in issued {
             let began = Origin {
-                connection: connection.inherited_from.unwrap_or(connection.key),
+                connection: connection.inherited_from.as_deref().copied().unwrap_or(connection.key),
                 server,
                 authentication: connection.conclusion.authentication,
                 client_chain: Arc::clone(&settled.client_chain),

@@ -84,8 +84,8 @@ pub struct Connection {
     pub session_id: Option<[u8; 16]>,
     /// What is kept of TLS: shared with all connections that say the same.
     pub settled: Option<Arc<Settled>>,
-    /// The connection whose session this one resumes.
-    pub inherited_from: Option<ConnectionKey>,
+    /// The connection whose session this one resumes; few do.
+    pub inherited_from: Option<Box<ConnectionKey>>,
     /// Payload bytes that were looked at in clear: client's, server's.
     pub examined: (u64, u64),
     /// The first credential that crossed in clear within them.

@@ -114,7 +114,7 @@ pub fn compose(
     };
     let scope = around.networks.scope(client_address.ip(), server_address.ip(), local);
     let conclusion = connection.conclusion;
-    let inherited = connection.inherited_from.map(|key| id(key, around));
+    let inherited = connection.inherited_from.as_deref().map(|key| id(*key, around));
     let (mut client, mut server) = match around.source {
         Source::Live { .. } => (
             endpoint(client_address, connection.client.as_deref(), &holders.client),
