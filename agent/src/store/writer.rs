@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{
+    CachedStatement, Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params,
+    params_from_iter,
+};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::StoreError;
@@ -164,6 +167,11 @@ impl Added {
         self.last_seen = self.last_seen.max(other.last_seen);
         self.client_bytes += other.client_bytes;
         self.server_bytes += other.server_bytes;
+    }
+
+    /// As columns have it, in order.
+    fn values(&self) -> [i64; 5] {
+        [self.connections, self.first_seen, self.last_seen, self.client_bytes, self.server_bytes]
     }
 }
 
@@ -329,14 +337,7 @@ impl Batch<'_> {
                    WHERE id = ?1";
         let mut statement = self.database.prepare_cached(sql)?;
         for (pairing, added) in self.added.drain() {
-            statement.execute(params![
-                pairing,
-                added.connections,
-                added.first_seen,
-                added.last_seen,
-                added.client_bytes,
-                added.server_bytes,
-            ])?;
+            statement.execute(params_from_iter([pairing].into_iter().chain(added.values())))?;
         }
         let sql = "INSERT INTO visit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (visitor, pairing) DO UPDATE SET \
                    connections = connections + excluded.connections, first_seen = min(first_seen, excluded.first_seen), \
@@ -344,15 +345,7 @@ impl Batch<'_> {
                    server_bytes = server_bytes + excluded.server_bytes";
         let mut statement = self.database.prepare_cached(sql)?;
         for ((visitor, pairing), added) in self.added_of_visitors.drain() {
-            statement.execute(params![
-                visitor,
-                pairing,
-                added.connections,
-                added.first_seen,
-                added.last_seen,
-                added.client_bytes,
-                added.server_bytes,
-            ])?;
+            statement.execute(params_from_iter([visitor, pairing].into_iter().chain(added.values())))?;
         }
         Ok(())
     }
