@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 
 use object::LittleEndian;
 use object::elf::{R_X86_64_RELATIVE, Rela64};
-use object::pod::slice_from_all_bytes;
 
 use super::elf::{Elf, LITTLE};
 use super::source::Reader;
@@ -59,9 +58,7 @@ fn table(code: &[u8], address: u64) -> Option<u64> {
 fn pointer(reader: &mut Reader<'_>, elf: &Elf, address: u64) -> Result<Option<u64>, Reason> {
     for section in elf.relocations() {
         let mut found = None;
-        reader.windows(section.range.clone(), 0, |_, bytes| {
-            let whole = bytes.len() / size_of::<Rela64<LittleEndian>>() * size_of::<Rela64<LittleEndian>>();
-            let entries: &[Rela64<LittleEndian>] = slice_from_all_bytes(&bytes[..whole]).unwrap_or_default();
+        reader.entries(section.range.clone(), |entries: &[Rela64<LittleEndian>]| {
             let here = |entry: &&Rela64<LittleEndian>| {
                 entry.r_offset.get(LITTLE) == address
                     && entry.r_info.get(LITTLE) == u64::from(R_X86_64_RELATIVE)

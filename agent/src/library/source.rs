@@ -5,9 +5,11 @@ use std::io;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
 
+use object::pod::{Pod, slice_from_all_bytes};
+
 use super::Reason;
 
-/// What is read and searched at once. A multiple of the size of a symbol, so that none is cut.
+/// What is read and searched at once. A multiple of the size of a symbol and of a relocation, so that none is cut.
 const WINDOW: usize = 24 * 4096;
 
 /// What is read of one file in all. Of Node it is 70 MiB.
@@ -107,6 +109,20 @@ impl<'a> Reader<'a> {
             at += (WINDOW - overlap) as u64;
         }
         Ok(())
+    }
+
+    /// Shows a table window by window, in whole entries of 24 bytes, as symbols and relocations have.
+    pub fn entries<T: Pod>(
+        &mut self,
+        range: Range<u64>,
+        mut show: impl FnMut(&[T]) -> ControlFlow<()>,
+    ) -> Result<(), Reason> {
+        const { assert!(WINDOW.is_multiple_of(size_of::<T>()) && align_of::<T>() == 1) };
+        self.windows(range, 0, |_, bytes| {
+            let whole = bytes.len() / size_of::<T>() * size_of::<T>();
+            // Of whole entries that lie anywhere it is always made.
+            slice_from_all_bytes(&bytes[..whole]).map_or(ControlFlow::Continue(()), &mut show)
+        })
     }
 }
 

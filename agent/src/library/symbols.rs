@@ -9,7 +9,6 @@ use std::ops::ControlFlow;
 use memchr::memmem;
 use object::LittleEndian;
 use object::elf::{self, Sym64};
-use object::pod::slice_from_all_bytes;
 use rustc_hash::FxHashMap;
 
 use super::elf::{Elf, LITTLE, Section};
@@ -65,10 +64,7 @@ impl Symbols {
         table: &Section,
         wanted: &FxHashMap<u32, Name>,
     ) -> Result<(), Reason> {
-        let size = size_of::<Sym64<LittleEndian>>();
-        reader.windows(table.range.clone(), 0, |_, bytes| {
-            let whole = bytes.len() / size * size;
-            let entries: &[Sym64<LittleEndian>] = slice_from_all_bytes(&bytes[..whole]).unwrap_or_default();
+        reader.entries(table.range.clone(), |entries: &[Sym64<LittleEndian>]| {
             for entry in entries {
                 if let Some(name) = wanted.get(&entry.st_name.get(LITTLE)) {
                     self.take(elf, entry, *name);
