@@ -165,11 +165,12 @@ impl Selection {
 
     /// What any of these wants; where there are several, each has one clause.
     pub fn any_of(all: Vec<Selection>) -> Selection {
-        if let [_] = &*all {
-            return all.into_iter().next().unwrap_or_default();
-        }
+        let several = match <[Selection; 1]>::try_from(all) {
+            Ok([one]) => return one,
+            Err(several) => several,
+        };
         let mut any = Resolved::default();
-        for clause in all.into_iter().flat_map(|one| one.clauses) {
+        for clause in several.into_iter().flat_map(|one| one.clauses) {
             any.add(clause);
         }
         Selection { clauses: vec![any] }
