@@ -137,6 +137,8 @@ fn clients_from_elsewhere_are_told_apart_by_their_addresses() {
     assert_eq!(edges(&mut reader, "client=203.0.113.7"), [("external".into(), 3.into())]);
     let from_second = format!("client=203.0.113.7&since={}", WallTime(crate::store::sample::OPENED + 2));
     assert_eq!(edges(&mut reader, &from_second), [("external".into(), 2.into())]);
+    let later = format!("client=203.0.113.8&since={}", WallTime(crate::store::sample::OPENED + 3));
+    assert_eq!(edges(&mut reader, &later), [], "those of others are not his");
     assert_eq!(
         edges(&mut reader, "where=scope%3Dnorth_south"),
         [("external".into(), 4.into())],
