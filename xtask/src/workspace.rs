@@ -22,9 +22,14 @@ pub fn agent_binary() -> PathBuf {
     target().join("release/countersign")
 }
 
-/// The kernels of the kernel matrix, one folder each; `tests/tests/kernels.rs` reads them there.
+/// The kernels of the kernel matrix, one folder each; `tests/tests/kernels` reads them there.
 pub fn kernels() -> PathBuf {
     target().join("kernels")
+}
+
+/// The emulator that boots them, as its packages unpack, where the machine has none; `tests/tests/kernels` looks there.
+pub fn emulator() -> PathBuf {
+    target().join("emulator")
 }
 
 /// What is downloaded for the peers of the live tests and built of them; `tests/src/program.rs` looks there.

@@ -36,7 +36,7 @@ impl Guest {
         let console = self.folder.join("console");
         let results = self.folder.join("results");
         let mut emulator = Emulator::start(
-            Command::new("qemu-system-x86_64")
+            emulator()
                 .args(["-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2", "-m", "1024"])
                 .args(["-nodefaults", "-display", "none", "-no-reboot"])
                 .arg("-kernel")
@@ -72,6 +72,19 @@ fn sections(text: &str) -> BTreeMap<String, String> {
         }
     }
     sections
+}
+
+/// The command of the emulator: the machine's own, or the one that set-up unpacked.
+fn emulator() -> Command {
+    let unpacked = crate::target().join("emulator");
+    let program = unpacked.join("usr/bin/qemu-system-x86_64");
+    if !program.is_file() {
+        return Command::new("qemu-system-x86_64");
+    }
+    let mut command = Command::new(program);
+    let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|folder| unpacked.join(folder));
+    command.env("LD_LIBRARY_PATH", std::env::join_paths(libraries).unwrap());
+    command
 }
 
 /// The emulator's process, ended with this value.

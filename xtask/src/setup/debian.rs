@@ -1,6 +1,7 @@
 //! Debian packages: which are missing, and installing them without starting anything.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -31,7 +32,7 @@ impl Package {
     }
 }
 
-/// The peers of the live tests, the tools of the fault injection, the emulator, the load generators.
+/// The peers of the live tests, the tools of the fault injection, the load generators.
 pub const TEST_PACKAGES: &[Package] = &[
     Package::program("openssl", "openssl"),
     Package::program("curl", "curl"),
@@ -54,7 +55,6 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("mptcpize", "mptcpize"),
     Package::program("bpftool", "bpftool"),
     Package::program("prometheus", "prometheus"),
-    Package::program("qemu-system-x86", "qemu-system-x86_64"),
     Package::named("busybox-static"),
     Package::program("cpio", "cpio"),
     Package::program("runc", "runc"),
@@ -143,6 +143,48 @@ fn install(names: &[&'static str]) -> Result<()> {
 /// Fetches the package lists.
 pub fn update_index() -> Result<()> {
     process::run(apt_get().args(["update", "--quiet=2"]))
+}
+
+/// Downloads these packages (`name` or `name=version`) and unpacks them into the folder `root`, which begins empty; installs
+/// nothing.
+pub fn unpack<S: AsRef<OsStr>>(packages: &[S], root: &Path) -> Result<()> {
+    let downloads = root.with_extension("downloads");
+    for folder in [root, &downloads] {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        fs::create_dir_all(folder)?;
+    }
+    process::run(
+        apt_get()
+            // Downloads as root go to a folder that apt's own user cannot write.
+            .args(["-o", "APT::Sandbox::User=root", "--quiet", "download"])
+            .args(packages)
+            .current_dir(&downloads),
+    )?;
+    for archive in fs::read_dir(&downloads)? {
+        process::run(Command::new("dpkg-deb").arg("-x").arg(archive?.path()).arg(root))?;
+    }
+    Ok(fs::remove_dir_all(&downloads)?)
+}
+
+/// The package and what else of its dependencies is not installed, each as `name=version`, whatever installed package would
+/// have to make way for them.
+pub fn closure(package: &str) -> Result<Vec<String>> {
+    let plan = process::output_of(apt_get().args([
+        "install",
+        "--simulate",
+        "--no-install-recommends",
+        "--option=Debug::NoLocking=1",
+        package,
+    ]))?;
+    // "Inst seabios (1.16.2-1 Debian:12.11/oldstable [all])", with "[installed version]" before it in an upgrade.
+    let added = plan.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
+        let version = rest.split_once('(')?.1.split(' ').next()?;
+        Some(format!("{name}={version}"))
+    });
+    Ok(added.collect())
 }
 
 fn apt_get() -> Command {

@@ -1,4 +1,4 @@
-//! Debian's kernels for the kernel matrix: downloaded and unpacked, never installed.
+//! Debian's kernels for the kernel matrix and the emulator that boots them: downloaded and unpacked, never installed.
 
 use std::fs;
 use std::path::Path;
@@ -13,11 +13,14 @@ use crate::{process, workspace};
 const KERNELS: &[(&str, &str)] =
     &[("6.1", "linux-image-cloud-amd64"), ("6.12", "linux-image-6.12-cloud-amd64")];
 
-/// One step per kernel that is not under `target/kernels` yet.
+/// The package of the emulator, and its program in there.
+const EMULATOR: (&str, &str) = ("qemu-system-x86", "qemu-system-x86_64");
+
+/// One step per kernel that is not under `target/kernels` yet, and one for the emulator where the machine has none.
 pub fn missing() -> Result<Vec<Step>> {
     let absent =
         KERNELS.iter().filter(|(series, _)| !workspace::kernels().join(series).join("vmlinuz").exists());
-    let mut steps = Vec::new();
+    let mut steps: Vec<Step> = emulator()?.into_iter().collect();
     for (series, package) in absent {
         if !debian::is_bookworm() {
             bail!(
@@ -34,6 +37,32 @@ pub fn missing() -> Result<Vec<Step>> {
     Ok(steps)
 }
 
+/// The emulator, unpacked with the libraries it needs: installed, it would take the place of a newer `qemu-utils` (of
+/// backports, say), and what a machine has is not set-up's to remove.
+fn emulator() -> Result<Option<Step>> {
+    let (package, program) = EMULATOR;
+    let folder = workspace::emulator();
+    if process::find_program(program).is_some() || folder.join("usr/bin").join(program).exists() {
+        return Ok(None);
+    }
+    if !debian::is_bookworm() {
+        bail!("the kernel matrix needs {program}, and this is not Debian 12: install it and run it again");
+    }
+    let title = format!("download {package} and what it needs into target/emulator");
+    Ok(Some(Step::new(title, move || {
+        if process::is_root() {
+            debian::update_index()?;
+        }
+        // Half an emulator must not be taken for one: it comes to its place whole.
+        let unpacked = folder.with_extension("unpacked");
+        debian::unpack(&debian::closure(package)?, &unpacked)?;
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        Ok(fs::rename(unpacked, &folder)?)
+    })))
+}
+
 fn fetch(series: &str, package: &str) -> Result<()> {
     let image = match newest_image(package) {
         Ok(image) => image,
@@ -44,24 +73,13 @@ fn fetch(series: &str, package: &str) -> Result<()> {
         }
     };
     let folder = workspace::kernels().join(series);
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
     fs::create_dir_all(&folder)?;
-    process::run(
-        Command::new("apt-get")
-            // Downloads as root go to a folder that apt's own user cannot write.
-            .args(["-o", "APT::Sandbox::User=root", "--quiet", "download", &image])
-            .current_dir(&folder),
-    )?;
-    let archive = only_file(&folder, |name| name.ends_with(".deb"))?;
     let unpacked = folder.join("unpacked");
-    process::run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&unpacked))?;
+    debian::unpack(&[&image], &unpacked)?;
     let vmlinuz = only_file(&unpacked.join("boot"), |name| name.starts_with("vmlinuz-"))?;
     fs::copy(vmlinuz, folder.join("vmlinuz"))?;
     // Everything else is modules: the guest boots with what is built in.
     fs::remove_dir_all(&unpacked)?;
-    fs::remove_file(&archive)?;
     fs::write(folder.join("package"), format!("{image}\n"))?;
     Ok(())
 }
