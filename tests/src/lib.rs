@@ -51,7 +51,7 @@ pub use privilege::ready;
 pub use process::{Finished, Process, Signal, output_of};
 pub use program::{GoBuild, Program, python_with_packages};
 pub use proxy::ByteWiseProxy;
-pub use records::{Records, at, text};
+pub use records::{Records, Taken, at, text};
 pub use servers::{Mode, RequestCertificate, ServerKind, ServerOptions, Version};
 pub use testbed::{SERVER_NAME, Testbed, peer_script, python};
 pub use wait::{PATIENCE, until};

@@ -30,7 +30,30 @@ struct State {
     others: Vec<Value>,
     /// Violations of the contract.
     violations: Vec<String>,
+    /// What the agent says in gaps that it lost since connections were last taken, whatever the cause.
+    unread: usize,
     ended: bool,
+}
+
+/// Connections that were taken from what an agent printed.
+#[derive(Debug)]
+pub struct Taken {
+    /// Each is final; oldest first.
+    pub records: Vec<Value>,
+    /// What the agent says in gaps that it lost meanwhile: records of any kind, events of the kernel.
+    pub unread: usize,
+}
+
+/// No further connection has come for so long: no more is to be expected.
+const QUIET: Duration = Duration::from_secs(2);
+
+impl State {
+    /// The ids of the final connections to a server port.
+    fn closed_to(&self, port: u16) -> Vec<String> {
+        let all: Vec<&Value> = self.connections.values().collect();
+        let closed = to_port(&all, port).filter(|record| at(record, "/final") == &Value::Bool(true));
+        closed.map(|record| text(record, "/id").to_owned()).collect()
+    }
 }
 
 impl Records {
@@ -82,7 +105,11 @@ impl Records {
                 }
                 state.connections.insert(id, record);
             }
-            Ok(record) => state.others.push(record),
+            Ok(record) => {
+                let lost = at(&record, "/lost").as_u64().unwrap_or_default();
+                state.unread += usize::try_from(lost).unwrap_or(usize::MAX);
+                state.others.push(record);
+            }
         }
         drop(guard);
         self.shared.changed.notify_all();
@@ -139,28 +166,42 @@ impl Records {
         })
     }
 
-    /// Takes the first `count` connections to a server port, oldest first, once that many are final: for thousands, which
-    /// need not be kept.
+    /// Takes the connections to a server port, oldest first, once `count` of them are final, or fewer if the agent says that it
+    /// lost some: for thousands, which need not be kept.
     ///
     /// # Errors
     /// When they do not come.
-    pub fn take_closed_to(&self, port: u16, count: usize) -> Result<Vec<Value>> {
-        let what = format!("{count} closed connections to port {port}");
-        let ids: Result<Vec<String>> = self.wait_for(&what, PATIENCE, |all| {
-            // Of thousands, each is not looked at each time that one comes.
-            if all.len() < count {
-                return None;
-            }
-            let closed = || to_port(all, port).filter(|record| at(record, "/final") == &Value::Bool(true));
-            let ids = || closed().map(|record| text(record, "/id").to_owned()).collect();
-            (closed().count() >= count).then(ids)
-        });
-        let ids = ids.with_context(|| {
-            let (seen, gaps) = (self.so_far_to(port).len(), self.others("gap"));
-            format!("{seen} connections, and the gaps {gaps:?}")
-        })?;
+    pub fn take_closed_to(&self, port: u16, count: usize) -> Result<Taken> {
+        let deadline = Instant::now() + PATIENCE;
         let mut state = self.lock();
-        Ok(ids.iter().filter_map(|id| state.connections.remove(id)).collect())
+        let (mut before, mut since) = (0, Instant::now());
+        let ids = loop {
+            let known = state.connections.len();
+            // Of thousands, each is not looked at each time that one comes.
+            let ids = if known + state.unread < count { Vec::new() } else { state.closed_to(port) };
+            // What was dropped may have been of any kind: whatever still comes is waited for.
+            if ids.len() != before {
+                (before, since) = (ids.len(), Instant::now());
+            }
+            let quiet = since.elapsed() >= QUIET;
+            if ids.len() >= count || (quiet && state.unread > 0 && ids.len() + state.unread >= count) {
+                break ids;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.ended {
+                let gaps: Vec<&Value> =
+                    state.others.iter().filter(|record| !at(record, "/cause").is_null()).collect();
+                bail!(
+                    "{} of {count} connections to port {port}, {} not to be had: {gaps:?}",
+                    ids.len(),
+                    state.unread
+                );
+            }
+            let wait = self.shared.changed.wait_timeout(state, left.min(QUIET));
+            state = wait.unwrap_or_else(PoisonError::into_inner).0;
+        };
+        let records = ids.iter().filter_map(|id| state.connections.remove(id)).collect();
+        Ok(Taken { records, unread: std::mem::take(&mut state.unread) })
     }
 
     /// The one connection to a server port, once it is final.

@@ -57,7 +57,9 @@ fn five_thousand_clients_of_five_milliseconds_are_named() -> Result<()> {
     for _ in 0..CLIENTS / ROUND {
         let clients = owners(&program, "many", port, &[&ROUND.to_string(), "4"])?.finish(LONG_PATIENCE)?;
         known.extend(owned(&clients)?);
-        records.extend(agent.records.take_closed_to(port, ROUND)?);
+        let taken = agent.records.take_closed_to(port, ROUND)?;
+        ensure!(taken.unread == 0, "the agent lost {} records or events", taken.unread);
+        records.extend(taken.records);
     }
     let minutes = began.elapsed().as_secs_f64() / 60.0;
     churn.close_input();
