@@ -86,11 +86,12 @@ impl Tally {
 type Tallies = FxHashMap<(i64, Option<i64>), Tally>;
 
 /// Columns of a connection that are counted.
-const COLUMNS: &str = "opened, pairing, coalesce(client_bytes, 0), coalesce(server_bytes, 0), visitor";
+const COLUMNS: &str =
+    "c.opened, c.pairing, coalesce(c.client_bytes, 0), coalesce(c.server_bytes, 0), c.visitor";
 
 fn by_time(answering: &mut Answering<'_>, range: Range, cut: &mut Tallies) -> Result<(), QuestionError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM connection WHERE opened >= ?1 AND opened < ?2 ORDER BY opened LIMIT {STEP}"
+        "SELECT {COLUMNS} FROM connection c WHERE opened >= ?1 AND opened < ?2 ORDER BY opened LIMIT {STEP}"
     );
     let Some((first, last)) = ends(answering.reader.database(), range)? else { return Ok(()) };
     let mut from = first;
@@ -117,10 +118,12 @@ fn by_time(answering: &mut Answering<'_>, range: Range, cut: &mut Tallies) -> Re
 }
 
 fn by_pairing(answering: &mut Answering<'_>, range: Range, cut: &mut Tallies) -> Result<(), QuestionError> {
-    let whole =
-        format!("SELECT {COLUMNS} FROM connection WHERE opened >= ?1 AND opened < ?2 AND pairing = ?3");
+    let whole = format!(
+        "SELECT {COLUMNS} FROM pairing_connections i CROSS JOIN connection c ON c.opened = i.opened \
+         WHERE i.opened >= ?1 AND i.opened < ?2 AND i.pairing = ?3"
+    );
     let of_visitor = format!(
-        "SELECT {COLUMNS} FROM connection WHERE opened >= ?1 AND opened < ?2 AND +pairing = ?3 AND visitor = ?4"
+        "SELECT {COLUMNS} FROM connection c WHERE opened >= ?1 AND opened < ?2 AND pairing = ?3 AND visitor = ?4"
     );
     let all = cut.len();
     for (done, ((pairing, visitor), tally)) in cut.iter_mut().enumerate() {

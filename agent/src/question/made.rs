@@ -100,7 +100,10 @@ impl History {
         let sql = "INSERT INTO folded SELECT pairing, opened / ?2, coalesce(visitor, 0), count(*), min(opened), max(opened), \
                    0, 0 FROM connection WHERE opened < ?1 GROUP BY 1, 2, 3";
         database.execute(sql, params![minute(minutes).0, hour]).unwrap();
-        database.execute("DELETE FROM connection WHERE opened < ?1", [minute(minutes).0]).unwrap();
+        for table in ["pairing_connection", "pairing_recent", "connection"] {
+            let sql = format!("DELETE FROM {table} WHERE opened < ?1");
+            database.execute(&sql, [minute(minutes).0]).unwrap();
+        }
     }
 
     /// The lines of an answer, asked a day later, without the last one.

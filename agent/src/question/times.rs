@@ -1,7 +1,7 @@
 //! When connections of one kind were in use: out of their rows, out of hours in which they are only counted any more,
 //! and out of what is counted of all there ever were.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::QuestionError;
 
@@ -101,8 +101,10 @@ pub(crate) fn earliest_opened(
     pairing: i64,
     from: i64,
 ) -> Result<Option<Use>, QuestionError> {
-    let sql = "SELECT min(opened) FROM connection WHERE pairing = ?1 AND opened >= ?2";
-    let row: Option<i64> = database.prepare_cached(sql)?.query_row([pairing, from], |row| row.get(0))?;
+    let sql =
+        "SELECT opened FROM pairing_connections WHERE pairing = ?1 AND opened >= ?2 ORDER BY opened LIMIT 1";
+    let row: Option<i64> =
+        database.prepare_cached(sql)?.query_row([pairing, from], |row| row.get(0)).optional()?;
     let sql = "SELECT min(first_opened) FROM folded WHERE pairing = ?1 AND last_opened >= ?3 AND hour = \
                (SELECT hour FROM folded WHERE pairing = ?1 AND hour >= ?2 AND last_opened >= ?3 ORDER BY hour LIMIT 1)";
     let folded: Option<i64> = database
@@ -121,10 +123,12 @@ fn last_end(
     enough: i64,
     look_back: &mut LookBack,
 ) -> Result<Option<i64>, QuestionError> {
-    let sql = "SELECT opened, closed, decided, revision FROM connection WHERE pairing = ?1 AND opened < ?2 \
-               ORDER BY opened DESC";
+    let sql =
+        "SELECT opened FROM pairing_connections WHERE pairing = ?1 AND opened < ?2 ORDER BY opened DESC";
     let mut statement = database.prepare_cached(sql)?;
     let mut rows = statement.query([pairing, before])?;
+    let sql = "SELECT closed, decided, revision % 2 FROM connection WHERE opened = ?1";
+    let mut connection = database.prepare_cached(sql)?;
     let (mut last, mut looked_at) = (None, 0);
     while let Some(row) = rows.next()? {
         if looked_at >= LOOK_BACK {
@@ -136,8 +140,8 @@ fn last_end(
         }
         looked_at += 1;
         let opened: i64 = row.get(0)?;
-        let (closed, decided): (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
-        let is_final = row.get::<_, i64>(3)? % 2 == 1;
+        let (closed, decided, is_final): (Option<i64>, Option<i64>, bool) =
+            connection.query_row([opened], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let end = match closed {
             Some(closed) => opened.saturating_add(closed),
             None if !is_final => i64::MAX,

@@ -1,6 +1,6 @@
 //! From the newest connection back, over those that are wanted.
 //!
-//! Two ways lead there. Each pairing has its connections in an index: of few of them the newest are found at once. What is
+//! Two ways lead there. The connections of each pairing stand together: of few of them the newest are found at once. What is
 //! frequent is soon met when all connections are looked at from the newest on. The cheaper way is taken.
 
 use std::cmp::Reverse;
@@ -231,6 +231,7 @@ fn by_pairing(
     take: Take<'_>,
 ) -> Result<(Walked, Option<i64>), QuestionError> {
     candidates.sort_unstable_by_key(|candidate| Reverse(candidate.last_seen));
+    let own = format!("SELECT {} FROM connection WHERE opened = ?1", Own::COLUMNS);
     let mut newest = BinaryHeap::new();
     for (done, candidate) in candidates.iter().enumerate() {
         let full = newest.len() > limit;
@@ -240,20 +241,15 @@ fn by_pairing(
             break;
         }
         answering.go_on(done as f64 / candidates.len() as f64)?;
-        let columns = match candidate.open {
-            // These are in the index.
-            0 => "0",
-            _ => Own::COLUMNS,
-        };
-        let which = match candidate.of.visitor {
-            None => "pairing = ?1",
-            Some(_) => "+pairing = ?1 AND visitor = ?4",
+        let (table, which) = match candidate.of.visitor {
+            None => ("pairing_connections", ""),
+            Some(_) => ("connection", " AND visitor = ?4"),
         };
         let sql = format!(
-            "SELECT opened, {columns} FROM connection WHERE {which} AND opened >= ?2 AND opened < ?3 \
-             ORDER BY opened DESC"
+            "SELECT opened FROM {table} WHERE pairing = ?1 AND opened >= ?2 AND opened < ?3{which} ORDER BY opened DESC"
         );
-        let mut statement = answering.reader.database().prepare_cached(&sql)?;
+        let database = answering.reader.database();
+        let (mut statement, mut own) = (database.prepare_cached(&sql)?, database.prepare_cached(&own)?);
         let Candidate { of, range, .. } = candidate;
         let values = [of.id, floor, range.to].into_iter().chain(of.visitor);
         let mut rows = statement.query(params_from_iter(values))?;
@@ -262,7 +258,11 @@ fn by_pairing(
             if newest.len() > limit && newest.peek().is_some_and(|Reverse(oldest)| opened < *oldest) {
                 break;
             }
-            if candidate.open == 0 || selection.open_for_record(candidate.open, &Own::of(row, 1)?).is_some() {
+            let wanted = candidate.open == 0 || {
+                let own = own.query_row([opened], |row| Own::of(row, 0))?;
+                selection.open_for_record(candidate.open, &own).is_some()
+            };
+            if wanted {
                 newest.push(Reverse(opened));
                 // One more than is wanted, to know whether there is more.
                 if newest.len() > limit + 1 {

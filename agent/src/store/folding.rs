@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::StoreError;
 use super::dimensions::Belonging;
+use super::recent;
 use super::retention::ROWS;
 
 pub(super) const NANOSECONDS_PER_HOUR: i64 = 3_600_000_000_000;
@@ -52,7 +53,7 @@ pub(super) fn fold(transaction: &Transaction<'_>, from: i64, before: i64) -> Res
         if !row.get::<_, bool>(4)? || !has_example(transaction, belonging, hour, opened)? {
             continue;
         }
-        folded.push(opened);
+        folded.push((opened, belonging.pairing));
         let (client_bytes, server_bytes): (i64, i64) = (row.get(2)?, row.get(3)?);
         let hour = hours.entry((belonging, hour)).or_insert(Hour {
             connections: 0,
@@ -69,8 +70,9 @@ pub(super) fn fold(transaction: &Transaction<'_>, from: i64, before: i64) -> Res
     slice.more = looked_at == ROWS;
     slice.folded = folded.len() as u64;
     let mut delete = transaction.prepare_cached("DELETE FROM connection WHERE opened = ?1")?;
-    for opened in folded {
+    for (opened, pairing) in folded {
         delete.execute([opened])?;
+        recent::remove(transaction, pairing, opened)?;
     }
     count(transaction, hours)?;
     Ok(slice)
@@ -86,11 +88,11 @@ fn has_example(
     let begin = hour.saturating_mul(NANOSECONDS_PER_HOUR);
     let found = match of.visitor {
         None => transaction
-            .prepare_cached("SELECT 1 FROM connection WHERE pairing = ?1 AND opened >= ?2 AND opened < ?3")?
+            .prepare_cached("SELECT 1 FROM pairing_connections WHERE pairing = ?1 AND opened >= ?2 AND opened < ?3")?
             .exists([of.pairing, begin, opened])?,
         Some(visitor) => transaction
             .prepare_cached(
-                "SELECT 1 FROM connection WHERE +pairing = ?1 AND opened >= ?2 AND opened < ?3 AND visitor = ?4",
+                "SELECT 1 FROM connection WHERE pairing = ?1 AND opened >= ?2 AND opened < ?3 AND visitor = ?4",
             )?
             .exists([of.pairing, begin, opened, visitor])?,
     };

@@ -11,6 +11,7 @@ mod keys;
 mod node;
 mod parts;
 mod reader;
+mod recent;
 mod repeated;
 mod retention;
 #[cfg(test)]

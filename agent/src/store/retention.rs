@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use super::StoreError;
 use super::dimensions::Belonging;
 use super::folding::{self, NANOSECONDS_PER_HOUR};
+use super::recent;
 use super::size::{bytes_in_use, pragma};
 use super::unused::{Gone, remove_holders, remove_unused, remove_visits, sweep_certificates};
 use super::writer::Writer;
@@ -122,22 +123,27 @@ fn remove_rows(transaction: &Transaction<'_>, before: i64) -> Result<u64, StoreE
     let sql = "SELECT opened, pairing, coalesce(client_bytes, 0), coalesce(server_bytes, 0), visitor FROM connection \
                WHERE opened < ?1 ORDER BY opened LIMIT ?2";
     let mut removed = FxHashMap::default();
-    let (mut last, mut count) = (None, 0);
+    let mut places = Vec::new();
     let mut statement = transaction.prepare_cached(sql)?;
     let mut rows = statement.query([before, ROWS])?;
     while let Some(row) = rows.next()? {
-        last = Some(row.get::<_, i64>(0)?);
-        count += 1;
+        let (opened, pairing): (i64, i64) = (row.get(0)?, row.get(1)?);
+        places.push((pairing, opened));
         add(
             &mut removed,
-            Belonging { pairing: row.get(1)?, visitor: row.get(4)? },
+            Belonging { pairing, visitor: row.get(4)? },
             Removed { connections: 1, client_bytes: row.get(2)?, server_bytes: row.get(3)? },
         );
     }
-    let Some(last) = last else { return Ok(0) };
+    let Some((_, last)) = places.last() else { return Ok(0) };
     transaction.prepare_cached("DELETE FROM connection WHERE opened <= ?1")?.execute([last])?;
+    // Neighbours in the file one after another.
+    places.sort_unstable();
+    for (pairing, opened) in &places {
+        recent::remove(transaction, *pairing, *opened)?;
+    }
     take_off(transaction, removed)?;
-    Ok(count)
+    Ok(places.len() as u64)
 }
 
 fn remove_hours(transaction: &Transaction<'_>, before: i64) -> Result<u64, StoreError> {

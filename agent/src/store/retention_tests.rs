@@ -88,6 +88,11 @@ fn counts_are_true(file: &std::path::Path) {
                  coalesce((SELECT sum(client_bytes) FROM folded), 0)";
     assert_eq!(one(file, &format!("SELECT coalesce(({bytes}), 0)")), 0);
     assert_eq!(one(file, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+    let (there, rows) =
+        ("SELECT pairing, opened FROM pairing_connections", "SELECT pairing, opened FROM connection");
+    assert_eq!(one(file, &format!("SELECT count(*) FROM ({there} EXCEPT {rows})")), 0);
+    assert_eq!(one(file, &format!("SELECT count(*) FROM ({rows} EXCEPT {there})")), 0);
+    assert_eq!(one(file, &format!("SELECT count(*) - (SELECT count(*) FROM connection) FROM ({there})")), 0);
 }
 
 #[test]

@@ -226,8 +226,22 @@ CREATE TABLE connection (
   -- JSON of what few connections have: addresses they were translated to, and whose session they resume.
   rest TEXT
 );
-CREATE INDEX connection_pairing ON connection (pairing);
 CREATE INDEX connection_visitor ON connection (visitor) WHERE visitor IS NOT NULL;
+
+-- Connections by pairing; the latest stand apart (pairing_recent) and are put here many at a time.
+CREATE TABLE pairing_connection (
+  pairing INTEGER NOT NULL REFERENCES pairing (id),
+  opened INTEGER NOT NULL REFERENCES connection (opened),
+  PRIMARY KEY (pairing, opened)
+) WITHOUT ROWID;
+CREATE TABLE pairing_recent (
+  pairing INTEGER NOT NULL REFERENCES pairing (id),
+  opened INTEGER NOT NULL REFERENCES connection (opened),
+  PRIMARY KEY (pairing, opened)
+) WITHOUT ROWID;
+-- Both of them.
+CREATE VIEW pairing_connections AS
+  SELECT pairing, opened FROM pairing_connection UNION ALL SELECT pairing, opened FROM pairing_recent;
 
 -- Connections that are only counted any more, by pairing, hour and visitor.
 CREATE TABLE folded (

@@ -223,3 +223,47 @@ fn other_files_are_refused() {
     assert!(matches!(Reader::open(&folder.file()), Err(StoreError::Later { .. })));
     assert!(matches!(Writer::open(&folder.file()), Err(StoreError::Later { .. })));
 }
+
+#[test]
+fn connections_of_a_pairing_are_found_before_and_after_they_are_put_among_the_others() {
+    let folder = Folder::new("recent");
+    let file = folder.file();
+    let mut writer = Writer::open(&file).unwrap();
+    let (mut apart, mut met) = (0, [false; 2]);
+    for number in 1..=100_u64 {
+        writer.write(&[record(&full(number))]).unwrap();
+        let others = one(&file, "SELECT count(*) FROM pairing_connection");
+        assert_eq!(one(&file, "SELECT count(*) FROM pairing_connections"), number as i64);
+        let latest = "SELECT opened FROM pairing_connections WHERE pairing = 1 ORDER BY opened DESC LIMIT 1";
+        assert_eq!(one(&file, latest), full(number).opened.0);
+        // Put there all at once.
+        let now = number as i64 - others;
+        assert!(now == 0 || now == apart + 1, "{now} after {apart}");
+        met[usize::from(now == 0)] = true;
+        apart = now;
+        if number == 50 {
+            // Another writer counts them anew.
+            writer = Writer::open(&file).unwrap();
+        }
+    }
+    assert_eq!(met, [true; 2]);
+}
+
+#[test]
+fn a_connection_of_which_something_else_is_said_changes_its_pairing() {
+    let folder = Folder::new("repaired");
+    let file = folder.file();
+    let mut writer = Writer::open(&file).unwrap();
+    let all: Vec<Record> = (1..=20).map(|number| record(&full(number))).collect();
+    writer.write(&all).unwrap();
+    // Put among the others, and apart.
+    for (number, revision, protocol) in [(1, 1, "redis"), (20, 1, "redis"), (1, 2, "mqtt")] {
+        let later = ConnectionRecord { revision, protocol: protocol.into(), ..full(number) };
+        writer.write(&[record(&later)]).unwrap();
+    }
+    let wrong = "SELECT count(*) FROM connection c WHERE NOT EXISTS \
+                 (SELECT 1 FROM pairing_connections i WHERE i.pairing = c.pairing AND i.opened = c.opened)";
+    assert_eq!(one(&file, wrong), 0);
+    assert_eq!(one(&file, "SELECT count(*) FROM pairing_connections"), 20);
+    assert_eq!(one(&file, "SELECT count(*) FROM pairing_connections WHERE pairing > 1"), 2);
+}

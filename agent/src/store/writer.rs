@@ -14,6 +14,7 @@ use super::database::open_to_write;
 use super::dimensions::{Belonging, Dimensions};
 use super::parts::{ConnectionId, MAX_TRIES, Row};
 use super::reader::edge_of;
+use super::recent::{self, Recent};
 use crate::record::{ByteCounts, CloseReasonName, ConnectionRecord, FindingRecord, GapRecord, Record};
 
 const INSERT: &str = "INSERT INTO connection (opened, chance, pairing, revision, client_port, client_holders, server_holders, visitor, \
@@ -26,6 +27,7 @@ const INSERT: &str = "INSERT INTO connection (opened, chance, pairing, revision,
 pub struct Writer {
     database: Connection,
     dimensions: Dimensions,
+    recent: Recent,
     progress: Progress,
 }
 
@@ -58,6 +60,7 @@ impl Writer {
         Ok(Writer {
             database: open_to_write(path)?,
             dimensions: Dimensions::default(),
+            recent: Recent::default(),
             progress: Progress { folded_until: i64::MIN, swept_to: 0 },
         })
     }
@@ -81,6 +84,7 @@ impl Writer {
 
     pub(super) fn forget_numbers(&mut self) {
         self.dimensions = Dimensions::default();
+        self.recent = Recent::default();
     }
 
     pub(super) fn database(&self) -> &Connection {
@@ -94,6 +98,7 @@ impl Writer {
             database: &transaction,
             insert: transaction.prepare_cached(INSERT)?,
             dimensions: &mut self.dimensions,
+            recent: &mut self.recent,
             added: FxHashMap::default(),
             added_of_visitors: FxHashMap::default(),
             written: Written::default(),
@@ -112,6 +117,7 @@ impl Writer {
             }
         }
         batch.count()?;
+        batch.recent.settle(&transaction)?;
         let written = batch.written;
         drop(batch);
         transaction.commit()?;
@@ -137,6 +143,7 @@ struct Batch<'a> {
     /// [`INSERT`], at hand for every connection.
     insert: CachedStatement<'a>,
     dimensions: &'a mut Dimensions,
+    recent: &'a mut Recent,
     /// What each pairing gets.
     added: FxHashMap<i64, Added>,
     /// The same of each visitor.
@@ -273,7 +280,10 @@ impl Batch<'_> {
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                     taken = Some(error);
                 }
-                other => return Ok(other.map(drop)?),
+                other => {
+                    other?;
+                    return self.recent.add(self.database, belonging.pairing, row.opened + shift);
+                }
             }
         }
         taken.map_or(Ok(()), |error| Err(error.into()))
@@ -291,6 +301,10 @@ impl Batch<'_> {
                    server_holders = ?6, decided = ?7, closed = ?8, close_reason = ?9, session_id = ?10, \
                    client_bytes = ?11, server_bytes = ?12, client_examined = ?13, server_examined = ?14, rest = ?15, \
                    visitor = ?16 WHERE opened = ?1";
+        if stored.belonging.pairing != belonging.pairing {
+            recent::remove(self.database, stored.belonging.pairing, stored.opened)?;
+            self.recent.add(self.database, belonging.pairing, stored.opened)?;
+        }
         let values = Values::of(row);
         self.database.prepare_cached(sql)?.execute(params![
             stored.opened,
