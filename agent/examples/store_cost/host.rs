@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use countersign::record::{
-    ByteCounts, CertificateRecord, CloseReasonName, ConnectionRecord, FINDING_SCHEMA, FindingRecord,
-    ProcessRecord, Record, Scope, Severity, WallTime,
+    ByteCounts, CertificateRecord, CloseReasonName, ConnectionRecord, EndpointRecord, FINDING_SCHEMA,
+    FindingRecord, ProcessRecord, Record, Scope, Severity, WallTime,
 };
 use serde_json::json;
 
@@ -76,11 +76,17 @@ pub fn visitor(number: u64) -> String {
 /// What the connections have in common.
 pub struct Host {
     edges: Vec<ConnectionRecord>,
+    /// With clients from elsewhere, who show nothing: else there were more identities than certificates.
+    public: Vec<ConnectionRecord>,
 }
 
 impl Host {
     pub fn make() -> Host {
-        Host { edges: (0..EDGES).map(edge).collect() }
+        let with = |scope| move |number| edge(number, scope);
+        Host {
+            edges: (0..EDGES).map(with(Scope::EastWest)).collect(),
+            public: (0..PUBLIC).map(with(Scope::NorthSouth)).collect(),
+        }
     }
 
     pub fn repeated(&self) -> Vec<Record> {
@@ -127,7 +133,10 @@ impl Host {
     pub fn connection(&self, number: u64) -> ConnectionRecord {
         let foreign = number.is_multiple_of(FOREIGN);
         let edge = skewed(number, EDGES);
-        let mut record = self.edges[if foreign { edge % PUBLIC } else { edge } as usize].clone();
+        let mut record = match foreign {
+            true => self.public[(edge % PUBLIC) as usize].clone(),
+            false => self.edges[edge as usize].clone(),
+        };
         let opened = opened(number);
         let lasted = 2_000_000 + (mix(number + 7) % 40_000_000).cast_signed();
         record.id = id(number);
@@ -145,11 +154,6 @@ impl Host {
         record.client.port = 32_768 + (mix(number) % 28_000) as u16;
         if foreign {
             record.client.address = visitor(number);
-            record.client.process = None;
-            record.client.processes.clear();
-            record.client.workload = None;
-            record.client.process_unknown = Some("remote".into());
-            record.scope = Scope::NorthSouth;
         } else if number % SHORT_LIVED == 1 {
             short_lived(&mut record, number);
         }
@@ -173,9 +177,10 @@ fn short_lived(record: &mut ConnectionRecord, number: u64) {
 }
 
 /// An edge, as the records of its connections have it.
-fn edge(number: u64) -> ConnectionRecord {
+fn edge(number: u64, scope: Scope) -> ConnectionRecord {
     let (client, server) = (mix(number) % WORKLOADS, mix(number * 3 + 1) % WORKLOADS);
-    let mutual = number.is_multiple_of(3);
+    let foreign = scope == Scope::NorthSouth;
+    let mutual = number.is_multiple_of(3) && !foreign;
     let process = |of: u64| {
         json!({
             "pid": 1_000 + of, "start_time": 5_000 + of, "started": "2026-09-01T00:00:00.000000000Z",
@@ -212,10 +217,17 @@ fn edge(number: u64) -> ConnectionRecord {
         "confidence": {"server": "high", "client": "medium"}, "credential_in_clear": null,
         "cleartext_examined": {"client": 0, "server": 0}, "capture_complete": true, "capture_reason": null,
         "tls": tls(server, number, mutual),
-        "findings": if mutual { vec![] } else { vec!["server_only_tls_east_west"] }, "authorization": null,
+        "findings": if mutual || foreign { vec![] } else { vec!["server_only_tls_east_west"] }, "authorization": null,
         "policy_version": "3f9a5c1e2b7d4860", "bytes": null,
     });
-    serde_json::from_value(record).unwrap_or_else(|error| panic!("the generator's record: {error}"))
+    let mut record: ConnectionRecord =
+        serde_json::from_value(record).unwrap_or_else(|error| panic!("the generator's record: {error}"));
+    if foreign {
+        record.scope = scope;
+        record.client =
+            EndpointRecord { process_unknown: Some("remote".into()), ..EndpointRecord::default() };
+    }
+    record
 }
 
 fn tls(server: u64, number: u64, mutual: bool) -> serde_json::Value {
