@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 
+use rusqlite::params;
+use rusqlite::types::Value;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,8 @@ use summary::{MAX_ENDS, Summary};
 
 /// Certificates of one name that are looked at.
 const MAX_CERTIFICATES: usize = 64;
+/// Programs of one executable, which differ in user, parents or place, that are looked at one by one.
+const MAX_PROGRAMS: usize = 64;
 /// Fewest hexadecimal digits that name a certificate or a key.
 const SHORTEST_PREFIX: usize = 8;
 
@@ -235,30 +239,63 @@ impl WhoQuestion {
         answering: &Answering<'_>,
         understood: &Understood,
     ) -> Result<Vec<ProcessRecord>, QuestionError> {
-        const SQL: &str = "SELECT p.record, s.pid, s.start_time, s.started, s.namespace_pid \
-                           FROM process s JOIN program p ON p.id = s.program WHERE s.pid = ?1 OR p.executable = ?2 \
-                           ORDER BY s.id DESC LIMIT ?3";
-        if understood.pid.is_none() && !understood.executable {
-            return Ok(Vec::new());
-        }
-        let executable = understood.executable.then_some(&self.subject);
-        let mut statement = answering.reader.database().prepare_cached(SQL)?;
         let limit = SubjectRecord::MAX_NAMES as i64;
-        let mut rows = statement.query(rusqlite::params![understood.pid, executable, limit])?;
         let mut processes = Vec::new();
-        while let Some(row) = rows.next()? {
-            let program: String = row.get(0)?;
-            let program: ProcessRecord = serde_json::from_str(&program).map_err(StoreError::Record)?;
-            processes.push(ProcessRecord {
-                pid: row.get(1)?,
-                start_time: row.get::<_, i64>(2)?.cast_unsigned(),
-                started: row.get::<_, Option<i64>>(3)?.map(WallTime),
-                namespace_pid: row.get(4)?,
-                ..program
-            });
+        if let Some(pid) = understood.pid {
+            processes = latest_processes(answering, "s.pid = ?1", pid.into(), limit)?;
         }
-        Ok(processes)
+        if understood.executable {
+            let programs = "SELECT id FROM program WHERE executable = ?1 LIMIT ?2";
+            let programs: Vec<i64> = answering
+                .reader
+                .database()
+                .prepare_cached(programs)?
+                .query_map(params![self.subject, MAX_PROGRAMS as i64 + 1], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            if programs.len() > MAX_PROGRAMS {
+                // It is frequent: among the latest of all there are some soon.
+                let running = "p.executable = ?1";
+                processes = latest_processes(answering, running, self.subject.clone().into(), limit)?;
+            } else {
+                for program in programs {
+                    let of_one = latest_processes(answering, "s.program = ?1", program.into(), limit)?;
+                    processes.extend(of_one);
+                }
+            }
+        }
+        processes.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        processes.truncate(SubjectRecord::MAX_NAMES);
+        Ok(processes.into_iter().map(|(_, process)| process).collect())
     }
+}
+
+/// The latest processes that fulfil a condition, with their numbers.
+fn latest_processes(
+    answering: &Answering<'_>,
+    condition: &str,
+    value: Value,
+    limit: i64,
+) -> Result<Vec<(i64, ProcessRecord)>, QuestionError> {
+    let sql = format!(
+        "SELECT p.record, s.pid, s.start_time, s.started, s.namespace_pid, s.id \
+         FROM process s CROSS JOIN program p ON p.id = s.program WHERE {condition} ORDER BY s.id DESC LIMIT ?2"
+    );
+    let mut statement = answering.reader.database().prepare_cached(&sql)?;
+    let mut rows = statement.query(params![value, limit])?;
+    let mut processes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let program: String = row.get(0)?;
+        let program: ProcessRecord = serde_json::from_str(&program).map_err(StoreError::Record)?;
+        let process = ProcessRecord {
+            pid: row.get(1)?,
+            start_time: row.get::<_, i64>(2)?.cast_unsigned(),
+            started: row.get::<_, Option<i64>>(3)?.map(WallTime),
+            namespace_pid: row.get(4)?,
+            ..program
+        };
+        processes.push((row.get(5)?, process));
+    }
+    Ok(processes)
 }
 
 const CERTIFICATES_BY_SERIAL: &str = "SELECT id, sha256 FROM certificate WHERE serial = ?1";

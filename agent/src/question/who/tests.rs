@@ -145,3 +145,33 @@ fn clients_from_elsewhere_are_told_apart_by_their_addresses() {
         "who asks for no address is told of all"
     );
 }
+
+#[test]
+fn processes_are_the_latest_however_many_programs_they_run() {
+    const PROCESSES: u32 = 70;
+    for programs in [1, 3, PROCESSES] {
+        let connection = |number: u32| {
+            let mut record = full(number.into());
+            let process = |process: &ProcessRecord| ProcessRecord {
+                pid: 2_000 + number,
+                start_time: number.into(),
+                uid: number % programs,
+                ..process.clone()
+            };
+            let process: std::sync::Arc<_> = process(record.client.process.as_ref().unwrap()).into();
+            record.client.processes.truncate(1);
+            record.client.processes[0].process = process.clone();
+            record.client.process = Some(process);
+            record
+        };
+        let (_folder, mut reader) =
+            history(&format!("who-processes-{programs}"), (0..PROCESSES).map(connection));
+        let pids = |lines: &[serde_json::Value]| -> Vec<u64> {
+            let processes = lines[0]["processes"].as_array().unwrap();
+            processes.iter().map(|process| process["pid"].as_u64().unwrap()).collect()
+        };
+        let latest: Vec<u64> = (0..SubjectRecord::MAX_NAMES as u64).map(|before| 2_069 - before).collect();
+        assert_eq!(pids(&ask(&mut reader, "who", "subject=/usr/sbin/nginx").0), latest, "{programs}");
+        assert_eq!(pids(&ask(&mut reader, "who", "subject=2005").0), [2_005]);
+    }
+}
