@@ -73,10 +73,11 @@ fn candidates(
     let (mut candidates, mut wanted) = (Vec::new(), 0_u64);
     each_pairing(answering, selection, range, &mut |pairing| {
         let Counted { of, last_seen, open, .. } = pairing;
-        let range = selection.narrowed(&of, open, range);
-        wanted += pairing.connections_within(range);
-        if candidates.len() <= MAX_PAIRINGS {
-            candidates.push(Candidate { of, range, last_seen, open });
+        for range in selection.narrowed(&of, open, range) {
+            wanted += pairing.connections_within(range);
+            if candidates.len() <= MAX_PAIRINGS {
+                candidates.push(Candidate { of, range, last_seen: last_seen.min(range.to), open });
+            }
         }
         Ok(())
     })?;

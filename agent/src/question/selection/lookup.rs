@@ -59,7 +59,7 @@ impl Lookup<'_> {
             let mut rows = statement.query([holders])?;
             while let Some(row) = rows.next()? {
                 let seen = Range { from: row.get(1)?, to: row.get::<_, i64>(2)?.saturating_add(1) };
-                resolved.held.entry(row.get(0)?).and_modify(|all| *all = all.or(seen)).or_insert(seen);
+                resolved.held.entry(row.get(0)?).or_default().add(seen);
             }
         }
         Ok(())

@@ -31,11 +31,35 @@ struct Resolved {
     client_holders: Numbers,
     server_holders: Numbers,
     /// Pairings of which these held sockets, and when.
-    held: FxHashMap<i64, Range>,
+    held: FxHashMap<i64, Held>,
     client_ports: Vec<u16>,
     session_ids: Vec<[u8; 16]>,
     /// What only the whole record shows.
     records: Vec<Test>,
+}
+
+/// When sockets of a pairing were held: in order, without a common moment, and few, so that each is walked by itself.
+#[derive(Debug, Clone, Default)]
+struct Held(Vec<Range>);
+
+impl Held {
+    const MOST: usize = 64;
+
+    fn add(&mut self, range: Range) {
+        let first = self.0.partition_point(|held| held.to < range.from);
+        let behind = self.0.partition_point(|held| held.from <= range.to);
+        let joined = self.0[first..behind].iter().fold(range, |joined, held| joined.or(*held));
+        self.0.splice(first..behind, [joined]);
+        if self.0.len() > Self::MOST {
+            // The newest are asked for most often: the oldest become one.
+            let oldest = self.0[0].or(self.0[1]);
+            self.0.splice(..2, [oldest]);
+        }
+    }
+
+    fn all(&self) -> Option<Range> {
+        self.0.iter().copied().reduce(Range::or)
+    }
 }
 
 impl Resolved {
@@ -75,7 +99,7 @@ impl Resolved {
     /// When there can be some, if that is known: while the processes that are wanted held sockets.
     fn time(&self) -> Option<Range> {
         let by_holders = self.holds_none() && !self.is_open_to_all();
-        by_holders.then(|| self.held.values().copied().reduce(Range::or)).flatten()
+        by_holders.then(|| self.held.values().filter_map(Held::all).reduce(Range::or)).flatten()
     }
 
     /// Takes another one's alternatives over.
@@ -87,7 +111,7 @@ impl Resolved {
         self.client_holders.extend(other.client_holders);
         self.server_holders.extend(other.server_holders);
         for (pairing, held) in other.held {
-            self.held.entry(pairing).and_modify(|all| *all = all.or(held)).or_insert(held);
+            held.0.into_iter().for_each(|range| self.held.entry(pairing).or_default().add(range));
         }
         self.client_ports.extend(other.client_ports);
         self.session_ids.extend(other.session_ids);
@@ -230,12 +254,14 @@ impl Selection {
         self.clauses.iter().flat_map(|clause| clause.visitors.iter().copied())
     }
 
-    /// When those connections of a pairing can have been opened that fulfil what it leaves open.
-    pub fn narrowed(&self, pairing: &Pairing, open: Open, range: Range) -> Range {
+    /// When those connections of a pairing can have been opened that fulfil what it leaves open: times without a common moment.
+    pub fn narrowed(&self, pairing: &Pairing, open: Open, range: Range) -> Vec<Range> {
         let left = self.clauses.iter().enumerate().filter(|(bit, _)| open & (1 << bit) != 0);
         let held = left.filter(|(_, clause)| !clause.is_open_to_all());
-        held.filter_map(|(_, clause)| clause.held.get(&pairing.id))
-            .fold(range, |range, held| range.and(*held))
+        held.filter_map(|(_, clause)| clause.held.get(&pairing.id)).fold(vec![range], |ranges, held| {
+            let both = |range: &Range| held.0.iter().map(|held| held.and(*range)).collect::<Vec<_>>();
+            ranges.iter().flat_map(both).filter(|range| range.from < range.to).collect()
+        })
     }
 
     /// What a connection leaves open that only its record can tell; `None` if it is not wanted.
@@ -281,4 +307,25 @@ pub(super) fn fingerprints(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
         from_hex::<32>(&format!("{prefix}{}", digit.repeat(64_usize.checked_sub(prefix.len())?)))
     };
     Some((filled("0")?, filled("f")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_joined_where_they_meet_and_the_oldest_where_they_are_many() {
+        let held = |all: &[(i64, i64)]| {
+            let mut held = Held::default();
+            all.iter().for_each(|&(from, to)| held.add(Range { from, to }));
+            held.0.iter().map(|range| (range.from, range.to)).collect::<Vec<_>>()
+        };
+        assert_eq!(held(&[(10, 20), (0, 5), (30, 40)]), [(0, 5), (10, 20), (30, 40)]);
+        assert_eq!(held(&[(10, 20), (0, 5), (30, 40), (5, 30)]), [(0, 40)]);
+        assert_eq!(held(&[(10, 20), (12, 15), (15, 25)]), [(10, 25)]);
+        let many: Vec<(i64, i64)> = (0..100).map(|number| (number * 10, number * 10 + 5)).collect();
+        let few = held(&many);
+        assert_eq!((few.len(), few[0], few[1]), (Held::MOST, (0, 365), (370, 375)));
+        assert_eq!(held(&many.iter().rev().copied().collect::<Vec<_>>()).len(), Held::MOST);
+    }
 }
