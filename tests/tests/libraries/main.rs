@@ -10,6 +10,7 @@ mod compressed;
 mod crowds;
 mod discovery;
 mod further;
+mod resumed;
 mod single;
 mod trust_stores;
 
