@@ -1,15 +1,18 @@
-//! Sessions that are resumed at servers beyond the matrix: no library shows a certificate again, so none may be told but the one
+//! Sessions that are resumed at servers and by clients beyond the matrix: no library shows a certificate again, so none may be told but the one
 //! that the session began with, where the wire shows which that was.
+
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 use countersign_tests::{
-    ClientKind, ClientOptions, Expectation, Matcher, Program, ServerOptions, Testbed, Version, ready, text,
+    ClientKind, ClientOptions, Expectation, Matcher, PATIENCE, Process, Program, ServerKind, ServerOptions,
+    Testbed, Version, ready, text,
 };
 use serde_json::json;
 
 use crate::attribution::{Seen, mutual_of, none_wrong, wrong};
-use crate::further::{self, Start, rustls_server};
-use crate::{agent, required};
+use crate::further::{self, Start, curl_cffi, rustls_client, rustls_server};
+use crate::{agent, required, standing};
 
 const BOTH: &[Version] = &[Version::V1_2, Version::V1_3];
 const SERVERS: [(&str, &str, Start, &[Version]); 3] = [
@@ -41,13 +44,70 @@ fn resumed(version: Version, first: &str) -> Expectation {
         .is("/server/certificates", json!(pki.server.fingerprints))
 }
 
+/// Holds the two connections to a server against a session and its resumption; certificates that are wrong.
+fn judged(what: &str, version: Version, port: u16) -> Result<usize> {
+    let Some(agent) = agent() else { return Ok(0) };
+    let pki = &Testbed::shared().pki;
+    let records = agent.records.closed_to(port, 2)?;
+    mutual_of(version, (&pki.client, Seen::Whole), (&pki.server, Seen::Whole)).assert(&records[0]);
+    resumed(version, text(&records[0], "/id")).assert(&records[1]);
+    println!("{what} {}: resumed, {}", version.as_str(), text(&records[1], "/tls/resumed"));
+    Ok(records.iter().map(|record| wrong(record, &pki.client, &pki.server)).sum())
+}
+
+type Ask = fn(ClientOptions<'_>) -> Result<Command>;
+
+const CLIENTS: [(&str, Ask); 3] = [
+    ("rustls 0.21", |options| rustls_client(Program::Rustls21, options)),
+    ("rustls 0.23", |options| rustls_client(Program::Rustls23, options)),
+    ("curl_cffi", curl_cffi),
+];
+
 #[test]
-fn a_resumed_session_shows_no_certificate_but_its_own() -> Result<()> {
+fn a_client_that_resumes_its_session_shows_no_certificate_but_its_own() -> Result<()> {
     if !ready() {
         return Ok(());
     }
     let testbed = Testbed::shared();
-    let (client, server) = (&testbed.pki.client, &testbed.pki.server);
+    let _standing = standing()?;
+    let mut all_wrong = 0;
+    for (name, ask) in CLIENTS {
+        for &version in BOTH {
+            let port = testbed.port();
+            let options = ServerOptions { version: Some(version), ..required(port) };
+            let server = ServerKind::Nginx.start(testbed, options)?;
+            if let Some(agent) = agent() {
+                agent.wait_probed(&server, "openssl")?;
+            }
+            let mut command = ask(options_of(port, version))?;
+            command.env("PEER_TWICE", "1");
+            let run = Process::spawn(name, Some(&testbed.client_side), command)?.finish(PATIENCE)?;
+            ensure!(run.output.contains("OK"), "{name} {}:\n{}", version.as_str(), run.output);
+            all_wrong += judged(name, version, port)?;
+        }
+    }
+    none_wrong("sessions resumed by three further clients", all_wrong);
+    Ok(())
+}
+
+/// Of one client that asks once.
+fn options_of(port: u16, version: Version) -> ClientOptions<'static> {
+    ClientOptions {
+        address: Testbed::SERVER,
+        port,
+        version: Some(version),
+        identity: Some(&Testbed::shared().pki.client),
+        resume: false,
+        count: 1,
+    }
+}
+
+#[test]
+fn a_session_that_a_server_resumes_shows_no_certificate_but_its_own() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let testbed = Testbed::shared();
     let mut all_wrong = 0;
     for (name, library, start, versions) in SERVERS {
         for &version in versions {
@@ -56,14 +116,7 @@ fn a_resumed_session_shows_no_certificate_but_its_own() -> Result<()> {
             if let Some(agent) = agent() {
                 agent.wait_probed(&running, library)?;
             }
-            let options = ClientOptions {
-                address: Testbed::SERVER,
-                port,
-                version: Some(version),
-                identity: Some(client),
-                resume: true,
-                count: 1,
-            };
+            let options = ClientOptions { resume: true, ..options_of(port, version) };
             let run = ClientKind::OpenSsl.run(testbed, options)?;
             ensure!(
                 run.answered && run.resumed == Some(true),
@@ -71,12 +124,7 @@ fn a_resumed_session_shows_no_certificate_but_its_own() -> Result<()> {
                 version.as_str(),
                 run.output
             );
-            let Some(agent) = agent() else { continue };
-            let records = agent.records.closed_to(port, 2)?;
-            all_wrong += records.iter().map(|record| wrong(record, client, server)).sum::<usize>();
-            mutual_of(version, (client, Seen::Whole), (server, Seen::Whole)).assert(&records[0]);
-            resumed(version, text(&records[0], "/id")).assert(&records[1]);
-            println!("{name} {}: resumed, {}", version.as_str(), text(&records[1], "/tls/resumed"));
+            all_wrong += judged(name, version, port)?;
         }
     }
     none_wrong("sessions resumed at three further servers", all_wrong);

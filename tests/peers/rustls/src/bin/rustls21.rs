@@ -30,7 +30,7 @@ fn main() -> Result<()> {
         });
     }
     let name = ServerName::try_from(SERVER_NAME)?;
-    ask(&options, |stream, shown| {
+    let configure = |shown: &Identity| {
         let (chain, key) = own(shown);
         let config = ClientConfig::builder()
             .with_safe_default_cipher_suites()
@@ -38,7 +38,10 @@ fn main() -> Result<()> {
             .with_protocol_versions(&versions)?
             .with_root_certificates(roots.clone())
             .with_client_auth_cert(chain, key)?;
-        Ok(StreamOwned::new(ClientConnection::new(Arc::new(config), name.clone())?, stream))
+        Ok(Arc::new(config))
+    };
+    ask(&options, configure, |stream, config| {
+        Ok(StreamOwned::new(ClientConnection::new(Arc::clone(config), name.clone())?, stream))
     })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use countersign_rustls_peers::{Options, SERVER_NAME, ask, serve};
+use countersign_rustls_peers::{Identity, Options, SERVER_NAME, ask, serve};
 use rustls_pki_types::ServerName;
 use rustls23::server::WebPkiClientVerifier;
 use rustls23::version::{TLS12, TLS13};
@@ -26,10 +26,13 @@ fn main() -> Result<()> {
         });
     }
     let name = ServerName::try_from(SERVER_NAME)?;
-    ask(&options, |stream, shown| {
+    let configure = |shown: &Identity| {
         let config = ClientConfig::builder_with_protocol_versions(&versions)
             .with_root_certificates(roots.clone())
             .with_client_auth_cert(shown.chain.clone(), shown.key.clone_key())?;
-        Ok(StreamOwned::new(ClientConnection::new(Arc::new(config), name.clone())?, stream))
+        Ok(Arc::new(config))
+    };
+    ask(&options, configure, |stream, config| {
+        Ok(StreamOwned::new(ClientConnection::new(Arc::clone(config), name.clone())?, stream))
     })
 }
