@@ -1,5 +1,7 @@
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use super::made::{History, from_to, minute};
 use super::*;
 use crate::record::*;
 use crate::store::Writer;
@@ -238,4 +240,40 @@ fn connections_come_newest_first_and_page_by_page() {
     let (second, next) = ask(next);
     assert_eq!(second, [id(2), id(1)]);
     assert_eq!(ask(next), (vec![id(0)], None));
+}
+
+/// A visitor's connection to a workload of this host, which a process holds.
+fn visit(visitor: &str, server: &str, minutes: i64, pid: u32) -> ConnectionRecord {
+    let mut record = from_to("nobody", server, minutes);
+    let process: Arc<ProcessRecord> =
+        ProcessRecord { pid, start_time: pid.into(), comm: "worker".to_owned(), ..ProcessRecord::default() }
+            .into();
+    record.scope = Scope::NorthSouth;
+    record.client = EndpointRecord { address: visitor.to_owned(), port: 40_000, ..EndpointRecord::default() };
+    record.server.processes =
+        vec![HolderRecord { process: Arc::clone(&process), role: "accept".into(), source: "accept".into() }];
+    record.server.process = Some(process);
+    record
+}
+
+#[test]
+fn times_in_which_other_visitors_came_hide_nothing() {
+    let asked = "203.0.113.9";
+    // Worker 2 of the same server came only after the visitor had gone.
+    let of_one = [(20, 1), (30, 1), (40, 1)].map(|(minutes, pid)| visit(asked, "one", minutes, pid));
+    let of_others = [(45, 1), (100, 2), (200, 2)].map(|(minutes, pid)| visit("203.0.113.1", "one", minutes, pid));
+    let filler = (0..200).map(|minutes| from_to("a", "b", minutes));
+    let all = of_one.into_iter().chain(of_others).chain([visit(asked, "two", 35, 3)]).chain(filler);
+    let history = History::of("walk-visitors", all.collect(), vec![]);
+    for (limit, expected) in [(1, &[40][..]), (2, &[40, 35]), (3, &[40, 35, 30]), (10, &[40, 35, 30, 20])] {
+        let found = history.ask(ConnectionsQuestion {
+            client: vec![asked.to_owned()],
+            pid: vec![1, 2, 3],
+            limit: Some(limit),
+            ..ConnectionsQuestion::default()
+        });
+        let opened: Vec<WallTime> =
+            found.iter().map(|line| serde_json::from_value(line["opened"].clone()).unwrap()).collect();
+        assert_eq!(opened, expected.iter().copied().map(minute).collect::<Vec<_>>(), "{limit}");
+    }
 }

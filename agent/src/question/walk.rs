@@ -13,8 +13,8 @@ use rustc_hash::FxHashSet;
 use super::selection::{Ends, Open, Own, Pairing, Selection};
 use super::{Answering, QuestionError, Range};
 
-/// Pairings that are walked one by one; of more something is met soon.
-const MAX_PAIRINGS: usize = 65_536;
+/// Pairings, or times of them, that are walked one by one; of more something is met soon.
+const MAX_CANDIDATES: usize = 65_536;
 /// Connections that are looked at between two words on how far it is.
 const STEP: i64 = 4_096;
 /// How much dearer it is to look a connection up than to come past it.
@@ -35,7 +35,7 @@ pub(super) enum Walked {
 pub(super) type Take<'a> =
     &'a mut dyn FnMut(&mut Answering<'_>, i64) -> Result<ControlFlow<()>, QuestionError>;
 
-/// A pairing some of whose connections are wanted.
+/// A pairing some of whose connections are wanted, or one of the times in which there can be such.
 struct Candidate {
     of: Pairing,
     range: Range,
@@ -73,15 +73,15 @@ fn candidates(
     let (mut candidates, mut wanted) = (Vec::new(), 0_u64);
     each_pairing(answering, selection, range, &mut |pairing| {
         let Counted { of, last_seen, open, .. } = pairing;
-        for range in selection.narrowed(&of, open, range) {
+        for range in selection.narrowed(&of, open, range).into_iter().filter(|range| pairing.is_in(*range)) {
             wanted += pairing.connections_within(range);
-            if candidates.len() <= MAX_PAIRINGS {
+            if candidates.len() <= MAX_CANDIDATES {
                 candidates.push(Candidate { of, range, last_seen: last_seen.min(range.to), open });
             }
         }
         Ok(())
     })?;
-    if candidates.len() > MAX_PAIRINGS {
+    if candidates.len() > MAX_CANDIDATES {
         return Ok(None);
     }
     let sql = "SELECT coalesce(sum(connections), 0) FROM pairing";
@@ -223,7 +223,7 @@ pub(super) fn each_pairing(
     Ok(())
 }
 
-/// The newest of each pairing, merged.
+/// The newest of each candidate, merged.
 fn by_pairing(
     answering: &mut Answering<'_>,
     selection: &Selection,
@@ -236,11 +236,12 @@ fn by_pairing(
     let mut newest = BinaryHeap::new();
     for (done, candidate) in candidates.iter().enumerate() {
         let full = newest.len() > limit;
-        let floor = newest.peek().filter(|_| full).map_or(candidate.range.from, |Reverse(oldest)| *oldest);
-        let floor = floor.max(candidate.range.from);
-        if full && candidate.last_seen < floor {
+        let oldest = newest.peek().filter(|_| full).map_or(i64::MIN, |Reverse(oldest)| *oldest);
+        // Those behind it are older still.
+        if candidate.last_seen < oldest {
             break;
         }
+        let floor = oldest.max(candidate.range.from);
         answering.go_on(done as f64 / candidates.len() as f64)?;
         let (table, which) = match candidate.of.visitor {
             None => ("pairing_connections", ""),

@@ -228,7 +228,7 @@ CREATE TABLE connection (
 );
 CREATE INDEX connection_visitor ON connection (visitor) WHERE visitor IS NOT NULL;
 
--- Connections by pairing; the latest stand apart (pairing_recent) and are put here many at a time.
+-- Connections by pairing; the latest stand apart (pairing_recent) and are put here in order.
 CREATE TABLE pairing_connection (
   pairing INTEGER NOT NULL REFERENCES pairing (id),
   opened INTEGER NOT NULL REFERENCES connection (opened),

@@ -74,7 +74,7 @@ fn sections(text: &str) -> BTreeMap<String, String> {
     sections
 }
 
-/// The command of the emulator: the machine's own, or the one that set-up unpacked.
+/// The command of the emulator: the one that set-up unpacked, else the machine's own.
 fn emulator() -> Command {
     let unpacked = crate::target().join("emulator");
     let program = unpacked.join("usr/bin/qemu-system-x86_64");
@@ -96,7 +96,7 @@ impl Emulator {
             command
                 .stdin(Stdio::null())
                 .spawn()
-                .expect("qemu-system-x86_64 starts: cargo xtask setup installs it"),
+                .expect("qemu-system-x86_64 starts: cargo xtask setup fetches it"),
         )
     }
 

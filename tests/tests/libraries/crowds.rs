@@ -1,6 +1,6 @@
 //! Many connections of one process at once, each with a certificate of its own: which is whose?
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::process::Command;
 use std::time::SystemTime;
 
@@ -47,6 +47,8 @@ enum Seer {
 struct Shown {
     /// By port, the numbers of the clients, oldest first.
     by_port: HashMap<u64, VecDeque<usize>>,
+    /// Ports that came again and of which one record is missing, or late: which of them is whose?
+    unclear: HashSet<u64>,
 }
 
 impl Shown {
@@ -84,11 +86,12 @@ impl Shown {
         for (port, records) in of_port {
             let shown = self.by_port.entry(port).or_default();
             ensure!(shown.len() >= records.len(), "more records than connections: {records:?}");
-            // Twice there and once read: which of the two?
-            let unclear = shown.len() > records.len();
+            if shown.len() > records.len() {
+                self.unclear.insert(port);
+            }
             for (record, number) in records.iter().zip(shown.drain(..records.len())) {
                 let client = &clients[number];
-                if unclear {
+                if self.unclear.contains(&port) {
                     count.unknown += 1;
                     continue;
                 }
@@ -299,6 +302,7 @@ fn a_server_of_many_threads_under_load_is_never_misread() -> Result<()> {
             taken.records = earlier;
             total.add(&shown.compare(&records, &identities, &testbed.pki.server, Seer::Server)?);
         }
+        ensure!(taken.records.is_empty(), "opened before the first round: {:?}", taken.records);
         let unread: usize = all_shown.iter().map(|(_, shown)| shown.left()).sum();
         println!("round {round} of {rounds}: {total:?}, {unread} not read by this test");
         none_wrong("under load", total.wrong);
@@ -310,7 +314,8 @@ fn a_server_of_many_threads_under_load_is_never_misread() -> Result<()> {
             println!("{name}: {}", agent.metric(name, "")?);
         }
     }
-    // Unknown is allowed where certificates were lost under load; but a library that shows nothing proves nothing.
-    assert!(agent.is_none() || total.right * 4 >= (total.right + total.unknown) * 3, "{total:?}");
+    // Unknown is allowed where certificates were lost under load, and unread where this test was too slow for the stream: on two
+    // processors that have 128 busy threads a fifth of all. But a library that shows nothing proves nothing.
+    assert!(agent.is_none() || total.right * 3 >= rounds * ROUND * 2, "{total:?}");
     Ok(())
 }

@@ -42,7 +42,7 @@ pub fn missing() -> Result<Vec<Step>> {
 fn emulator() -> Result<Option<Step>> {
     let (package, program) = EMULATOR;
     let folder = workspace::emulator();
-    if process::find_program(program).is_some() || folder.join("usr/bin").join(program).exists() {
+    if process::find_program(program).is_some() || starts(&folder, program) {
         return Ok(None);
     }
     if !debian::is_bookworm() {
@@ -61,6 +61,17 @@ fn emulator() -> Result<Option<Step>> {
         }
         Ok(fs::rename(unpacked, &folder)?)
     })))
+}
+
+/// Whether the unpacked emulator starts: a library that was the machine's own may have gone.
+fn starts(folder: &Path, program: &str) -> bool {
+    let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|path| folder.join(path));
+    let mut command = Command::new(folder.join("usr/bin").join(program));
+    command.arg("--version");
+    if let Ok(path) = std::env::join_paths(libraries) {
+        command.env("LD_LIBRARY_PATH", path);
+    }
+    process::output_of(&mut command).is_ok()
 }
 
 fn fetch(series: &str, package: &str) -> Result<()> {

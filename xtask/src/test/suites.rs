@@ -55,8 +55,8 @@ pub const SUITES: &[Suite] = &[
         purpose: "licences, sources and duplicates of the dependencies",
         // Advisories live in a git repository that a closed network does not reach: `cargo deny check`
         // checks them where it is open.
-        // Not `--offline`: it wants the dependencies of other platforms, too, which no build has brought here.
-        arguments: &["deny", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"],
+        // Not `--offline`: cargo-deny looks at dependencies of other platforms, too, which no build has brought here.
+        arguments: &["deny", "--locked", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"],
     },
     Suite {
         name: "unit",

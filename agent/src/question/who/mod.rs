@@ -27,8 +27,6 @@ use summary::{MAX_ENDS, Summary};
 
 /// Certificates of one name that are looked at.
 const MAX_CERTIFICATES: usize = 64;
-/// Programs of one executable, which differ in user, parents or place, that are looked at one by one.
-const MAX_PROGRAMS: usize = 64;
 /// Fewest hexadecimal digits that name a certificate or a key.
 const SHORTEST_PREFIX: usize = 8;
 
@@ -239,61 +237,42 @@ impl WhoQuestion {
         answering: &Answering<'_>,
         understood: &Understood,
     ) -> Result<Vec<ProcessRecord>, QuestionError> {
-        let limit = SubjectRecord::MAX_NAMES as i64;
         let mut processes = Vec::new();
         if let Some(pid) = understood.pid {
-            processes = latest_processes(answering, "s.pid = ?1", pid.into(), limit)?;
+            processes = latest_processes(answering, "pid = ?1", pid.into())?;
         }
         if understood.executable {
-            let programs = "SELECT id FROM program WHERE executable = ?1 LIMIT ?2";
-            let programs: Vec<i64> = answering
-                .reader
-                .database()
-                .prepare_cached(programs)?
-                .query_map(params![self.subject, MAX_PROGRAMS as i64 + 1], |row| row.get(0))?
-                .collect::<Result<_, _>>()?;
-            if programs.len() > MAX_PROGRAMS {
-                // It is frequent: among the latest of all there are some soon.
-                let running = "p.executable = ?1";
-                processes = latest_processes(answering, running, self.subject.clone().into(), limit)?;
-            } else {
-                for program in programs {
-                    let of_one = latest_processes(answering, "s.program = ?1", program.into(), limit)?;
-                    processes.extend(of_one);
-                }
-            }
+            let running = "program IN (SELECT id FROM program WHERE executable = ?1)";
+            processes = latest_processes(answering, running, self.subject.trim().to_owned().into())?;
         }
-        processes.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
-        processes.truncate(SubjectRecord::MAX_NAMES);
-        Ok(processes.into_iter().map(|(_, process)| process).collect())
+        Ok(processes)
     }
 }
 
-/// The latest processes that fulfil a condition, with their numbers.
+/// The latest processes that fulfil a condition: first their numbers, out of an index alone, since they may be many.
 fn latest_processes(
     answering: &Answering<'_>,
     condition: &str,
     value: Value,
-    limit: i64,
-) -> Result<Vec<(i64, ProcessRecord)>, QuestionError> {
+) -> Result<Vec<ProcessRecord>, QuestionError> {
     let sql = format!(
-        "SELECT p.record, s.pid, s.start_time, s.started, s.namespace_pid, s.id \
-         FROM process s CROSS JOIN program p ON p.id = s.program WHERE {condition} ORDER BY s.id DESC LIMIT ?2"
+        "SELECT p.record, s.pid, s.start_time, s.started, s.namespace_pid \
+         FROM process s CROSS JOIN program p ON p.id = s.program \
+         WHERE s.id IN (SELECT id FROM process WHERE {condition} ORDER BY id DESC LIMIT ?2) ORDER BY s.id DESC"
     );
     let mut statement = answering.reader.database().prepare_cached(&sql)?;
-    let mut rows = statement.query(params![value, limit])?;
+    let mut rows = statement.query(params![value, SubjectRecord::MAX_NAMES as i64])?;
     let mut processes = Vec::new();
     while let Some(row) = rows.next()? {
         let program: String = row.get(0)?;
         let program: ProcessRecord = serde_json::from_str(&program).map_err(StoreError::Record)?;
-        let process = ProcessRecord {
+        processes.push(ProcessRecord {
             pid: row.get(1)?,
             start_time: row.get::<_, i64>(2)?.cast_unsigned(),
             started: row.get::<_, Option<i64>>(3)?.map(WallTime),
             namespace_pid: row.get(4)?,
             ..program
-        };
-        processes.push((row.get(5)?, process));
+        });
     }
     Ok(processes)
 }
