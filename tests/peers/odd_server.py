@@ -37,12 +37,18 @@ def fork(listener):
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         stream, _ = listener.accept()
+        let_go, keeps = os.pipe()
         child = os.fork()
         if child == 0:
+            # Until the parent has closed it.
+            os.close(keeps)
+            os.read(let_go, 1)
             answer(stream)
             os._exit(0)
         print(f"child {child}", flush=True)
         stream.close()
+        os.close(let_go)
+        os.close(keeps)
 
 
 def pass_on(listener):

@@ -261,7 +261,8 @@ fn times_in_which_other_visitors_came_hide_nothing() {
     let asked = "203.0.113.9";
     // Worker 2 of the same server came only after the visitor had gone.
     let of_one = [(20, 1), (30, 1), (40, 1)].map(|(minutes, pid)| visit(asked, "one", minutes, pid));
-    let of_others = [(45, 1), (100, 2), (200, 2)].map(|(minutes, pid)| visit("203.0.113.1", "one", minutes, pid));
+    let of_others =
+        [(45, 1), (100, 2), (200, 2)].map(|(minutes, pid)| visit("203.0.113.1", "one", minutes, pid));
     let filler = (0..200).map(|minutes| from_to("a", "b", minutes));
     let all = of_one.into_iter().chain(of_others).chain([visit(asked, "two", 35, 3)]).chain(filler);
     let history = History::of("walk-visitors", all.collect(), vec![]);
