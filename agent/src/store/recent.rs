@@ -63,8 +63,9 @@ impl Recent {
             delete.execute(*place)?;
         }
         let settled = slice.len() as i64;
-        self.count = Some(count - settled);
         self.settled_to = slice.last().copied().filter(|_| settled == SLICE);
+        // Those that were removed are still in the count: it begins anew with each round.
+        self.count = self.settled_to.map(|_| count - settled);
         Ok(())
     }
 }

@@ -267,3 +267,20 @@ fn a_connection_of_which_something_else_is_said_changes_its_pairing() {
     assert_eq!(one(&file, "SELECT count(*) FROM pairing_connections"), 20);
     assert_eq!(one(&file, "SELECT count(*) FROM pairing_connections WHERE pairing > 1"), 2);
 }
+
+#[test]
+fn connections_that_change_their_pairing_again_and_again_do_not_count_as_many() {
+    let folder = Folder::new("changing");
+    let file = folder.file();
+    let mut writer = Writer::open(&file).unwrap();
+    for revision in 0..60 {
+        let protocol = if revision % 2 == 0 { "redis" } else { "mqtt" };
+        let one = ConnectionRecord { revision, protocol: protocol.into(), ..full(1) };
+        writer.write(&[record(&one)]).unwrap();
+    }
+    let apart = (2..40).map(|number| {
+        writer.write(&[record(&full(number))]).unwrap();
+        one(&file, "SELECT count(*) FROM pairing_recent")
+    });
+    assert_eq!(apart.max(), Some(15));
+}
