@@ -106,8 +106,9 @@ impl Records {
                 state.connections.insert(id, record);
             }
             Ok(record) => {
-                let lost = at(&record, "/lost").as_u64().unwrap_or_default();
-                state.unread += usize::try_from(lost).unwrap_or(usize::MAX);
+                // Only gaps lose something, and some cannot say how much.
+                let lost = at(&record, "/lost").as_u64().map_or(0, |lost| lost as usize);
+                state.unread = state.unread.saturating_add(lost);
                 state.others.push(record);
             }
         }

@@ -76,15 +76,8 @@ fn sections(text: &str) -> BTreeMap<String, String> {
 
 /// The command of the emulator: the one that set-up unpacked, else the machine's own.
 fn emulator() -> Command {
-    let unpacked = crate::target().join("emulator");
-    let program = unpacked.join("usr/bin/qemu-system-x86_64");
-    if !program.is_file() {
-        return Command::new("qemu-system-x86_64");
-    }
-    let mut command = Command::new(program);
-    let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|folder| unpacked.join(folder));
-    command.env("LD_LIBRARY_PATH", std::env::join_paths(libraries).unwrap());
-    command
+    let unpacked = crate::target().join("emulator/qemu-system-x86_64");
+    Command::new(if unpacked.is_file() { unpacked } else { "qemu-system-x86_64".into() })
 }
 
 /// The emulator's process, ended with this value.

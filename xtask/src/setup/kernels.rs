@@ -1,6 +1,7 @@
 //! Debian's kernels for the kernel matrix and the emulator that boots them: downloaded and unpacked, never installed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -15,6 +16,12 @@ const KERNELS: &[(&str, &str)] =
 
 /// The package of the emulator, and its program in there.
 const EMULATOR: (&str, &str) = ("qemu-system-x86", "qemu-system-x86_64");
+/// Starts the unpacked program with the libraries that were unpacked with it.
+const STARTER: &str = "#!/bin/sh
+here=$(dirname \"$0\")
+export LD_LIBRARY_PATH=\"$here/usr/lib/x86_64-linux-gnu:$here/lib/x86_64-linux-gnu\"
+exec \"$here/usr/bin/${0##*/}\" \"$@\"
+";
 
 /// One step per kernel that is not under `target/kernels` yet, and one for the emulator where the machine has none.
 pub fn missing() -> Result<Vec<Step>> {
@@ -42,7 +49,9 @@ pub fn missing() -> Result<Vec<Step>> {
 fn emulator() -> Result<Option<Step>> {
     let (package, program) = EMULATOR;
     let folder = workspace::emulator();
-    if process::find_program(program).is_some() || starts(&folder, program) {
+    // It is started to see: a library that was the machine's own may have gone.
+    let starts = || process::output_of(Command::new(folder.join(program)).arg("--version")).is_ok();
+    if process::find_program(program).is_some() || starts() {
         return Ok(None);
     }
     if !debian::is_bookworm() {
@@ -56,22 +65,14 @@ fn emulator() -> Result<Option<Step>> {
         // Half an emulator must not be taken for one: it comes to its place whole.
         let unpacked = folder.with_extension("unpacked");
         debian::unpack(&debian::closure(package)?, &unpacked)?;
+        let starter = unpacked.join(program);
+        fs::write(&starter, STARTER)?;
+        fs::set_permissions(&starter, fs::Permissions::from_mode(0o755))?;
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         Ok(fs::rename(unpacked, &folder)?)
     })))
-}
-
-/// Whether the unpacked emulator starts: a library that was the machine's own may have gone.
-fn starts(folder: &Path, program: &str) -> bool {
-    let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|path| folder.join(path));
-    let mut command = Command::new(folder.join("usr/bin").join(program));
-    command.arg("--version");
-    if let Ok(path) = std::env::join_paths(libraries) {
-        command.env("LD_LIBRARY_PATH", path);
-    }
-    process::output_of(&mut command).is_ok()
 }
 
 fn fetch(series: &str, package: &str) -> Result<()> {
