@@ -226,7 +226,7 @@ CREATE TABLE connection (
   -- JSON of what few connections have: addresses they were translated to, and whose session they resume.
   rest TEXT
 );
-CREATE INDEX connection_visitor ON connection (visitor) WHERE visitor IS NOT NULL;
+CREATE INDEX connection_visitor ON connection (visitor, pairing) WHERE visitor IS NOT NULL;
 
 -- Connections by pairing; the latest stand apart (pairing_recent) and are put here in order.
 CREATE TABLE pairing_connection (
