@@ -1,5 +1,8 @@
 //! One TCP connection as an observer between its ends sees it.
 
+use std::hash::{Hash, Hasher};
+use std::mem::offset_of;
+
 use countersign_common::START_BUDGET;
 
 use super::packet::{Endpoint, TcpPacket, VirtualNetwork};
@@ -16,10 +19,24 @@ const RESET_WINDOW: u64 = 1 << 20;
 const NEAR: u32 = 1 << 24;
 
 /// Both ends of a connection in one order, whoever sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
 pub struct Key {
-    low: Endpoint,
-    high: Endpoint,
+    /// Addresses in words, which leave no gaps behind them.
+    low: [u64; 2],
+    high: [u64; 2],
+    low_port: u16,
+    high_port: u16,
+}
+
+impl Hash for Key {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for word in [self.low, self.high].as_flattened() {
+            state.write_u64(*word);
+        }
+        state.write_u32(u32::from(self.low_port) << 16 | u32::from(self.high_port));
+    }
 }
 
 /// One of the two ends of a [`Key`].
@@ -44,22 +61,29 @@ impl Key {
     pub fn of(packet: &TcpPacket<'_>) -> Option<(Key, Half)> {
         let (source, destination) = (packet.source, packet.destination);
         match source.cmp(&destination) {
-            std::cmp::Ordering::Less => Some((Key { low: source, high: destination }, Half::Low)),
-            std::cmp::Ordering::Greater => Some((Key { low: destination, high: source }, Half::High)),
+            std::cmp::Ordering::Less => Some((Key::between(source, destination), Half::Low)),
+            std::cmp::Ordering::Greater => Some((Key::between(destination, source), Half::High)),
             std::cmp::Ordering::Equal => None,
         }
     }
 
+    #[inline]
+    fn between(low: Endpoint, high: Endpoint) -> Key {
+        let words = |address: u128| [(address >> 64) as u64, address as u64];
+        Key { low: words(low.address), high: words(high.address), low_port: low.port, high_port: high.port }
+    }
+
     fn end(&self, half: Half) -> Endpoint {
-        match half {
-            Half::Low => self.low,
-            Half::High => self.high,
-        }
+        let ([upper, lower], port) = match half {
+            Half::Low => (self.low, self.low_port),
+            Half::High => (self.high, self.high_port),
+        };
+        Endpoint { address: u128::from(upper) << 64 | u128::from(lower), port }
     }
 
     /// The end with the higher port, the likely client; of two equal ones `sender`.
     pub fn higher_port(&self, sender: Half) -> Half {
-        match self.low.port.cmp(&self.high.port) {
+        match self.low_port.cmp(&self.high_port) {
             std::cmp::Ordering::Less => Half::High,
             std::cmp::Ordering::Greater => Half::Low,
             std::cmp::Ordering::Equal => sender,
@@ -159,18 +183,29 @@ pub struct EarlyData {
     pub missing: u32,
 }
 
-/// A connection.
+/// Where a flow is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Not reported: no answer, or no payload of a connection whose beginning is missing.
+    Opening,
+    /// Reported.
+    Open,
+    /// Both FINs were seen.
+    Finishing,
+    /// Over; kept so that late packets are known for what they are.
+    Closed,
+}
+
+/// A connection. Its fields stand in the order in which packets need them: most need what fills a line of a processor's
+/// cache, and of each end another one.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Flow {
     pub key: Key,
-    /// Its number.
-    pub serial: u64,
-    /// Index of the input in which it was first met.
-    pub input: usize,
-    /// When its first packet was captured.
-    pub begun: Timestamp,
-    /// When it was last heard of, with a resolution of a second.
-    pub heard: Timestamp,
+    /// The table's: the next flow with the same addresses, in another network.
+    pub same: u32,
+    /// The table's, see [`super::table::Table::enter`].
+    pub stage: Stage,
     /// Which end opened it, once known.
     pub client: Option<Half>,
     /// The client's SYN was seen.
@@ -181,27 +216,40 @@ pub struct Flow {
     pub answered: bool,
     /// Nothing more of it is wanted.
     pub stopped: bool,
-    pub early: Option<Box<EarlyData>>,
+    /// When it was last heard of, with a resolution of a second.
+    pub heard: Timestamp,
     low: Sent,
     high: Sent,
+    /// Its number.
+    pub serial: u64,
+    /// When its first packet was captured.
+    pub begun: Timestamp,
+    /// Index of the input in which it was first met.
+    pub input: usize,
+    pub early: Option<Box<EarlyData>>,
 }
+
+const LINE: usize = 64;
+const _: () = assert!(offset_of!(Flow, low) == LINE && size_of::<Sent>() == LINE);
 
 impl Flow {
     pub fn new(key: Key, input: usize, at: Timestamp) -> Self {
         Flow {
             key,
+            same: u32::MAX,
             serial: 0,
-            input,
-            begun: at,
             heard: at,
+            stage: Stage::Opening,
             client: None,
             asked: false,
             attempt: false,
             answered: false,
             stopped: false,
-            early: None,
             low: Sent::new(),
             high: Sent::new(),
+            begun: at,
+            input,
+            early: None,
         }
     }
 

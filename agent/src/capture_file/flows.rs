@@ -3,11 +3,11 @@
 //! There is one observer, and it takes the client's part: `Sent` is from client to server.
 
 use super::delivery::{Each, Run, deliver};
-use super::flow::{EARLY_DATA_MAX, EarlyData, Flow, Half, Key};
+use super::flow::{EARLY_DATA_MAX, EarlyData, Flow, Half, Key, Stage};
 use super::packet::TcpPacket;
 use super::succession::{OPENING_AGE, fit, is_in_network, is_superseded};
 use super::summary::Summary;
-use super::table::{FLOWS_MAX, Slot, Stage, Table};
+use super::table::{FLOWS_MAX, Slot, Table};
 use crate::event::{
     Beginning, CloseReason, Closed, Decision, Established, Event, NetworkNamespace, Role, SocketCookie,
     Timestamp,
@@ -282,7 +282,6 @@ impl Flows {
         summary: &mut Summary,
         each: Each<'_>,
     ) {
-        let socket = self.table.cookie(slot);
         let flow = self.table.flow_mut(slot);
         if packet.flags.reset {
             if !flow.sent(sender).takes_reset(packet.sequence) {
@@ -312,10 +311,12 @@ impl Flows {
                 let first = flow.sent(sender.other()).first.unwrap_or_default();
                 let acknowledged = if packet.flags.ack { packet.acknowledged } else { first };
                 let (payload, missing) = (packet.payload, packet.missing);
+                let socket = self.table.cookie(slot);
                 let run = Run { payload, missing, at, socket, half: sender, sequence, acknowledged };
-                deliver(flow, run, each);
+                deliver(self.table.flow_mut(slot), run, each);
             }
         }
+        let flow = self.table.flow_mut(slot);
         if packet.flags.fin && flow.sent(sender).total.is_none() {
             flow.sent_mut(sender).total = u64::try_from(offset + length).ok();
             if flow.is_finishing() {

@@ -1,6 +1,7 @@
 //! What the flows see of a packet: addresses and a transport header.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZero;
 
 /// An address and a port; IPv4 addresses are kept as IPv4-mapped ones (RFC 4291 section 2.5.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,8 +28,8 @@ pub fn mapped(address: IpAddr) -> u128 {
 ///
 /// The two innermost VLAN ids (providers stack two), and the number that a tunnel gives its network. Inside of such a tunnel
 /// the tags outside are the carrier's and do not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct VirtualNetwork(u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VirtualNetwork(NonZero<u64>);
 
 /// Tunnels that number the networks which they carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +49,8 @@ impl VirtualNetwork {
         match control & 0xfff {
             0 => self,
             id => {
-                let vlans = (self.0 << Self::VLAN_BITS | u64::from(id)) & Self::VLANS;
-                VirtualNetwork(self.0 & !Self::VLANS | vlans)
+                let vlans = (self.number() << Self::VLAN_BITS | u64::from(id)) & Self::VLANS;
+                Self::numbered(self.number() & !Self::VLANS | vlans)
             }
         }
     }
@@ -57,12 +58,28 @@ impl VirtualNetwork {
     /// The same inside of a tunnel's network.
     pub fn of_tunnel(self, tunnel: Tunnel, number: u32) -> Self {
         let place = (tunnel as u64) << 32 | u64::from(number);
-        VirtualNetwork(place << Self::VLANS_BITS | self.0 & Self::VLANS)
+        Self::numbered(place << Self::VLANS_BITS | self.number() & Self::VLANS)
+    }
+
+    /// A tunnel's kind and number and two tags take 58 bits. The lowest bit is always set, so that a network which is not known
+    /// takes no more room than one that is.
+    fn numbered(number: u64) -> Self {
+        VirtualNetwork(NonZero::<u64>::MIN | number << 1)
+    }
+
+    fn number(self) -> u64 {
+        self.0.get() >> 1
     }
 
     /// Inside of a tunnel that runs in the network `outer`: a tunnel that says nothing leaves the packet there.
     pub fn within(self, outer: Self) -> Self {
         if self == VirtualNetwork::default() { outer } else { self }
+    }
+}
+
+impl Default for VirtualNetwork {
+    fn default() -> Self {
+        Self::numbered(0)
     }
 }
 

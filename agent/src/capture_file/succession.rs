@@ -3,9 +3,8 @@
 //! Sequence numbers say more than clocks: a file can hold several captures in disorder and single packets with a wrong
 //! time. So time alone ends no flow here; it only decides where the numbers leave it open.
 
-use super::flow::{EARLY_DATA_MAX, Flow, Half};
+use super::flow::{EARLY_DATA_MAX, Flow, Half, Stage};
 use super::packet::{TcpPacket, VirtualNetwork};
-use super::table::Stage;
 use crate::event::Timestamp;
 
 const SECOND: u64 = 1_000_000_000;

@@ -8,7 +8,7 @@ use std::hash::BuildHasher as _;
 use foldhash::fast::RandomState;
 use hashbrown::{HashTable, hash_table};
 
-use super::flow::{Flow, Key};
+use super::flow::{Flow, Key, Stage};
 use crate::event::{SocketCookie, Timestamp};
 
 /// Most flows at a time: with their index they take about 10 MiB, the greater part of what this room may hold.
@@ -20,31 +20,19 @@ const NOBODY: u32 = u32::MAX;
 /// processor's nearest cache has to spare.
 const RECENT: usize = 2048;
 
-/// Where a flow is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Not reported: no answer, or no payload of a connection whose beginning is missing.
-    Opening,
-    /// Reported.
-    Open,
-    /// Both FINs were seen.
-    Finishing,
-    /// Over; kept so that late packets are known for what they are.
-    Closed,
-}
-
 /// The place of a flow in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(u32);
 
+/// Four lines of a processor's cache.
+#[repr(C, align(64))]
 struct Entry {
     flow: Flow,
-    stage: Stage,
     older: u32,
     newer: u32,
-    /// The next flow with the same addresses, in another network.
-    same: u32,
 }
+
+const _: () = assert!(size_of::<Entry>() == 256);
 
 #[derive(Clone, Copy)]
 struct List {
@@ -57,7 +45,7 @@ pub struct Table {
     /// Slots by the keys of their flows. The keys stand with the flows alone, which are looked at next anyway: that way the
     /// index fits into a processor's cache.
     index: HashTable<u32>,
-    /// By hash, the flow that was found there last: the newest with its addresses, or one that is not in the table any more.
+    /// By hash, the flow that was found there last: the newest with its addresses.
     recent: Vec<u32>,
     /// With a random key: the addresses of a capture are an adversary's to choose, who cannot watch this run.
     hasher: RandomState,
@@ -89,7 +77,6 @@ impl Table {
         let recent = &mut self.recent[hash as usize % RECENT];
         if let Some(entry) = self.entries.get(*recent as usize)
             && entry.flow.key == *key
-            && entry.flow.serial != 0
         {
             return Some(Slot(*recent));
         }
@@ -101,7 +88,7 @@ impl Table {
 
     /// The next older flow with the same addresses.
     pub fn same(&self, slot: Slot) -> Option<Slot> {
-        let same = self.entries[slot.0 as usize].same;
+        let same = self.flow(slot).same;
         (same != NOBODY).then_some(Slot(same))
     }
 
@@ -129,7 +116,7 @@ impl Table {
 
     #[inline]
     pub fn stage(&self, slot: Slot) -> Stage {
-        self.entries[slot.0 as usize].stage
+        self.flow(slot).stage
     }
 
     pub fn is_full(&self) -> bool {
@@ -148,7 +135,8 @@ impl Table {
         self.serial += 1;
         flow.serial = self.serial;
         let key = flow.key;
-        let entry = Entry { flow, stage: Stage::Opening, older: NOBODY, newer: NOBODY, same: NOBODY };
+        (flow.stage, flow.same) = (Stage::Opening, NOBODY);
+        let entry = Entry { flow, older: NOBODY, newer: NOBODY };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.entries[slot as usize] = entry;
@@ -167,7 +155,7 @@ impl Table {
         match index.entry(hash, is_it, hash_of) {
             hash_table::Entry::Occupied(mut newest) => {
                 let same = std::mem::replace(newest.get_mut(), slot);
-                entries[slot as usize].same = same;
+                entries[slot as usize].flow.same = same;
             }
             hash_table::Entry::Vacant(place) => {
                 place.insert(slot);
@@ -189,11 +177,15 @@ impl Table {
 
     /// Takes a flow out of those with its addresses.
     fn unlink_same(&mut self, slot: u32) {
-        let Table { index, hasher, entries, .. } = self;
-        let Entry { flow, same: next, .. } = &entries[slot as usize];
-        let (key, next) = (flow.key, *next);
+        let Table { index, recent, hasher, entries, .. } = self;
+        let Flow { key, same: next, .. } = entries[slot as usize].flow;
+        let hash = hasher.hash_one(key);
+        let found = &mut recent[hash as usize % RECENT];
+        if *found == slot {
+            *found = NOBODY;
+        }
         let is_it = |indexed: &u32| entries[*indexed as usize].flow.key == key;
-        let Ok(mut newest) = index.find_entry(hasher.hash_one(key), is_it) else { return };
+        let Ok(mut newest) = index.find_entry(hash, is_it) else { return };
         let mut at = *newest.get();
         if at == slot {
             if next == NOBODY {
@@ -204,21 +196,21 @@ impl Table {
             return;
         }
         while at != NOBODY {
-            let entry = &mut entries[at as usize];
-            if entry.same == slot {
-                entry.same = next;
+            let flow = &mut entries[at as usize].flow;
+            if flow.same == slot {
+                flow.same = next;
                 return;
             }
-            at = entry.same;
+            at = flow.same;
         }
     }
 
     /// Notes a packet of a flow.
     #[inline]
     pub fn heard(&mut self, slot: Slot, at: Timestamp) {
-        let entry = &mut self.entries[slot.0 as usize];
-        if entry.stage != Stage::Closed && at.0.abs_diff(entry.flow.heard.0) >= HEARD_RESOLUTION {
-            entry.flow.heard = at;
+        let flow = self.flow_mut(slot);
+        if flow.stage != Stage::Closed && at.0.abs_diff(flow.heard.0) >= HEARD_RESOLUTION {
+            flow.heard = at;
             self.unlink(slot.0);
             self.append(slot.0);
         }
@@ -227,14 +219,13 @@ impl Table {
     /// Moves a flow on in its life.
     pub fn enter(&mut self, slot: Slot, stage: Stage, at: Timestamp) {
         self.unlink(slot.0);
-        let entry = &mut self.entries[slot.0 as usize];
-        entry.stage = stage;
-        entry.flow.heard = at;
+        let flow = self.flow_mut(slot);
+        (flow.stage, flow.heard) = (stage, at);
         self.append(slot.0);
     }
 
     fn append(&mut self, slot: u32) {
-        let list = &mut self.lists[self.entries[slot as usize].stage as usize];
+        let list = &mut self.lists[self.entries[slot as usize].flow.stage as usize];
         let before = std::mem::replace(&mut list.newest, slot);
         if before == NOBODY {
             list.oldest = slot;
@@ -246,8 +237,8 @@ impl Table {
     }
 
     fn unlink(&mut self, slot: u32) {
-        let Entry { stage, older, newer, .. } = self.entries[slot as usize];
-        let list = &mut self.lists[stage as usize];
+        let Entry { older, newer, ref flow } = self.entries[slot as usize];
+        let list = &mut self.lists[flow.stage as usize];
         if older == NOBODY {
             list.oldest = newer;
         }
