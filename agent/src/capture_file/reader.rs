@@ -64,10 +64,10 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a capture; no packet is read yet.
-    pub fn open(input: &Input, stop: &Stop) -> Result<Self, CaptureError> {
+    /// Opens one of so many captures; no packet is read yet.
+    pub fn open(input: &Input, captures: usize, stop: &Stop) -> Result<Self, CaptureError> {
         let opened = input::open(input, stop)?;
-        let window = Window::new(opened.bytes);
+        let window = Window::new(opened.bytes, captures);
         let (format, damaged) = match opened.magic {
             Ok(magic) => (format(&magic).ok_or_else(|| not_a_capture(input, &magic))?, None),
             Err(error) => (Format::Unknown, Some(error)),

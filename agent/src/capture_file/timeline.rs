@@ -31,7 +31,8 @@ impl Timeline {
         }
         let (mut readers, mut refused) = (Vec::with_capacity(inputs.len()), Vec::new());
         for (index, input) in inputs.iter().enumerate() {
-            let opened = Reader::open(input, stop).map_err(|error| refused.push((index, error)));
+            let opened =
+                Reader::open(input, inputs.len(), stop).map_err(|error| refused.push((index, error)));
             readers.push(opened.ok());
         }
         if refused.len() == inputs.len() {

@@ -4,8 +4,10 @@ use std::io::{self, Read};
 
 /// First size of a window: many captures can be open of which few are being read.
 const SIZE_FIRST: usize = 4 * 1024;
-/// Usual size of a window in use: some dozens of full packets per read.
-const SIZE_USUAL: usize = 64 * 1024;
+/// Size of a window in use, as long as there are few: some hundreds of full packets per read.
+const SIZE_USUAL: usize = 256 * 1024;
+/// Sizes of all windows together, but for packets that are larger.
+const SIZES_MAX: usize = 16 * 1024 * 1024;
 /// Largest piece that is ever held: four times the largest snap length of tcpdump (262,144), so that a packet with all its
 /// options fits. Longer blocks are passed over, they hold no packets.
 pub const PIECE_MAX: usize = 1024 * 1024;
@@ -14,6 +16,8 @@ pub const PIECE_MAX: usize = 1024 * 1024;
 pub struct Window {
     source: Box<dyn Read + Send>,
     buffer: Vec<u8>,
+    /// Its size in use.
+    usual: usize,
     start: usize,
     end: usize,
     /// Bytes that lie before `start`.
@@ -24,8 +28,10 @@ pub struct Window {
 }
 
 impl Window {
-    pub fn new(source: Box<dyn Read + Send>) -> Self {
-        Window { source, buffer: Vec::new(), start: 0, end: 0, passed: 0, ended: false, failed: None }
+    /// One of so many windows at a time.
+    pub fn new(source: Box<dyn Read + Send>, windows: usize) -> Self {
+        let usual = SIZE_USUAL.min(SIZES_MAX / windows.max(1));
+        Window { source, buffer: Vec::new(), usual, start: 0, end: 0, passed: 0, ended: false, failed: None }
     }
 
     /// What is at hand.
@@ -96,7 +102,7 @@ impl Window {
             self.end -= self.start;
             self.start = 0;
         }
-        let wanted = if self.passed == 0 { count.max(SIZE_FIRST) } else { count.max(SIZE_USUAL) };
+        let wanted = if self.passed == 0 { count.max(SIZE_FIRST) } else { count.max(self.usual) };
         if self.buffer.len() < wanted {
             self.buffer.resize(wanted, 0);
         }
