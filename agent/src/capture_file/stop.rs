@@ -1,4 +1,4 @@
-//! A wish, from another thread, that reading ends.
+//! A wish, from another thread or a signal, that reading ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,11 @@ impl Stop {
     /// if its writer had closed it, at the latest after about a second.
     pub fn request(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// What is true once it is requested, and may be set instead.
+    pub fn requested(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
     }
 
     /// Whether it was requested.

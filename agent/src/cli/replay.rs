@@ -51,7 +51,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> Result<Exit, Failure> {
 
 fn stop_at_signals() -> Result<Stop, Failure> {
     let stop = Stop::default();
-    interruption::requests(stop.clone())?;
+    interruption::requests(&stop)?;
     Ok(stop)
 }
 
