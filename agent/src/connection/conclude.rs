@@ -36,7 +36,7 @@ pub(super) fn conclude(
 /// Concludes if it is not TLS.
 pub(super) fn conclude_plain(connection: &mut Connection, reading: &Reading) -> bool {
     // Bytes from the middle may be anything: nothing is concluded from what they do not look like.
-    let missed = connection.missed && !begins_with_client_hello(reading);
+    let missed = connection.missed && !reading.conversation.begins_with_client_hello();
     connection.incomplete = if missed { Some(tls::IncompleteReason::MidStream) } else { reading.incomplete };
     connection.upgraded_from = reading.before.switched;
     connection.credential = reading.credential();
@@ -105,11 +105,6 @@ pub(super) fn conclude_plain(connection: &mut Connection, reading: &Reading) -> 
         }
     }
     true
-}
-
-/// Whether a TLS handshake was seen from its very beginning.
-fn begins_with_client_hello(reading: &Reading) -> bool {
-    matches!(reading.conversation.reading(), tls::Reading::Tls(facts) if facts.history.starts_with('C'))
 }
 
 pub(super) fn conclude_tls(

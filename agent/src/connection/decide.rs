@@ -103,11 +103,11 @@ impl Connections {
         }
         if let Some(reading) = connection.reading.take() {
             if !conclude_plain(connection, &reading)
-                && let tls::Reading::Tls(facts) = reading.conversation.reading()
+                && let Some(facts) = reading.conversation.facts()
             {
                 conclude_tls(
                     connection,
-                    facts.clone(),
+                    facts,
                     (&mut self.sessions, &mut self.shared, &mut self.fingerprints, &mut self.library.counts),
                     sink,
                 );

@@ -4,7 +4,7 @@ use super::handshake::Handshake;
 use super::message::kind;
 use super::outline::{Outline, What};
 use super::stream::{APPLICATION_DATA, HANDSHAKE};
-use super::suite::{suite_has_external_key, suite_has_static_keys, suite_is_anonymous};
+use super::suite::{Proof, suite_has_static_keys};
 use super::{
     ClientAuthentication, ClientOutcome, HandshakeState, Resumption, ServerAuthentication, Sight,
     UnknownReason,
@@ -31,16 +31,14 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
         Some(true) => {
             let offer = handshake.offer.as_ref();
             let chosen = handshake.choice.as_ref().and_then(|choice| choice.session_id);
+            let offered = offer.and_then(|offer| offer.session_id).map(|id| id.handle());
+            facts.session_echoed = chosen.filter(|chosen| offered == Some(*chosen));
             (facts.resumption, facts.session_resumed) =
-                match offer.map(|offer| (offer.ticket, offer.session_id)) {
-                    Some((Some(ticket), _)) => (Resumption::Ticket, Some(ticket)),
-                    Some((None, Some(offered))) if chosen == Some(offered) => {
-                        (Resumption::SessionId, Some(offered))
-                    }
-                    _ => (Resumption::Unknown, None),
+                match (offer.and_then(|offer| offer.ticket), facts.session_echoed) {
+                    (Some(ticket), _) => (Resumption::Ticket, Some(ticket)),
+                    (None, Some(echoed)) => (Resumption::SessionId, Some(echoed)),
+                    (None, None) => (Resumption::Unknown, None),
                 };
-            facts.session_echoed =
-                chosen.filter(|chosen| offer.and_then(|offer| offer.session_id) == Some(*chosen));
             facts.server_authentication = ServerAuthentication::Resumed;
             // The server finishes first here: only what it sends after the client's Finished says that it took it.
             let end = client.encrypted(HANDSHAKE).next().map(|entry| entry.end);
@@ -56,9 +54,10 @@ pub(super) fn conclude(handshake: &mut Handshake) -> bool {
             let issued = handshake.choice.as_ref().and_then(|choice| choice.session_id);
             facts.session_issued =
                 issued.into_iter().chain(handshake.tickets_issued.iter().copied()).collect();
-            facts.server_authentication = if suite_is_anonymous(suite) {
+            let proof = handshake.choice.as_ref().map(|choice| choice.proof).unwrap_or_default();
+            facts.server_authentication = if proof == Proof::None {
                 ServerAuthentication::Anonymous
-            } else if suite_has_external_key(suite) {
+            } else if proof == Proof::ExternalKey {
                 ServerAuthentication::ExternalPsk
             } else if !facts.server_chain.is_empty() {
                 ServerAuthentication::Certificate

@@ -30,7 +30,7 @@ pub enum Direction {
 pub enum Reading<'a> {
     /// No bytes, or too few.
     Undetermined,
-    /// TLS, with the facts so far.
+    /// TLS, with the facts so far, but for history and alerts: see [`Conversation::facts`].
     Tls(&'a TlsFacts),
     /// Certainly not TLS; see [`Conversation::cleartext`].
     NotTls,
@@ -153,9 +153,19 @@ impl Conversation {
         }
     }
 
+    /// The facts so far, whole; `None` if it is not TLS or not known to be.
+    pub fn facts(&self) -> Option<TlsFacts> {
+        self.handshake.as_ref().map(|handshake| handshake.facts())
+    }
+
     /// The facts, without the state that led to them; `None` if it is not TLS or not known to be.
     pub fn into_facts(self) -> Option<TlsFacts> {
-        self.handshake.map(|handshake| handshake.facts)
+        self.handshake.map(|handshake| handshake.into_facts())
+    }
+
+    /// It is TLS, and was seen from its very beginning.
+    pub fn begins_with_client_hello(&self) -> bool {
+        self.handshake.as_ref().is_some_and(|handshake| handshake.begins_with_client_hello())
     }
 
     /// Goes on behind what was read, where a renegotiation would make unknown what is known of the client: `None` if

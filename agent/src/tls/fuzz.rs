@@ -1,6 +1,6 @@
 //! Fuzz body: any bytes as a conversation of two directions.
 
-use super::{Conversation, Direction, IncompleteReason, MAX_ALERTS, MAX_HISTORY, Outlook, Reading};
+use super::{Conversation, Direction, IncompleteReason, MAX_ALERTS, MAX_HISTORY, Outlook};
 
 /// Each operation is a byte for what, one for how much, then the bytes themselves. Whatever comes: no panic, bounded
 /// facts, and what is decided stays decided.
@@ -23,7 +23,7 @@ pub fn fuzz(data: &[u8]) {
                 sent[side] += bytes.len() as u64;
             }
         }
-        if let Reading::Tls(facts) = conversation.reading() {
+        if let Some(facts) = conversation.facts() {
             assert!(facts.history.len() <= MAX_HISTORY && facts.alerts.len() <= MAX_ALERTS);
         }
         let now = conversation.outlook() == Outlook::Decided;

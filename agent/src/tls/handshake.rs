@@ -4,13 +4,14 @@ use sha2::{Digest, Sha256};
 
 use super::conversation::Direction;
 use super::hello::{
-    ClientHello, OfferedTypes, ServerHello, client_hello, hello_retry_request_of_draft, server_hello,
+    ClientHello, OfferedTypes, ServerHello, SessionId, client_hello, hello_retry_request_of_draft,
+    server_hello,
 };
 use super::inference::Inference;
 use super::message::{self, Shown, kind};
 use super::outline::{Entry, What};
 use super::stream::{HANDSHAKE, Incoming, Stream};
-use super::suite::{KeyExchange, key_exchange};
+use super::suite::{KeyExchange, Proof, key_exchange, proof};
 use super::{
     CertificateType, ClientAuthentication, HandshakeState, IncompleteReason, Resumption,
     ServerAuthentication, SessionHandle, TlsFacts, UnknownReason, Version, classic, history, modern, ssl2,
@@ -25,7 +26,7 @@ const MAX_CLIENT_HELLOS: u8 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Offer {
     random: [u8; 32],
-    pub session_id: Option<SessionHandle>,
+    pub session_id: Option<SessionId>,
     pub ticket: Option<SessionHandle>,
     certificate_types: OfferedTypes,
 }
@@ -43,6 +44,8 @@ pub(super) struct Choice {
     random: [u8; 32],
     pub session_id: Option<SessionHandle>,
     pub pre_shared_key: bool,
+    /// Of the suite; in TLS 1.3 suites say nothing about it.
+    pub proof: Proof,
 }
 
 #[derive(Debug, Default)]
@@ -192,8 +195,6 @@ impl Handshake {
                 self.facts.client_authentication = ClientAuthentication::Unknown(reason.into());
             }
         }
-        let TlsFacts { history, alerts, .. } = &mut self.facts;
-        history::tell(&self.client.outline, &self.server.outline, history, alerts);
         if let (Some(offer), Some(choice), None) = (&self.offer, &self.choice, self.facts.session_id) {
             self.facts.session_id = session_id(&offer.random, &choice.random);
         }
@@ -224,6 +225,41 @@ impl Handshake {
         if self.facts.handshake == HandshakeState::Incomplete && lost == Some(IncompleteReason::MidStream) {
             self.facts.handshake = HandshakeState::MidStream;
         }
+        if self.is_told() {
+            self.tell();
+        }
+    }
+
+    /// The facts as they are, with the history.
+    pub fn facts(&self) -> TlsFacts {
+        let mut facts = self.facts.clone();
+        if !self.is_told() {
+            history::tell(&self.client.outline, &self.server.outline, &mut facts.history, &mut facts.alerts);
+        }
+        facts
+    }
+
+    /// The same, for the last time.
+    pub fn into_facts(mut self) -> TlsFacts {
+        if !self.is_told() {
+            self.tell();
+        }
+        self.facts
+    }
+
+    /// What is settled of TLS 1.3 stays, and so does its history.
+    fn is_told(&self) -> bool {
+        self.settled && self.facts.version.is_some_and(Version::is_modern)
+    }
+
+    fn tell(&mut self) {
+        let TlsFacts { history, alerts, .. } = &mut self.facts;
+        history::tell(&self.client.outline, &self.server.outline, history, alerts);
+    }
+
+    /// The first thing that was sent is a ClientHello.
+    pub fn begins_with_client_hello(&self) -> bool {
+        history::begins_with_client_hello(&self.client.outline, &self.server.outline)
     }
 }
 
@@ -344,6 +380,7 @@ fn read_server(
                 random: hello.random,
                 session_id: hello.session_id,
                 pre_shared_key: hello.pre_shared_key,
+                proof: proof(hello.cipher_suite),
             });
         }
         kind::CLIENT_HELLO => return Err(IncompleteReason::Malformed),

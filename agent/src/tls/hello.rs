@@ -46,7 +46,7 @@ mod extension {
 #[derive(Debug, Default)]
 pub(super) struct ClientHello {
     pub random: [u8; 32],
-    pub session_id: Option<SessionHandle>,
+    pub session_id: Option<SessionId>,
     pub ticket: Option<SessionHandle>,
     pub version: Option<Version>,
     pub server_name: Option<String>,
@@ -72,6 +72,7 @@ pub(super) struct OfferedTypes {
 pub(super) struct ServerHello {
     pub retry: bool,
     pub random: [u8; 32],
+    /// What the server issued or echoed; none in TLS 1.3, where it means nothing (RFC 8446 section 4.1.3).
     pub session_id: Option<SessionHandle>,
     pub version: Option<Version>,
     pub cipher_suite: u16,
@@ -82,21 +83,43 @@ pub(super) struct ServerHello {
     pub server_certificate_type: Option<CertificateType>,
 }
 
+/// Longest session ID (RFC 5246 section 7.4.1.2).
+const SESSION_ID_MAX: usize = 32;
+
+/// A session ID that a client offers. Few servers take it: it is hashed when one does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SessionId {
+    bytes: [u8; SESSION_ID_MAX],
+    length: u8,
+}
+
+impl SessionId {
+    /// `None` if it is empty, which offers nothing, or longer than it may be.
+    pub fn of(id: &[u8]) -> Option<Self> {
+        let mut bytes = [0; SESSION_ID_MAX];
+        bytes.get_mut(..id.len())?.copy_from_slice(id);
+        // At most SESSION_ID_MAX.
+        (!id.is_empty()).then_some(SessionId { bytes, length: id.len() as u8 })
+    }
+
+    pub fn handle(&self) -> SessionHandle {
+        SessionHandle::of(&self.bytes[..usize::from(self.length)])
+    }
+}
+
 /// What both hellos begin with.
-struct Opening {
+struct Opening<'a> {
     /// legacy_version.
     version: u16,
     random: [u8; 32],
-    session_id: Option<SessionHandle>,
+    session_id: &'a [u8],
 }
 
-impl Opening {
+impl<'a> Opening<'a> {
     /// `None` if it is cut, or the session ID longer than it may be.
-    fn read(cursor: &mut Cursor<'_>) -> Option<Self> {
-        const SESSION_ID_MAX: usize = 32;
+    fn read(cursor: &mut Cursor<'a>) -> Option<Self> {
         let (version, random) = (cursor.u16()?, *cursor.take(32)?.first_chunk()?);
         let session_id = cursor.vector8().filter(|id| id.len() <= SESSION_ID_MAX)?;
-        let session_id = (!session_id.is_empty()).then(|| SessionHandle::of(session_id));
         Some(Opening { version, random, session_id })
     }
 }
@@ -109,13 +132,15 @@ pub(super) fn client_hello(body: &[u8]) -> Result<ClientHello, IncompleteReason>
     if !suites.len().is_multiple_of(2) {
         return Err(IncompleteReason::Malformed);
     }
-    let mut hello =
-        ClientHello { random, session_id, version: highest_legacy(version), ..ClientHello::default() };
+    let mut hello = ClientHello {
+        random,
+        session_id: SessionId::of(session_id),
+        version: highest_legacy(version),
+        ..ClientHello::default()
+    };
     let mut source = Ja4Source {
         legacy_version: version,
         cipher_suites: suites.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect(),
-        // Browsers send about 18.
-        extensions: Vec::with_capacity(24),
         ..Ja4Source::default()
     };
     for_each_extension(cursor.vector16(), |kind, data| {
@@ -191,14 +216,17 @@ pub(super) fn server_hello(body: &[u8]) -> Result<ServerHello, IncompleteReason>
     let mut hello = ServerHello {
         retry: random == HELLO_RETRY_REQUEST_RANDOM,
         random,
-        session_id,
         version: Version::from_wire(version),
         cipher_suite,
         ..ServerHello::default()
     };
     // SSLv3 has none (RFC 6101 section 5.6.1.3).
     hello.read_extensions(if version == 0x0300 { None } else { cursor.vector16() })?;
-    if hello.version.is_none() { Err(IncompleteReason::Malformed) } else { Ok(hello) }
+    let version = hello.version.ok_or(IncompleteReason::Malformed)?;
+    if !version.is_modern() && !session_id.is_empty() {
+        hello.session_id = Some(SessionHandle::of(session_id));
+    }
+    Ok(hello)
 }
 
 /// ServerHello of TLS 1.3 before draft 22: without session ID and compression, the version in its own place.

@@ -41,6 +41,12 @@ pub(super) fn tell(client: &Outline, server: &Outline, history: &mut String, ale
     }
 }
 
+/// Whether the first letter is that of a ClientHello.
+pub(super) fn begins_with_client_hello(client: &Outline, server: &Outline) -> bool {
+    let first = in_order(client.entries(), server.entries()).next();
+    first.is_some_and(|(from_client, entry)| from_client && entry.what == What::Message(kind::CLIENT_HELLO))
+}
+
 /// Merges the directions by causality: what a sender had acknowledged came before what it sent. Where neither had
 /// seen the other, the client comes first.
 fn in_order<'a>(mut client: &'a [Entry], mut server: &'a [Entry]) -> impl Iterator<Item = (bool, &'a Entry)> {

@@ -10,6 +10,7 @@
 use std::fmt;
 
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use super::message::Cursor;
 
@@ -60,6 +61,9 @@ impl fmt::Debug for Ja4 {
     }
 }
 
+/// What of a ClientHello is sorted: most clients offer less.
+pub(super) type Offered = SmallVec<[u16; 64]>;
+
 /// What of a ClientHello goes into the fingerprint, as it was sent; GREASE included.
 #[derive(Debug, Default)]
 pub(super) struct Ja4Source<'a> {
@@ -67,8 +71,8 @@ pub(super) struct Ja4Source<'a> {
     pub legacy_version: u16,
     /// The list of supported_versions, if there is that extension.
     pub supported_versions: Option<&'a [u8]>,
-    pub cipher_suites: Vec<u16>,
-    pub extensions: Vec<u16>,
+    pub cipher_suites: Offered,
+    pub extensions: Offered,
     /// The first value of ALPN; empty if there is none.
     pub first_protocol: &'a [u8],
     /// The body of signature_algorithms.
@@ -78,8 +82,8 @@ pub(super) struct Ja4Source<'a> {
 impl Ja4Source<'_> {
     /// The fingerprint of a client over TCP.
     pub fn fingerprint(mut self) -> Ja4 {
-        self.cipher_suites.retain(|&suite| !is_grease(suite));
-        self.extensions.retain(|&extension| !is_grease(extension));
+        self.cipher_suites.retain(|suite| !is_grease(*suite));
+        self.extensions.retain(|extension| !is_grease(*extension));
         self.cipher_suites.sort_unstable();
         self.extensions.sort_unstable();
         let extension_count = self.extensions.len();
@@ -99,9 +103,9 @@ impl Ja4Source<'_> {
 
         let algorithms = Cursor(self.signature_algorithms).vector16().unwrap_or_default();
         let (suites, extensions) = (self.cipher_suites.len(), self.extensions.len());
-        let mut values = self.cipher_suites;
         // Mostly all there will be: then nothing is moved to fit.
-        values.reserve_exact(extensions + algorithms.len() / 2);
+        let mut values = Vec::with_capacity(suites + extensions + algorithms.len() / 2);
+        values.extend_from_slice(&self.cipher_suites);
         values.extend_from_slice(&self.extensions);
         values.extend(words(algorithms).filter(|&algorithm| !is_grease(algorithm)));
         let lists = if values.len() > MAX_VALUES {
@@ -218,8 +222,8 @@ mod tests {
         Ja4Source {
             legacy_version: 0x0303,
             supported_versions: Some(&[3, 4, 3, 3]),
-            cipher_suites: SUITES.to_vec(),
-            extensions: EXTENSIONS.to_vec(),
+            cipher_suites: SUITES.as_slice().into(),
+            extensions: EXTENSIONS.as_slice().into(),
             first_protocol: b"h2",
             signature_algorithms: ALGORITHMS,
         }
@@ -250,7 +254,8 @@ mod tests {
         let empty = Ja4Source { legacy_version: 0x0300, ..Ja4Source::default() };
         assert_eq!(empty.fingerprint().text(), "ts3i000000_000000000000_000000000000");
         // Only what is left out of the list.
-        let named = Ja4Source { extensions: vec![16, 0], legacy_version: 0x0301, ..Ja4Source::default() };
+        let named =
+            Ja4Source { extensions: vec![16, 0].into(), legacy_version: 0x0301, ..Ja4Source::default() };
         assert_eq!(named.fingerprint().text(), "t10d000200_000000000000_000000000000");
     }
 
@@ -264,7 +269,7 @@ mod tests {
     fn a_long_list_is_hashed_at_once_and_to_the_same() {
         for suites in [MAX_VALUES - 31, 20 * MAX_VALUES] {
             let suites: Vec<u16> = (0x1000..0x1000 + suites as u16).collect();
-            let fingerprint = Ja4Source { cipher_suites: suites.clone(), ..example() }.fingerprint();
+            let fingerprint = Ja4Source { cipher_suites: suites.clone().into(), ..example() }.fingerprint();
             let mut text = Vec::new();
             list(&mut text, &suites);
             assert_eq!(fingerprint.text().as_bytes()[11..23], hash(&text));

@@ -46,5 +46,5 @@ pub use flights::{Flights, MessageSize};
 pub use ja4::Ja4;
 pub use names::{alert_name, compression_name, group_name};
 pub use renegotiation::RenegotiationWatch;
-pub use suite::{alert_record_bytes, cipher_suite_name, suite_is_anonymous, suite_is_integrity_only};
+pub use suite::{alert_record_bytes, cipher_suite_name, suite_is_integrity_only};
 pub use version::Version;

@@ -1,5 +1,7 @@
 //! TLS 1.3: the hellos, and what record geometry and causality say about the rest.
 
+use smallvec::SmallVec;
+
 use super::handshake::Handshake;
 use super::inference::{Geometry, Inference, Rest, ends_early_data, infer, is_alert_sized};
 use super::message::kind;
@@ -13,6 +15,11 @@ use super::{
 /// Records among which the end of early data is looked for, counted from the client's first that follows the
 /// ServerHello: only early data already on its way when the ServerHello arrived can precede it.
 const MAX_LATE_EARLY_RECORDS: usize = 16;
+
+/// The client's encrypted records: most flights are no longer, and looked at several times while they grow.
+type Flight = SmallVec<[Entry; 6]>;
+/// Their lengths.
+type Lengths = SmallVec<[u16; 16]>;
 
 /// Sets the facts that follow from both outlines. Returns whether they are final.
 pub(super) fn conclude(handshake: &mut Handshake) -> bool {
@@ -68,9 +75,9 @@ fn fail_by_alert(handshake: &mut Handshake) -> bool {
 
 /// The client's encrypted records after the last ClientHello, without early data: what it sent before it had the
 /// ServerHello.
-fn client_flight(handshake: &mut Handshake, server_hello_end: u64) -> Vec<Entry> {
+fn client_flight(handshake: &mut Handshake, server_hello_end: u64) -> Flight {
     let offered = handshake.facts.early_data_offered;
-    let mut flight = Vec::new();
+    let mut flight = Flight::new();
     for entry in handshake.client.outline.entries() {
         match entry.what {
             What::Message(kind::CLIENT_HELLO) => flight.clear(),
@@ -173,7 +180,7 @@ fn look(handshake: &Handshake, suite: u16, flight: &[Entry]) -> Inference {
         return Inference::Wait;
     }
     let server_complete = server.seen_to() >= first.acknowledged;
-    let server_records: Vec<u16> = server
+    let server_records: Lengths = server
         .outline
         .encrypted(APPLICATION_DATA)
         .filter(|entry| entry.end <= first.acknowledged && entry.acknowledged <= first.start)
@@ -250,6 +257,6 @@ fn length(entry: &Entry) -> u16 {
     }
 }
 
-fn lengths(entries: &[Entry]) -> Vec<u16> {
+fn lengths(entries: &[Entry]) -> Lengths {
     entries.iter().map(length).collect()
 }

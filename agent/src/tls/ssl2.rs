@@ -11,10 +11,11 @@
 use bytes::Bytes;
 
 use super::handshake::Handshake;
+use super::hello::SessionId;
 use super::message::{Cursor, kind};
 use super::{
-    ClientAuthentication, HandshakeState, IncompleteReason, Resumption, ServerAuthentication, SessionHandle,
-    UnknownReason, Version,
+    ClientAuthentication, HandshakeState, IncompleteReason, Resumption, ServerAuthentication, UnknownReason,
+    Version,
 };
 
 pub(super) const CLIENT_HELLO: u8 = 1;
@@ -39,7 +40,7 @@ pub(super) struct ClientHello {
     pub version: Option<Version>,
     /// The challenge, as ClientHello.random: with zeros in front (RFC 5246 appendix E.2).
     pub random: [u8; RANDOM],
-    pub session_id: Option<SessionHandle>,
+    pub session_id: Option<SessionId>,
 }
 
 /// What a server's says.
@@ -111,8 +112,7 @@ pub(super) fn client_hello(message: &[u8]) -> Result<ClientHello, IncompleteReas
         let mut random = [0; RANDOM];
         random.get_mut(RANDOM - challenge.len()..)?.copy_from_slice(challenge);
         let version = if version == VERSION { Some(Version::Ssl2) } else { Version::from_wire(version) };
-        let session_id = (!session_id.is_empty()).then(|| SessionHandle::of(session_id));
-        Some(ClientHello { version, random, session_id })
+        Some(ClientHello { version, random, session_id: SessionId::of(session_id) })
     };
     read().ok_or(IncompleteReason::Malformed)
 }

@@ -376,8 +376,11 @@ impl Stream {
             piece = &piece[count..];
             at += count as u64;
             if message_length(&self.message)? == Some(self.message.len()) {
-                let message = std::mem::take(&mut self.message);
+                let mut message = std::mem::take(&mut self.message);
                 self.finish_message(&message, at, on_message)?;
+                // The next message finds room in it.
+                message.clear();
+                self.message = message;
             }
         }
         Ok(())

@@ -15,7 +15,7 @@ pub fn suite_is_integrity_only(suite: u16) -> bool {
 }
 
 /// Neither side proves anything.
-pub fn suite_is_anonymous(suite: u16) -> bool {
+fn suite_is_anonymous(suite: u16) -> bool {
     TlsCipherSuite::from_id(suite).is_some_and(|suite| {
         suite.au == TlsCipherAu::Null
             && matches!(suite.kx, TlsCipherKx::Dh | TlsCipherKx::Ecdh | TlsCipherKx::Null)
@@ -24,13 +24,35 @@ pub fn suite_is_anonymous(suite: u16) -> bool {
 
 /// A key known to both sides before takes the place of certificates: PSK without RSA (RFC 4279, RFC 5489), SRP
 /// without signature (RFC 5054), Kerberos (RFC 2712), ECCPWD (RFC 8492).
-pub(super) fn suite_has_external_key(suite: u16) -> bool {
+fn suite_has_external_key(suite: u16) -> bool {
     TlsCipherSuite::from_id(suite).is_some_and(|suite| match suite.kx {
         // RSA_PSK sends a certificate (RFC 4279 section 4); the table files it under key exchange RSA.
         TlsCipherKx::Rsa => false,
         TlsCipherKx::Krb5 | TlsCipherKx::Eccpwd | TlsCipherKx::Psk => true,
         _ => matches!(suite.au, TlsCipherAu::Psk | TlsCipherAu::Srp | TlsCipherAu::Krb5),
     })
+}
+
+/// What proves the server under a suite of TLS ≤ 1.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Proof {
+    /// A certificate, or a key in its place.
+    #[default]
+    Certificate,
+    /// A key known to both sides before.
+    ExternalKey,
+    /// Nothing.
+    None,
+}
+
+pub(super) fn proof(suite: u16) -> Proof {
+    if suite_is_anonymous(suite) {
+        Proof::None
+    } else if suite_has_external_key(suite) {
+        Proof::ExternalKey
+    } else {
+        Proof::Certificate
+    }
 }
 
 /// The key exchange may use the keys of both certificates: static (EC)DH (RFC 5246 section 7.4.2, RFC 4492 section 2).
