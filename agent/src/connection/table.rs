@@ -274,12 +274,15 @@ impl Connections {
         sink: &mut dyn Sink,
     ) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
-        let shift = connection.side(role).map_or(0, |side| side.server_shift);
-        let number_of_server = match sender(role, segment.travel) {
-            Direction::Client => &mut segment.acknowledged,
-            Direction::Server => &mut segment.sequence,
-        };
-        *number_of_server = number_of_server.wrapping_add(shift);
+        // A capture shows one end's numbers.
+        if !self.of_capture {
+            let shift = connection.side(role).map_or(0, |side| side.server_shift);
+            let number_of_server = match sender(role, segment.travel) {
+                Direction::Client => &mut segment.acknowledged,
+                Direction::Server => &mut segment.sequence,
+            };
+            *number_of_server = number_of_server.wrapping_add(shift);
+        }
         if connection.interface == 0 {
             connection.interface = segment.interface;
         }
