@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sha2::{Digest as _, Sha256};
+use siphasher::sip::SipHasher24;
 
 use super::conclude::conclude;
 use super::{Conclusion, ConnectionKey, Connections, Protocol, Sink, Stage};
@@ -62,6 +62,5 @@ pub(super) fn serial(pair: AddressPair, sequences: Option<(u32, u32)>) -> u64 {
     let (client, server) = sequences.unwrap_or_default();
     numbers[..4].copy_from_slice(&client.to_be_bytes());
     numbers[4..].copy_from_slice(&server.to_be_bytes());
-    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = Sha256::digest(name).into();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    SipHasher24::new().hash(&name)
 }
