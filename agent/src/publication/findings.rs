@@ -19,13 +19,31 @@ pub struct FindingBook {
     refused: u64,
     /// Those that have changed, in the order in which they did.
     changed: VecDeque<[u8; 16]>,
+    /// The edge of the finding at hand: mostly it is one that is known.
+    edge: String,
 }
 
 #[derive(Debug)]
 struct Known {
+    /// As it was when it was handed out last.
     record: Arc<FindingRecord>,
+    count: u64,
+    first_seen: WallTime,
+    last_seen: WallTime,
     /// It was counted again since it was handed out.
     changed: bool,
+}
+
+impl Known {
+    /// The record as it is now. Whoever took it before keeps it as it was then.
+    fn update(&mut self) -> &Arc<FindingRecord> {
+        if std::mem::take(&mut self.changed) {
+            let record = Arc::make_mut(&mut self.record);
+            (record.count, record.first_seen, record.last_seen) =
+                (self.count, self.first_seen, self.last_seen);
+        }
+        &self.record
+    }
 }
 
 impl FindingBook {
@@ -36,14 +54,12 @@ impl FindingBook {
         connection: &ConnectionRecord,
         now: WallTime,
     ) -> Option<Arc<FindingRecord>> {
-        let edge = edge(connection);
-        let id = subject_id(finding, &edge);
+        print_edge(connection, &mut self.edge);
+        let id = subject_id(finding, &self.edge);
         if let Some(known) = self.known.get_mut(&id) {
-            // Whoever takes what is printed keeps it as it was then.
-            let record = Arc::make_mut(&mut known.record);
-            record.count += 1;
-            record.first_seen = record.first_seen.min(now);
-            record.last_seen = record.last_seen.max(now);
+            known.count += 1;
+            known.first_seen = known.first_seen.min(now);
+            known.last_seen = known.last_seen.max(now);
             if !std::mem::replace(&mut known.changed, true) {
                 self.changed.push_back(id);
             }
@@ -64,7 +80,7 @@ impl FindingBook {
             .workload
             .as_ref()
             .map(|workload| workload.name.clone()),
-            edge: Some(edge),
+            edge: Some(self.edge.clone()),
             first_seen: now,
             last_seen: now,
             resolved: None,
@@ -75,7 +91,9 @@ impl FindingBook {
             exception: finding.exception.as_ref().map(|exception| exception.record()),
         });
         if self.known.len() < MAX_FINDINGS {
-            self.known.insert(id, Known { record: Arc::clone(&record), changed: false });
+            let record = Arc::clone(&record);
+            self.known
+                .insert(id, Known { record, count: 1, first_seen: now, last_seen: now, changed: false });
         } else {
             self.refused += 1;
         }
@@ -83,19 +101,18 @@ impl FindingBook {
     }
 
     /// All that are remembered, with how often and when last, in the order in which they were first seen.
-    pub fn all(&self) -> Vec<&FindingRecord> {
-        let mut all: Vec<&FindingRecord> = self.known.values().map(|known| &*known.record).collect();
+    pub fn into_all(self) -> Vec<Arc<FindingRecord>> {
+        let mut all: Vec<_> = self.known.into_values().map(|mut known| Arc::clone(known.update())).collect();
         all.sort_by(|one, other| (one.first_seen, &one.id).cmp(&(other.first_seen, &other.id)));
         all
     }
 
     /// At most so many that were counted again since they were handed out.
     pub fn take_changed(&mut self, limit: usize) -> Vec<Arc<FindingRecord>> {
-        let taken = self.changed.drain(..limit.min(self.changed.len())).filter_map(|id| {
-            let known = self.known.get_mut(&id)?;
-            known.changed = false;
-            Some(Arc::clone(&known.record))
-        });
+        let taken = self
+            .changed
+            .drain(..limit.min(self.changed.len()))
+            .filter_map(|id| Some(Arc::clone(self.known.get_mut(&id)?.update())));
         taken.collect()
     }
 
@@ -117,12 +134,16 @@ impl FindingBook {
 }
 
 /// `client → server:port`, by workload where it is known.
-fn edge(connection: &ConnectionRecord) -> String {
+fn print_edge(connection: &ConnectionRecord, edge: &mut String) {
     fn name(endpoint: &EndpointRecord) -> &str {
         endpoint.workload.as_ref().map_or(&endpoint.address, |workload| &workload.name)
     }
-    let port = connection.server.port.to_string();
-    [name(&connection.client), " → ", name(&connection.server), ":", &port].concat()
+    let mut port = itoa::Buffer::new();
+    let port = port.format(connection.server.port);
+    edge.clear();
+    for part in [name(&connection.client), " → ", name(&connection.server), ":", port] {
+        edge.push_str(part);
+    }
 }
 
 fn subject_id(finding: &Finding, edge: &str) -> [u8; 16] {

@@ -98,14 +98,14 @@ impl<'a> Publisher<'a> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
+        self.totals.findings_refused = self.findings.refused();
         let wanted = &self.settings.filter.finding;
-        for finding in self.findings.all() {
+        for finding in self.findings.into_all() {
             if wanted.is_empty() || wanted.iter().any(|wanted| *wanted == finding.code) {
-                self.output.finding(finding)?;
+                self.output.finding(&finding)?;
             }
         }
         self.totals.refused = refused;
-        self.totals.findings_refused = self.findings.refused();
         self.totals.certificates_forgotten = self.certificates.evicted();
         Ok(self.totals)
     }

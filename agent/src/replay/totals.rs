@@ -12,7 +12,9 @@ pub struct Counts(Vec<(Cow<'static, str>, u64)>);
 impl Counts {
     fn add(&mut self, name: impl Into<Cow<'static, str>>) {
         let name = name.into();
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
+        // Mostly it is the same constant, which need not be compared byte by byte.
+        let is_it = |known: &str| std::ptr::eq(known, &*name) || known == name;
+        match self.0.iter_mut().find(|(known, _)| is_it(known)) {
             Some((_, count)) => *count += 1,
             None => self.0.push((name, 1)),
         }
