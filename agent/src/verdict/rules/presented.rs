@@ -1,5 +1,7 @@
 //! Rules on what an end presented: identities, keys and purposes of certificates.
 
+use smallvec::SmallVec;
+
 use super::{Add, Subject, cut, name};
 use crate::record::{
     Authentication, CertificateRecord, ConnectionRecord, EndpointRecord, EvidenceName, IdentityFitName,
@@ -59,7 +61,7 @@ fn presenters<'a>(subject: Subject<'a>) -> impl Iterator<Item = Presenter<'a>> {
 }
 
 pub(super) fn presented(subject: Subject<'_>, policy: &Policy, add: &mut Add<'_>) {
-    let all: Vec<Presenter<'_>> = presenters(subject).collect();
+    let all: SmallVec<[Presenter<'_>; 2]> = presenters(subject).collect();
     for presenter in &all {
         identity_fits(presenter, policy, add);
     }
