@@ -1,5 +1,6 @@
 //! The block format: sections of interfaces and packets (draft-ietf-opsawg-pcapng).
 
+use pcap_parser::pcapng::{OptionCode, PcapNGOption};
 use pcap_parser::{Block, parse_block_be, parse_block_le};
 
 use super::error::ProblemKind;
@@ -132,6 +133,13 @@ impl PcapNg {
         if self.big_endian { u32::from_be_bytes(field) } else { u32::from_le_bytes(field) }
     }
 
+    /// The option if_tsoffset. (The library's own reading takes every section for a little-endian one.)
+    fn offset(&self, options: &[PcapNGOption<'_>]) -> i64 {
+        let option = options.iter().rfind(|option| option.code == OptionCode::IfTsoffset);
+        let bytes = option.and_then(|option| option.value.first_chunk()).copied().unwrap_or_default();
+        if self.big_endian { i64::from_be_bytes(bytes) } else { i64::from_le_bytes(bytes) }
+    }
+
     fn block(&mut self, data: &[u8], length: usize) -> Result<Option<Head>, &'static str> {
         let data = data.get(..length).unwrap_or_default();
         let parse = if self.big_endian { parse_block_be } else { parse_block_le };
@@ -149,7 +157,7 @@ impl PcapNg {
                     link: (interface.linktype.0 & 0xffff).cast_unsigned(),
                     snap_length: interface.snaplen,
                     resolution: resolution(interface.if_tsresol),
-                    offset: interface.if_tsoffset,
+                    offset: self.offset(&interface.options),
                 });
                 Ok(None)
             }

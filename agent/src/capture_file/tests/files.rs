@@ -41,6 +41,18 @@ fn block_files_of_both_byte_orders_and_several_sections() {
 }
 
 #[test]
+fn the_offset_of_an_interface_is_read_in_the_byte_order_of_its_section() {
+    let option = [&[0, 14, 0, 8][..], &9_i64.to_be_bytes()].concat();
+    let mut file = [section(true), interface(true, 1, &option)].concat();
+    for packet in on_ethernet(&connection()) {
+        file.extend(enhanced(true, 0, 5_000_001, &packet));
+    }
+    let replayed = replay(&file);
+    assert_whole(&replayed);
+    assert_eq!(begins_at(&replayed), 14_000_001_000);
+}
+
+#[test]
 fn time_resolutions_and_offsets_of_interfaces() {
     // if_tsresol (9) and if_tsoffset (14).
     for (option, ticks, expected) in [
