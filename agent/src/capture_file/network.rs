@@ -11,6 +11,9 @@ use super::tunnel;
 
 /// Tunnels that are looked into: what a network device wraps once.
 const DEPTH_MAX: u8 = 1;
+/// Bytes of a TCP header (RFC 9293 section 3.1) without options, and with all there can be.
+const TCP_HEADER_MIN: usize = 20;
+const TCP_HEADER_MAX: usize = 60;
 
 /// What is known about a packet beside its bytes.
 #[derive(Debug, Clone, Copy)]
@@ -165,31 +168,32 @@ impl Network {
         each: &mut dyn FnMut(Transport<'_>, &mut Summary),
     ) {
         match protocol {
-            ip_number::TCP => match TcpHeaderSlice::from_slice(payload) {
-                Ok(header) => {
-                    let bytes = payload.get(header.slice().len()..).unwrap_or_default();
-                    summary.cut_by_snap_length += u64::from(context.cut > 0);
-                    each(
-                        Transport::Tcp(&TcpPacket {
-                            network: context.network,
-                            source: Endpoint { address: source, port: header.source_port() },
-                            destination: Endpoint { address: destination, port: header.destination_port() },
-                            sequence: header.sequence_number(),
-                            acknowledged: header.acknowledgment_number(),
-                            flags: Flags {
-                                syn: header.syn(),
-                                ack: header.ack(),
-                                fin: header.fin(),
-                                reset: header.rst(),
-                            },
-                            payload: bytes,
-                            missing: u32::try_from(context.cut).unwrap_or(u32::MAX),
-                        }),
-                        summary,
-                    );
-                }
-                Err(_) => unreadable(context, summary),
-            },
+            ip_number::TCP => {
+                let mut whole = [0; TCP_HEADER_MAX];
+                let Some((header, missing)) = tcp_header(payload, context.cut, &mut whole) else {
+                    return unreadable(context, summary);
+                };
+                let bytes = payload.get(header.slice().len()..).unwrap_or_default();
+                summary.cut_by_snap_length += u64::from(context.cut > 0);
+                each(
+                    Transport::Tcp(&TcpPacket {
+                        network: context.network,
+                        source: Endpoint { address: source, port: header.source_port() },
+                        destination: Endpoint { address: destination, port: header.destination_port() },
+                        sequence: header.sequence_number(),
+                        acknowledged: header.acknowledgment_number(),
+                        flags: Flags {
+                            syn: header.syn(),
+                            ack: header.ack(),
+                            fin: header.fin(),
+                            reset: header.rst(),
+                        },
+                        payload: bytes,
+                        missing: u32::try_from(missing).unwrap_or(u32::MAX),
+                    }),
+                    summary,
+                );
+            }
             ip_number::UDP => {
                 let Ok(header) = UdpHeaderSlice::from_slice(payload) else {
                     return unreadable(context, summary);
@@ -238,6 +242,25 @@ impl Network {
 }
 
 /// Headers that do not parse: because the capture does not hold them, or because they are wrong.
+/// The header of a TCP packet of which `cut` bytes are not there, and how many of those are payload. Where the end of its options
+/// is cut off, as a snap length of 64 does, they count as ended: nobody reads them.
+fn tcp_header<'a>(
+    segment: &'a [u8],
+    cut: usize,
+    whole: &'a mut [u8; TCP_HEADER_MAX],
+) -> Option<(TcpHeaderSlice<'a>, usize)> {
+    if let Ok(header) = TcpHeaderSlice::from_slice(segment) {
+        return Some((header, cut));
+    }
+    let lacking = (usize::from(segment.get(12)? >> 4) * 4).checked_sub(segment.len())?;
+    let missing = cut.checked_sub(lacking)?;
+    if segment.len() < TCP_HEADER_MIN {
+        return None;
+    }
+    whole.get_mut(..segment.len())?.copy_from_slice(segment);
+    TcpHeaderSlice::from_slice(whole).ok().map(|header| (header, missing))
+}
+
 fn unreadable(context: Inner, summary: &mut Summary) {
     if context.cut > 0 {
         summary.headers_cut += 1;

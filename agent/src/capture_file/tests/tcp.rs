@@ -185,6 +185,29 @@ fn a_short_snap_length_withholds_the_tail() {
 }
 
 #[test]
+fn options_that_a_short_snap_length_cuts_do_not_hide_the_connection() {
+    // Twelve bytes of options, as most systems send with every packet (timestamps).
+    let with_options = |packet: &Vec<u8>| {
+        let (header, payload) = packet[20..].split_at(20);
+        let mut segment = [header, &[1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0], payload].concat();
+        segment[12] = 0x80;
+        let [source, destination] = [12, 16].map(|at| *packet[at..].first_chunk().unwrap());
+        ipv4(source, destination, 6, &segment)
+    };
+    let packets: Vec<_> = connection().iter().map(with_options).collect();
+    for options in [0, 10, 12] {
+        let file = Pcap { snap: 14 + 20 + 20 + options, ..Pcap::default() }.write(&on_ethernet(&packets));
+        let replayed = replay(&file);
+        assert_eq!(replayed.established()[0].beginning, Beginning::Seen);
+        assert_eq!(replayed.said(), (Vec::new(), Vec::new()));
+        assert_eq!(replayed.closed(), [(5, 7, CloseReason::Fin)]);
+        assert_eq!(replayed.summary.headers_cut, 0);
+    }
+    let file = Pcap { snap: 14 + 20 + 19, ..Pcap::default() }.write(&on_ethernet(&packets));
+    assert_eq!(replay(&file).summary.headers_cut, 8);
+}
+
+#[test]
 fn a_budget_can_be_raised_before_the_byte_that_exceeds_it() {
     let mut packets = opening();
     let piece = vec![7; 1000];
