@@ -84,7 +84,7 @@ pub enum ProblemKind {
     #[error("{0}")]
     Unopened(String),
     /// Reading was stopped by [`super::Stop`].
-    #[error("the replay was interrupted; the rest of the file was not read")]
+    #[error("the replay was interrupted; the rest was not read")]
     Interrupted,
     /// It ends within a packet or a block.
     #[error("it ends in the middle of a packet; the rest of the file is missing")]

@@ -122,18 +122,11 @@ impl Reader {
                     // A failure of the source shows as an end in the middle, or even between two packets.
                     self.ended = kind.is_final();
                     let kind = if self.ended { self.failure().unwrap_or(kind) } else { kind };
-                    // Where a pipe was left, it is not damaged.
-                    if self.was_left() && matches!(kind, ProblemKind::Truncated | ProblemKind::Unreadable(_))
-                    {
-                        return None;
-                    }
                     report(self.packets, self.window.offset(), kind);
                 }
             }
         }
-        if let Some(kind) = self.failure()
-            && !self.was_left()
-        {
+        if let Some(kind) = self.failure() {
             report(self.packets, self.window.offset(), kind);
         }
         None
@@ -160,17 +153,16 @@ impl Reader {
 
     fn failure(&mut self) -> Option<ProblemKind> {
         let error = self.damaged.take().or_else(|| self.window.take_failure())?;
+        // A pipe that was left before its end is not damaged.
+        if self.live && self.stop.is_requested() {
+            return Some(ProblemKind::Interrupted);
+        }
         Some(ProblemKind::Unreadable(match error.kind() {
             io::ErrorKind::UnexpectedEof => {
                 "the compressed data ends too early, the rest is missing".to_owned()
             }
             _ => error.to_string(),
         }))
-    }
-
-    /// A pipe that was left before its end.
-    fn was_left(&self) -> bool {
-        self.live && self.stop.is_requested()
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// What is read as a file ends before its next packet, which is told ([`super::ProblemKind::Interrupted`]). A pipe ends as
-    /// if its writer had closed it, at the latest after about a second.
+    /// What is read as a file ends before its next packet, which is told ([`super::ProblemKind::Interrupted`]). A pipe is read
+    /// on until its writer has closed it, which Ctrl-C often reaches as well; after a second without that it is told, too.
     pub fn request(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

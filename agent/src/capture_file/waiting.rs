@@ -16,7 +16,7 @@ const LOOK: u8 = 100;
 /// had kept back.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Reads what there is; ends when the source does, or soon after it is to stop.
+/// Reads what there is; ends when the source does, or fails soon after it is to stop.
 pub struct Waiting {
     file: File,
     stop: Stop,
@@ -36,12 +36,11 @@ impl Read for Waiting {
             if self.stop.is_requested() {
                 let now = Instant::now();
                 if now >= *self.until.get_or_insert(now + LAST_WORDS) {
-                    return Ok(0);
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "interrupted before its end"));
                 }
             }
             let mut ready = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
             match poll(&mut ready, PollTimeout::from(LOOK)) {
-                Ok(0) if self.until.is_some() => return Ok(0),
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => match self.file.read(buffer) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -50,5 +49,37 @@ impl Read for Waiting {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn after_the_wish_to_stop_a_pipe_is_read_to_its_end_or_for_a_second() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let stop = Stop::default();
+        let mut waiting = Waiting::new(File::from(OwnedFd::from(reader)), stop.clone());
+        stop.request();
+        let mut buffer = [0; 16];
+        // It is quiet for longer than a look takes before it says its last words.
+        let last_words = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(3 * u64::from(LOOK)));
+            writer.write_all(b"last").unwrap();
+            writer
+        });
+        assert_eq!(waiting.read(&mut buffer).unwrap(), 4);
+        let writer = last_words.join().unwrap();
+        assert_eq!(waiting.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(writer);
+
+        let (reader, writer) = io::pipe().unwrap();
+        let mut waiting = Waiting::new(File::from(OwnedFd::from(reader)), stop);
+        drop(writer);
+        assert_eq!(waiting.read(&mut buffer).unwrap(), 0);
     }
 }

@@ -98,8 +98,9 @@ COLUMNS:
   As in watch; CLIENT has its port. TIME is when the connection ended, else when it was decided; a line names each new day.
 
 SIGNALS:
-  SIGINT (Ctrl-C) and SIGTERM end the reading: open connections and the summary are printed. A pipe ends as if its \
-  writer had closed it; a file that was not read to its end counts as truncated. A second signal ends at once.
+  SIGINT (Ctrl-C) and SIGTERM end the reading: open connections and the summary are printed. A pipe is \
+  read on until its writer closes it, for a second at most. What was not read to its end counts as interrupted. A \
+  second signal ends at once.
 
 EXIT STATUS:
   0  all was read
