@@ -145,7 +145,8 @@ fn validity(subject: Subject<'_>, add: &mut Add<'_>) {
         connection.authentication,
         Authentication::ServerOnly | Authentication::Mutual | Authentication::Anonymous
     );
-    if !went_on {
+    // A capture can be without times: then nothing is known of the day.
+    if !went_on || connection.opened.0 <= 0 {
         return;
     }
     let presented = [

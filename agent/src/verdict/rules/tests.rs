@@ -134,6 +134,11 @@ fn certificates_outside_their_validity_are_found_only_if_they_were_accepted() {
     assert_eq!(judged(Authentication::Mutual, &good, &early), ["not_yet_valid_certificate_accepted"]);
     assert!(judged(Authentication::Mutual, &good, &good).is_empty());
     assert!(judged(Authentication::NotEstablished, &expired, &early).is_empty());
+    // A capture without times.
+    let record =
+        ConnectionRecord { opened: WallTime(0), ..over_tls(Authentication::Mutual, "1.2", "presented") };
+    let subject = Subject { client_chain: &expired, server_chain: &early, ..without_chains(&record) };
+    assert!(judge(subject, &Policy::default(), OPENED).is_empty());
 }
 
 #[test]
