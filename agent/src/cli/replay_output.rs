@@ -17,6 +17,9 @@ use crate::replay::{Output, Totals};
 
 /// Bytes from which on lines are written: a record is 2 to 3 KiB.
 const BUFFER: usize = 64 << 10;
+const BAR_OF_FILES: &str = "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} to go";
+/// How much there is nobody knows.
+const BAR_OF_A_PIPE: &str = "{spinner} {bytes}, {bytes_per_sec}";
 
 /// How it is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +50,8 @@ impl<W: Write> Printer<W> {
         if matches!(form, Form::Table { .. }) {
             print_header(&mut lines)?;
         }
-        let bar = bar.then(ProgressBar::no_length);
+        // Until the length is known; that of a pipe never is.
+        let bar = bar.then(|| ProgressBar::no_length().with_style(style(BAR_OF_A_PIPE)));
         Ok(Printer { output, lines, form, certificates, unwritten: None, bar, day: None })
     }
 
@@ -150,17 +154,18 @@ impl<W: Write> Output for Printer<W> {
                 && bar.length().is_none()
             {
                 bar.set_length(total);
-                let template = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} to go";
-                // The template is a constant that a test has tried; without it there is the default bar.
-                bar.set_style(
-                    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-                );
+                bar.set_style(style(BAR_OF_FILES));
             }
             bar.set_position(progress.read);
         }
         // Whoever reads along a live capture wants what there is.
         self.write()
     }
+}
+
+/// Templates are constants that a test has tried; without one there is the default bar.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn print_finding(finding: &FindingRecord, colour: bool, output: &mut impl Write) -> io::Result<()> {
@@ -193,4 +198,16 @@ fn print_finding(finding: &FindingRecord, colour: bool, output: &mut impl Write)
 fn day(time: WallTime) -> Option<Date> {
     let time = jiff::Timestamp::from_nanosecond(i128::from(time.0)).ok()?;
     Some(time.to_zoned(jiff::tz::TimeZone::UTC).date())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_of_the_bars_are_ones() {
+        for template in [BAR_OF_FILES, BAR_OF_A_PIPE] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
 }
