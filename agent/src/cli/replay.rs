@@ -59,11 +59,16 @@ fn exit(totals: &Totals, summary: &Summary) -> Exit {
     let unsupported: u64 = summary.unsupported_links.values().sum();
     if unsupported > 0 && unsupported == summary.packets {
         Exit::Negative
-    } else if summary.problems.is_empty() && totals.refused == 0 && unsupported == 0 {
+    } else if summary.problems.is_empty() && without_room(totals, summary) == 0 && unsupported == 0 {
         Exit::Success
     } else {
         Exit::Partial
     }
+}
+
+/// What was left out because there was more than there was room for.
+fn without_room(totals: &Totals, summary: &Summary) -> u64 {
+    totals.refused + totals.findings_refused + summary.flows_evicted
 }
 
 /// Without a name it is standard input, unless somebody sits there.
@@ -119,7 +124,38 @@ fn complain(totals: &Totals, summary: &Summary) {
             totals.refused
         ));
     }
+    if summary.flows_evicted > 0 {
+        complaints.push(format!(
+            "{} connections were given up before their end, those without packets for the longest time first: too many were \
+             open at a time; replay a part of the capture",
+            summary.flows_evicted
+        ));
+    }
+    if totals.findings_refused > 0 {
+        complaints.push(format!(
+            "{} findings were counted and not printed: there are too many different ones; replay a part of the capture",
+            totals.findings_refused
+        ));
+    }
     for complaint in complaints {
         let _ = writeln!(std::io::stderr(), "countersign: {}", display_safe(&complaint));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_found_no_room_is_not_called_whole() {
+        let whole = (Totals::default(), Summary::default());
+        assert_eq!(exit(&whole.0, &whole.1), Exit::Success);
+        for partial in [
+            (Totals { refused: 1, ..Totals::default() }, Summary::default()),
+            (Totals { findings_refused: 1, ..Totals::default() }, Summary::default()),
+            (Totals::default(), Summary { flows_evicted: 1, ..Summary::default() }),
+        ] {
+            assert_eq!(exit(&partial.0, &partial.1), Exit::Partial);
+        }
     }
 }

@@ -103,7 +103,8 @@ pub(super) fn print(totals: &Totals, capture: &Summary, output: &mut impl Write)
     row("findings", counts(&totals.findings))?;
     row("not decoded", some([(capture.quic_flows, "QUIC flows"), (capture.dtls_flows, "DTLS flows")]))?;
     let names: Vec<_> = unopened(capture).map(|problem| display_safe(&problem.name)).collect();
-    let damaged = (capture.problems.len() - names.len()) as u64 + capture.further_problems;
+    let interrupted = capture.problems.iter().filter(|one| one.kind == ProblemKind::Interrupted).count();
+    let damaged = (capture.problems.len() - names.len() - interrupted) as u64 + capture.further_problems;
     row("not opened", names.join(", "))?;
     row(
         "not read",
@@ -120,6 +121,7 @@ pub(super) fn print(totals: &Totals, capture: &Summary, output: &mut impl Write)
             (capture.unsupported_links.values().sum(), "packets of link types that are not supported"),
             (capture.flows_evicted, "idle connections given up for want of room"),
             (damaged, "damaged places, named on standard error"),
+            (interrupted as u64, "inputs after an interruption"),
         ]),
     )
 }
