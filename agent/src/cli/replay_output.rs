@@ -90,9 +90,15 @@ impl<W: Write> Printer<W> {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        self.output.write_all(&self.lines)?;
+        self.output.write_all(&self.lines).and_then(|()| self.output.flush()).map_err(|error| {
+            let kind = error.kind();
+            io::Error::new(
+                kind,
+                format!("standard output cannot be written, the rest is not printed: {error}"),
+            )
+        })?;
         self.lines.clear();
-        self.output.flush()
+        Ok(())
     }
 }
 
