@@ -75,7 +75,13 @@ pub fn open(input: &Input, stop: &Stop) -> Result<Opened, CaptureError> {
         if live { Box::new(Waiting::new(file, stop.clone())) } else { Box::new(file) };
     let read = Arc::new(AtomicU64::new(0));
     let mut raw = Counting { source: raw, read: Arc::clone(&read) };
-    let magic = first_bytes(&mut raw).map_err(failed)?;
+    let magic = match first_bytes(&mut raw) {
+        // A pipe that was left before it said anything.
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            return Ok(Opened { bytes: Box::new(io::empty()), magic: Err(error), read, total, live });
+        }
+        magic => magic.map_err(failed)?,
+    };
     let raw = io::Cursor::new(magic.clone()).chain(raw);
     if magic.starts_with(&GZIP_MAGIC) {
         let decoder = MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED_CHUNK, raw));
