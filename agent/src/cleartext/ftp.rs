@@ -1,8 +1,8 @@
-//! FTP's control connection (RFC 959): a 220 greeting and one of the commands before and at login.
+//! FTP's control connection (RFC 959): a 220 greeting that does not say SMTP and one of the commands before and at login.
 
-use super::reply::{Replies, greeted};
-use super::text::{Lines, MAX_COMMANDS, is_one_of, word};
-use super::{Credential, Dialogue, Match, Upgrade};
+use super::reply::{Replies, SHARED, Service, greeted};
+use super::text::{Lines, MAX_COMMANDS, command, is_one_of, word};
+use super::{Credential, Dialogue, Match, Upgrade, smtp};
 
 const VERBS: &[&[u8]] = &[
     b"USER", b"AUTH", b"FEAT", b"SYST", b"HOST", b"OPTS", b"CLNT", b"PBSZ", b"PASS", b"ACCT", b"LANG",
@@ -14,7 +14,14 @@ const ANONYMOUS: &[&[u8]] = &[b"anonymous", b"ftp"];
 const TLS: &[&[u8]] = &[b"TLS", b"TLS-C", b"TLS-P", b"SSL"];
 
 pub(super) fn ftp(client: &[u8], server: &[u8]) -> Match {
-    greeted(client, server, VERBS, b"FTP", b"MTP")
+    let greeted = greeted(server);
+    if greeted == Match::No {
+        return Match::No;
+    }
+    let service = Service::of(server);
+    let own =
+        command(client, VERBS).and(smtp::authenticates(client).not()).and(service.is_not(Service::Mail));
+    greeted.and(own.or(command(client, SHARED).and(service.is(Service::Files))))
 }
 
 /// USER and PASS, and AUTH TLS (RFC 4217).

@@ -1,11 +1,11 @@
 //! Replies of three digits, and the 220 greeting that SMTP and FTP share (RFC 5321 section 4.2, RFC 959 section 4.2).
 
 use super::Match;
-use super::text::{Lines, command};
+use super::text::Lines;
 use crate::tls::PEEK;
 
 /// Commands that both protocols have: the greeting has to tell.
-const SHARED: &[&[u8]] = &[b"HELP", b"NOOP", b"QUIT", b"RSET"];
+pub(super) const SHARED: &[&[u8]] = &[b"HELP", b"NOOP", b"QUIT", b"RSET"];
 
 /// A final reply.
 #[derive(Clone, Copy)]
@@ -59,29 +59,58 @@ fn code(line: &[u8]) -> Option<u16> {
     Some(digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
 }
 
-/// A 220 greeting, answered by a first command that only this protocol has, or by one that both have if the greeting says
-/// `word` before it says `other`.
-pub(super) fn greeted(client: &[u8], server: &[u8], own: &[&[u8]], word: &[u8], other: &[u8]) -> Match {
-    let greeting = match (server.get(..3).unwrap_or(server), server.get(3)) {
+/// Whether the server begins with a 220 reply.
+pub(super) fn greeted(server: &[u8]) -> Match {
+    match (server.get(..3).unwrap_or(server), server.get(3)) {
         (b"220", Some(b' ' | b'-' | b'\r' | b'\n')) => Match::Yes,
         (b"" | b"2" | b"22" | b"220", None) => Match::NotYet,
         _ => Match::No,
-    };
-    let named = || {
-        let first = server.iter().enumerate().find_map(|(at, _)| {
-            let rest = &server[at..];
-            let is =
-                |word: &[u8]| rest.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
-            if is(word) { Some(true) } else { is(other).then_some(false) }
-        });
-        match first {
-            Some(own) => Match::of(own),
-            None if server.contains(&b'\n') || server.len() >= PEEK => Match::No,
-            None => Match::NotYet,
-        }
-    };
-    greeting.and(match command(client, own) {
-        Match::No => command(client, SHARED).and(named()),
-        own => own,
+    }
+}
+
+/// What a 220 greeting says that its server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    /// It says SMTP, ESMTP or LMTP.
+    Mail,
+    /// It says FTP.
+    Files,
+    /// Neither.
+    Unsaid,
+    /// The greeting has not arrived whole.
+    Unheard,
+}
+
+impl Service {
+    /// Of the first bytes of a server. A greeting longer than the prefix is taken by what is there.
+    pub(super) fn of(server: &[u8]) -> Service {
+        let greeting = match Replies::new(server).next() {
+            Some(reply) => &server[..reply.end],
+            None if server.len() >= PEEK => server,
+            None => return Service::Unheard,
+        };
+        // The server's name says less than its program: smtp.example.org may serve files.
+        let words = || greeting.split(u8::is_ascii_whitespace);
+        let of_programs = words().filter(|word| !word.contains(&b'.')).find_map(said);
+        of_programs.or_else(|| words().find_map(said)).unwrap_or(Service::Unsaid)
+    }
+
+    /// Whether it is this.
+    pub(super) fn is(self, service: Service) -> Match {
+        if self == Service::Unheard { Match::NotYet } else { Match::of(self == service) }
+    }
+
+    /// Whether it is anything but this.
+    pub(super) fn is_not(self, service: Service) -> Match {
+        if self == Service::Unheard { Match::NotYet } else { Match::of(self != service) }
+    }
+}
+
+/// What one word of a greeting says.
+fn said(word: &[u8]) -> Option<Service> {
+    word.windows(3).find_map(|letters| match letters.to_ascii_uppercase().as_slice() {
+        b"MTP" => Some(Service::Mail),
+        b"FTP" => Some(Service::Files),
+        _ => None,
     })
 }

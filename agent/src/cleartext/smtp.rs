@@ -1,14 +1,48 @@
-//! SMTP (RFC 5321), submission and LMTP (RFC 2033): a 220 greeting and the client's hello.
+//! SMTP (RFC 5321), submission and LMTP (RFC 2033): a 220 greeting and the client's hello, or what some say instead.
 
-use super::reply::{Replies, greeted};
+use super::reply::{Replies, SHARED, Service, greeted};
 use super::sasl::{Exchange, Shown};
-use super::text::{Lines, MAX_COMMANDS, word};
+use super::text::{Lines, MAX_COMMANDS, command, word};
 use super::{Credential, Dialogue, Match, Upgrade};
 
-const VERBS: &[&[u8]] = &[b"EHLO", b"HELO", b"LHLO"];
+/// Commands that only SMTP has.
+const VERBS: &[&[u8]] = &[b"EHLO", b"HELO", b"LHLO", b"STARTTLS"];
+/// Commands with which some clients begin where the greeting says SMTP.
+const HASTY: &[&[u8]] = &[b"AUTH", b"MAIL"];
+/// SASL mechanisms that are no security mechanism of FTP (RFC 2228), which has GSSAPI and KERBEROS_V4 too.
+const MECHANISMS: &[&[u8]] = &[
+    b"PLAIN",
+    b"LOGIN",
+    b"CRAM-MD5",
+    b"DIGEST-MD5",
+    b"NTLM",
+    b"EXTERNAL",
+    b"XOAUTH2",
+    b"OAUTHBEARER",
+    b"SCRAM-SHA-1",
+    b"SCRAM-SHA-1-PLUS",
+    b"SCRAM-SHA-256",
+    b"SCRAM-SHA-256-PLUS",
+];
 
 pub(super) fn smtp(client: &[u8], server: &[u8]) -> Match {
-    greeted(client, server, VERBS, b"MTP", b"FTP")
+    let greeted = greeted(server);
+    if greeted == Match::No {
+        return Match::No;
+    }
+    let service = Service::of(server);
+    let hasty = command(client, HASTY).or(command(client, SHARED)).and(service.is(Service::Mail));
+    let authenticates = authenticates(client).and(service.is_not(Service::Files));
+    greeted.and(command(client, VERBS).or(authenticates).or(hasty))
+}
+
+/// AUTH with a mechanism of SASL: FTP's command of that name takes others.
+pub(super) fn authenticates(client: &[u8]) -> Match {
+    match command(client, &[b"AUTH"]) {
+        Match::Yes if client.get(4) == Some(&b' ') => command(&client[5..], MECHANISMS),
+        Match::Yes => Match::No,
+        other => other,
+    }
 }
 
 /// STARTTLS (RFC 3207) and AUTH (RFC 4954). Each of the client's lines has one reply until mail is accepted.

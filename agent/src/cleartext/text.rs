@@ -27,6 +27,15 @@ impl Match {
         }
     }
 
+    /// It must not hold.
+    pub(super) fn not(self) -> Match {
+        match self {
+            Match::Yes => Match::No,
+            Match::No => Match::Yes,
+            Match::NotYet => Match::NotYet,
+        }
+    }
+
     /// It holds or it does not.
     pub(super) fn of(holds: bool) -> Match {
         if holds { Match::Yes } else { Match::No }

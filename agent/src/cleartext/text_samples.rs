@@ -62,12 +62,23 @@ pub const SAMPLES: &[Sample] = &[
     plain(Smtp, b"EHLO c\r\nAUTH CRAM-MD5\r\nAHVzZXIAcGFzcw==\r\n", b"220 mx\r\n250 AUTH\r\n334 PDFAYj4=\r\n235 ok\r\n"),
     plain(Smtp, b"QUIT\r\n", b"220 mx ESMTP\r\n221 bye\r\n"),
     switches(plain(Smtp, b"LHLO c\r\nSTARTTLS\r\n", b"220 store LMTP\r\n250-store\r\n250 STARTTLS\r\n220 go\r\n")),
+    // Some clients do not say EHLO, and some greetings do not say SMTP.
+    shows(SmtpPlain, plain(Smtp, b"AUTH PLAIN AHVzZXIAcGFzcw==\r\n", b"220 mx.example ESMTP Postfix\r\n235 ok\r\n")),
+    shows(SmtpLogin, plain(Smtp, b"AUTH LOGIN\r\ndXNlcg==\r\ncGFzcw==\r\n", b"220 ftp.example esmtp\r\n334 VXNlcm5hbWU6\r\n334 UGFzc3dvcmQ6\r\n235 ok\r\n")),
+    shows(SmtpPlain, plain(Smtp, b"auth plain\r\nAHVzZXIAcGFzcw==\r\n", b"220-relay\r\n220 ready\r\n334 \r\n235 ok\r\n")),
+    plain(Smtp, b"AUTH GSSAPI\r\n", b"220 mx ESMTP\r\n334 \r\n"),
+    switches(plain(Smtp, b"STARTTLS\r\n", b"220 mx ESMTP\r\n220 go ahead\r\n")),
+    switches(plain(Smtp, b"STARTTLS\r\n", b"220 relay\r\n220 go ahead\r\n")),
+    plain(Smtp, b"MAIL FROM:<a@b>\r\n", b"220 mx ESMTP\r\n503 hello first\r\n"),
     // FTP
     shows(FtpPassword, plain(Ftp, b"USER alice\r\nPASS secret\r\n", b"220 (vsFTPd 3.0.3)\r\n331 Please specify the password.\r\n230 ok\r\n")),
     plain(Ftp, b"USER anonymous\r\nPASS me@example.org\r\nSYST\r\n", b"220 files\r\n331 ok\r\n230 ok\r\n215 UNIX\r\n"),
     plain(Ftp, b"USER alice\r\nPASS \r\n", b"220 files\r\n331 ok\r\n530 no\r\n"),
     switches(plain(Ftp, b"FEAT\r\nAUTH TLS\r\n", b"220-Welcome\r\n 220 to files\r\n220 now\r\n211-Features:\r\n AUTH TLS\r\n211 End\r\n234 AUTH TLS OK.\r\n")),
     shows(FtpPassword, plain(Ftp, b"AUTH SSL\nUSER a\nPASS b\n", b"220 x\n500 what\n331 ok\n230 in\n")),
+    switches(plain(Ftp, b"AUTH TLS\r\n", b"220 smtp.example.org FTP server ready.\r\n234 go\r\n")),
+    shows(FtpPassword, plain(Ftp, b"USER a\r\nPASS b\r\n", b"220---------- Welcome to Pure-FTPd ----------\r\n220-Local time is now 12:00\r\n220 smtp.example.org\r\n331 ok\r\n230 in\r\n")),
+    plain(Ftp, b"AUTH GSSAPI\r\n", b"220 files\r\n334 go\r\n"),
     plain(Ftp, b"QUIT\r\n", b"220 ProFTPD Server ready\r\n221 bye\r\n"),
     // POP3
     shows(Pop3Password, plain(Pop3, b"USER alice\r\nPASS secret word\r\n", b"+OK\r\n+OK\r\n+OK in\r\n")),

@@ -79,6 +79,11 @@ fn look_alikes_are_not_taken_for_it() {
         // 220 without the one or the other.
         (b"QUIT\r\n", b"220 ready\r\n"),
         (b"GET x\r\n", b"220 mx ESMTP\r\n"),
+        // Commands of the one to a server of the other.
+        (b"USER a\r\n", b"220 mx ESMTP\r\n500 x\r\n"),
+        (b"USER a\r\n", b"220-mx\r\n220 LMTP\r\n500 x\r\n"),
+        (b"AUTH PLAIN AHVzZXIAcGFzcw==\r\n", b"220 FTP server\r\n504 no\r\n"),
+        (b"MAIL FROM:<a@b>\r\n", b"220 files\r\n500 x\r\n"),
         // What both POP3 and Redis say.
         (b"QUIT\r\n", b"+OK\r\n"),
         (b"AUTH PLAIN\r\n", b"+OK\r\n"),
