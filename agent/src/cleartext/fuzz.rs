@@ -37,6 +37,10 @@ pub fn fuzz(data: &[u8]) {
 
 /// Asserts that later bytes took nothing back.
 pub(super) fn stays(early: &Examination, late: &Examination) {
+    if early.name == Name::SoFar(Protocol::Http2) {
+        let later = [early.name, Name::Found(Protocol::Http2), Name::Found(Protocol::Grpc)];
+        assert!(later.contains(&late.name), "{:?}", late.name);
+    }
     let Name::Found(protocol) = early.name else { return };
     // A server that calls itself SSH first is named before the client speaks, and clients may speak HTTP to it.
     if protocol != Protocol::Ssh {

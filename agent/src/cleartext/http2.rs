@@ -12,6 +12,11 @@ const CONTINUATION: u8 = 9;
 const PADDED: u8 = 0x08;
 const PRIORITY: u8 = 0x20;
 
+/// Its preface is there. Without a request it is told from gRPC by nothing: idle connections of pools, and checks of health.
+pub(super) fn is_begun(client: &[u8]) -> bool {
+    client.starts_with(PREFACE)
+}
+
 /// What is not gRPC.
 pub(super) fn http2(client: &[u8], _server: &[u8]) -> Match {
     speaks(client, false)
@@ -159,6 +164,31 @@ mod tests {
         // A request too long for the prefix is HTTP/2.
         let long = request(&field(5, &[b'a'; 120]).repeat(3));
         assert_eq!(name(&long[..PEEK], b""), Name::Found(Protocol::Http2));
+    }
+
+    #[test]
+    fn a_connection_without_a_request_has_a_name() {
+        // SETTINGS and its acknowledgement, WINDOW_UPDATE, PING, GOAWAY.
+        let idle = [
+            PREFACE,
+            b"\0\0\0\x04\0\0\0\0\0",
+            b"\0\0\0\x04\x01\0\0\0\0",
+            b"\0\0\x04\x08\0\0\0\0\0\0\x0f\0\0",
+            b"\0\0\x08\x06\0\0\0\0\0abcdefgh",
+            b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        ]
+        .concat();
+        let settings = b"\0\0\0\x04\0\0\0\0\0";
+        assert_eq!(name(&PREFACE[..PREFACE.len() - 1], b""), Name::Incomplete);
+        for end in PREFACE.len()..=idle.len() {
+            assert_eq!(name(&idle[..end], b""), Name::SoFar(Protocol::Http2), "{end}");
+            assert_eq!(name(&idle[..end], settings), Name::SoFar(Protocol::Http2), "{end}");
+        }
+        // The request that comes at last still tells.
+        let late = [&idle, &request(&field(31, b"application/grpc"))[PREFACE.len()..]].concat();
+        assert_eq!(name(&late, settings), Name::Found(Protocol::Grpc));
+        let late = [&idle, &request(&field(31, b"text/html"))[PREFACE.len()..]].concat();
+        assert_eq!(name(&late, settings), Name::Found(Protocol::Http2));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Cleartext: the first bytes of a connection that is not TLS → the name of its protocol, and what matters in its opening.
 //!
-//! Enters: a bounded prefix of each direction. Leaves: an [`Examination`]: the [`Name`], three-valued (found, certainly none of those
+//! Enters: a bounded prefix of each direction. Leaves: an [`Examination`]: the [`Name`] (found, found so far, certainly none of those
 //! known, or not yet), whether a credential crossed in clear, and where the protocol switched to something else,
 //! most often TLS. Decides by bytes, never by ports, and by both directions, since some protocols begin
 //! with the server. Refuses: keeping what it read. A credential's value never leaves the function that saw it.
@@ -71,6 +71,9 @@ pub const LOOK: usize = 4096;
 pub enum Name {
     /// This.
     Found(Protocol),
+    /// This, unless more bytes tell that it is one that is built on it: what a connection that ends here, or says nothing
+    /// more, is called.
+    SoFar(Protocol),
     /// None of those known.
     Unknown,
     /// More bytes are needed to tell.
@@ -198,7 +201,12 @@ fn find(client: &[u8], server: &[u8]) -> (Name, Option<&'static Row>) {
             Match::No => {}
         }
     }
-    (if undecided { Name::Incomplete } else { Name::Unknown }, None)
+    let name = match undecided {
+        true if http2::is_begun(client) => Name::SoFar(Protocol::Http2),
+        true => Name::Incomplete,
+        false => Name::Unknown,
+    };
+    (name, None)
 }
 
 /// Whether `bytes` begin with `wanted`, as far as they go.

@@ -83,7 +83,7 @@ pub(super) fn conclude_plain(connection: &mut Connection, reading: &Reading) -> 
                 (Name::Unknown | Name::Incomplete, _) if missed => {
                     Conclusion::unknown(Protocol::Unknown, UnknownReason::MidStream)
                 }
-                (Name::Found(protocol), _) if let Some(reason) = doubt => {
+                (Name::Found(protocol) | Name::SoFar(protocol), _) if let Some(reason) = doubt => {
                     Conclusion::unknown(Protocol::Named(protocol), reason)
                 }
                 (name, _) => Conclusion::of_cleartext(name),

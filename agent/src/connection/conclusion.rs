@@ -109,18 +109,19 @@ impl Conclusion {
     /// What bytes that are no TLS amount to. Only what is known to be in clear is called unprotected.
     /// Bytes that merely look like text are not: the next ones may start TLS.
     pub fn of_cleartext(name: cleartext::Name) -> Self {
+        use cleartext::Name::{Found, Incomplete, SoFar, Unknown};
         match name {
-            cleartext::Name::Found(protocol) if protocol.protects_itself() => Conclusion {
+            Found(protocol) | SoFar(protocol) if protocol.protects_itself() => Conclusion {
                 encryption: Encryption::Other,
                 ..Conclusion::unknown(Protocol::Named(protocol), UnknownReason::OtherProtocol)
             },
-            cleartext::Name::Found(protocol) if protocol.may_protect_itself() => {
+            Found(protocol) | SoFar(protocol) if protocol.may_protect_itself() => {
                 Conclusion::unknown(Protocol::Named(protocol), UnknownReason::OtherProtocol)
             }
-            cleartext::Name::Found(protocol) => {
+            Found(protocol) | SoFar(protocol) => {
                 Conclusion { protocol: Protocol::Named(protocol), ..Conclusion::silent() }
             }
-            cleartext::Name::Unknown | cleartext::Name::Incomplete => {
+            Unknown | Incomplete => {
                 Conclusion::unknown(Protocol::Unknown, UnknownReason::ProtocolNotRecognised)
             }
         }

@@ -388,7 +388,7 @@ impl Reading {
                     (dialogue.over && !open) || self.is_exhausted(clear) || self.cut
                 }
                 Examination { name: Name::Unknown, .. } => true,
-                Examination { name: Name::Incomplete, .. } => decided,
+                Examination { name: Name::SoFar(_) | Name::Incomplete, .. } => decided,
             },
             _ => decided,
         }

@@ -530,6 +530,37 @@ fn what_may_stand_behind_a_switch_is_never_called_unprotected() {
 }
 
 #[test]
+fn an_idle_connection_of_http_2_is_named_and_its_first_request_still_tells_grpc() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+    const REQUEST: &[u8] = b"\0\0\x15\x01\x04\0\0\0\x01\x83\x86\x0f\x10\x10application/grpc";
+    let named = |conclusion: &Conclusion| conclusion.protocol.as_str();
+    let (mut table, mut seen) = (table(), Seen::default());
+    feed(
+        &mut table,
+        &mut seen,
+        &[
+            established(2, CLIENT, Role::Client, client_pair()),
+            segment(CLIENT, Travel::Sent, CLIENT_FIRST, SERVER_FIRST, PREFACE),
+            segment(CLIENT, Travel::Received, SERVER_FIRST, CLIENT_FIRST + 33, SETTINGS),
+        ],
+    );
+    assert!(seen.connections.is_empty());
+    table.tick(Timestamp(11 * SECOND), &mut seen);
+    table.tick(Timestamp(22 * SECOND), &mut seen);
+    let reported: Vec<_> = seen.connections.iter().map(|(_, conclusion, _)| named(conclusion)).collect();
+    assert_eq!(reported, ["http/2"]);
+    feed(
+        &mut table,
+        &mut seen,
+        &[segment(CLIENT, Travel::Sent, CLIENT_FIRST + 33, SERVER_FIRST + 9, REQUEST)],
+    );
+    assert_eq!(named(&seen.connections.last().unwrap().1), "grpc");
+    let ended = conclusion_of(PREFACE, 0, SETTINGS, 0);
+    assert_eq!((named(&ended), ended.authentication), ("http/2", Authentication::None));
+}
+
+#[test]
 fn the_table_refuses_beyond_its_bound_and_counts_it() {
     let (mut table, mut seen) = (table(), Seen::default());
     for number in 0..20u32 {
