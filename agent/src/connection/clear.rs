@@ -70,6 +70,12 @@ impl Clear {
         }
     }
 
+    /// Bytes of memory that it takes.
+    pub fn held(&self) -> usize {
+        let of = |held: &Held| held.bytes.capacity() + held.runs.capacity() * size_of::<(usize, u64)>();
+        size_of::<Self>() + of(&self.client) + of(&self.server)
+    }
+
     /// What they are, as of the last look.
     pub fn examination(&self) -> Examination {
         self.examination

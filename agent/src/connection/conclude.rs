@@ -42,6 +42,7 @@ pub(super) fn conclude_plain(connection: &mut Connection, reading: &Reading) -> 
     connection.credential = reading.credential();
     connection.examined = reading.examined();
     let read = reading.read();
+    let cut = connection.incomplete == Some(tls::IncompleteReason::Budget);
     if reading.is_conflicting() {
         connection.incomplete = Some(tls::IncompleteReason::Conflicting);
         let protocol = match reading.conversation.reading() {
@@ -52,7 +53,8 @@ pub(super) fn conclude_plain(connection: &mut Connection, reading: &Reading) -> 
         return true;
     }
     match reading.conversation.reading() {
-        tls::Reading::Undetermined if read == (0, 0) && !missed => {
+        // What was cut short before its first byte was read was no silence: something came behind a hole.
+        tls::Reading::Undetermined if read == (0, 0) && !missed && !cut => {
             connection.conclusion = Conclusion::silent();
         }
         // It made room for something that did not come.

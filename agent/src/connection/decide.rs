@@ -56,6 +56,8 @@ impl Connections {
         );
         connection.watched =
             watched.filter(|watched| self.of_capture && revisable && !watched.is_over()).map(Box::new);
+        let held = connection.watched.as_ref().map_or(0, |watched| watched.held());
+        self.held.change(&mut connection.held, held);
         if connection.watched.is_none() {
             stop(connection, sink);
         }
@@ -74,10 +76,12 @@ impl Connections {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let Some(watched) = connection.watched.as_mut() else { return };
         watched.take(role, segment);
+        self.held.change(&mut connection.held, watched.held());
         if !watched.is_renegotiated() {
             return self.end_watch_if_over(key, sink);
         }
         connection.watched = None;
+        self.held.change(&mut connection.held, 0);
         connection.conclusion = connection.conclusion.renegotiated();
         if let Some(settled) = &connection.settled {
             connection.settled = Some(self.shared.share(settled.renegotiated()));
@@ -91,6 +95,26 @@ impl Connections {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         if connection.watched.as_ref().is_some_and(|watched| watched.is_over()) {
             connection.watched = None;
+            self.held.change(&mut connection.held, 0);
+            stop(connection, sink);
+        }
+    }
+
+    /// There is no room to look at a connection any longer: what is known of it stands.
+    pub(super) fn cut_short(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
+        let Some(connection) = self.connections.get_mut(&key) else { return };
+        if connection.reading.is_some() || connection.watched.is_some() {
+            self.held.note_cut();
+        }
+        if let Some(reading) = connection.reading.as_mut() {
+            reading.cut_short();
+            self.settle(key, now, sink);
+        }
+        // Its verdict may leave something to watch, which holds what waited behind holes.
+        if let Some(connection) = self.connections.get_mut(&key)
+            && connection.watched.take().is_some()
+        {
+            self.held.change(&mut connection.held, 0);
             stop(connection, sink);
         }
     }
@@ -143,6 +167,7 @@ impl Connections {
         let Some(mut connection) = self.connections.remove(&key) else { return };
         self.forget_sockets(&connection, sink);
         connection.bytes = byte_counts(&connection);
+        self.held.change(&mut connection.held, 0);
         if let Some(mut reading) = connection.reading.take() {
             reading.closed(connection.close_reason);
             // On a host losses are reported; the counts of its sockets are other hooks'.

@@ -114,6 +114,7 @@ impl Connections {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         connection.subflow = true;
         connection.reading = None;
+        self.held.change(&mut connection.held, 0);
         sink.decide(socket, Decision::Stop);
     }
 

@@ -18,6 +18,7 @@ mod decide;
 mod early;
 mod ends;
 mod fingerprints;
+mod held;
 mod library;
 mod owners;
 mod reading;
@@ -111,6 +112,8 @@ pub struct Connection {
     reading: Option<Box<reading::Reading>>,
     /// Only in captures.
     watched: Option<Box<watched::Watched>>,
+    /// Bytes that these two hold, as they count in the sum of all.
+    held: u32,
     subflow: bool,
     /// It is read from where the source met it, which is not known to be its beginning.
     missed: bool,

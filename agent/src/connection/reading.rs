@@ -219,6 +219,24 @@ impl Reading {
         self.conversation.broken(direction, reason);
     }
 
+    /// Bytes of memory that it takes.
+    pub fn held(&self) -> usize {
+        let clear = self.clear.as_ref().map_or(0, |clear| clear.held());
+        size_of::<Self>() + self.client.held() + self.server.held() + self.conversation.held() + clear
+    }
+
+    /// It cannot be read any further, for want of room: its last words are looked at, and nothing is taken for all there is.
+    pub fn cut_short(&mut self) {
+        self.look();
+        let is_last_word = self.is_plainly_named();
+        for direction in [Direction::Client, Direction::Server] {
+            self.break_off(direction, IncompleteReason::Budget);
+        }
+        if !is_last_word {
+            self.incomplete.get_or_insert(IncompleteReason::Budget);
+        }
+    }
+
     /// No more bytes will fill the holes there are.
     pub fn give_up_holes(&mut self, reason: IncompleteReason) {
         for direction in [Direction::Client, Direction::Server] {

@@ -26,6 +26,7 @@ impl Connections {
         self.forget_meeting(key);
         let Some(mut connection) = self.connections.remove(&key) else { return };
         self.forget_sockets(&connection, sink);
+        self.held.change(&mut connection.held, 0);
         if let Some(mut reading) = connection.reading.take() {
             reading.look();
             reading.give_up_holes(IncompleteReason::Truncated);

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::early::Early;
 use super::fingerprints::Fingerprints;
+use super::held::Held;
 use super::library::Libraries;
 use super::reading::{Reading, sender};
 use super::remaining::serial;
@@ -41,6 +42,9 @@ pub struct Limits {
     pub start_budget: u32,
     /// Most bytes that are ever asked for of one direction.
     pub max_budget: u32,
+    /// Bytes that connections hold together while they are looked at; beyond it those begun longest ago are concluded from as
+    /// they stand.
+    pub held: usize,
 }
 
 /// How full the tables are.
@@ -52,6 +56,10 @@ pub struct TableSizes {
     pub undecided: usize,
     /// New connections refused because the table was full.
     pub refused: u64,
+    /// Bytes that those that are looked at hold together.
+    pub held: usize,
+    /// Those that were concluded from before their time, because all together held too much.
+    pub readings_cut: u64,
     /// Sessions now.
     pub sessions: usize,
     /// Sessions forgotten for room.
@@ -86,6 +94,7 @@ pub struct Connections {
     pub(super) shared: Shared,
     pub(super) fingerprints: Fingerprints,
     pub(super) spare: Spare,
+    pub(super) held: Held,
     pub(super) early: Early,
     pub(super) library: Libraries,
     /// When to look again at young connections, oldest first.
@@ -116,6 +125,7 @@ impl Connections {
             shared: Shared::default(),
             fingerprints: Fingerprints::default(),
             spare: Spare::default(),
+            held: Held::new(limits.held),
             early: Early::default(),
             library: Libraries::default(),
             young: VecDeque::new(),
@@ -164,6 +174,8 @@ impl Connections {
             connections: self.connections.len(),
             undecided: self.young.len(),
             refused: self.refused,
+            held: self.held.bytes(),
+            readings_cut: self.held.cut(),
             sessions: self.sessions.len(),
             sessions_evicted: self.sessions.evicted(),
             early: self.early.len(),
@@ -185,6 +197,11 @@ impl Connections {
     /// Most connects and early segments that wait.
     pub fn early_bound(&self) -> usize {
         Early::BOUND
+    }
+
+    /// Most bytes that connections hold together while they are looked at.
+    pub fn held_bound(&self) -> usize {
+        self.held.bound()
     }
 
     /// Most sessions remembered.
@@ -248,6 +265,7 @@ impl Connections {
             library: None,
             reading: None,
             watched: None,
+            held: 0,
             subflow: false,
             missed: false,
         };
@@ -288,7 +306,9 @@ impl Connections {
         }
         connection.shipped += segment.bytes.len() as u64;
         if connection.watched.is_some() {
-            return self.watch(key, role, segment, sink);
+            let at = segment.at;
+            self.watch(key, role, segment, sink);
+            return self.make_room(at, sink);
         }
         if (connection.decided.is_some() && connection.reading.is_none()) || connection.subflow {
             return;
@@ -298,13 +318,16 @@ impl Connections {
         if connection.reading.is_none() && !self.of_capture {
             self.library.reads(key);
         }
-        let spare = &mut self.spare;
+        let (spare, held) = (&mut self.spare, &mut self.held);
         let reading = connection.reading.get_or_insert_with(|| {
+            held.begin(key);
             Box::new(Reading::from_start(sequences, [spare.take(), spare.take()], budget))
         });
         let at = segment.at;
         reading.take(role, segment);
+        held.change(&mut connection.held, reading.held());
         self.consider(key, at, sink);
+        self.make_room(at, sink);
     }
 
     /// Looks after everything that time changes. To be called about once a second.
@@ -329,6 +352,19 @@ impl Connections {
         {
             self.lingering.pop_front();
             self.finish(key, sink);
+        }
+    }
+
+    /// Concludes from those that were begun longest ago as they stand, until all together hold no more than they may.
+    fn make_room(&mut self, now: Timestamp, sink: &mut dyn Sink) {
+        while self.held.is_exceeded()
+            && let Some(oldest) = self.held.take_oldest()
+        {
+            self.cut_short(oldest, now, sink);
+        }
+        if self.held.is_stale() {
+            let connections = &self.connections;
+            self.held.clean(|key| connections.get(&key).is_some_and(|connection| connection.held > 0));
         }
     }
 
@@ -367,6 +403,7 @@ impl Connections {
             return;
         };
         reading.give_up_holes(IncompleteReason::Lost);
+        self.held.change(&mut connection.held, reading.held());
         // What has a name and can be nothing else is not looked at for ever: credentials come first.
         if reading.is_named() && (!reading.may_switch() || reading.has_heard_much()) {
             return self.settle(key, now, sink);

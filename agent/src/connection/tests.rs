@@ -1,4 +1,5 @@
 mod ends;
+mod held;
 
 use std::net::SocketAddr;
 
@@ -61,7 +62,13 @@ impl Seen {
 }
 
 fn table() -> Connections {
-    Connections::new(Limits { connections: 8, sessions: 8, start_budget: 32 << 10, max_budget: 128 << 10 })
+    Connections::new(Limits {
+        connections: 8,
+        sessions: 8,
+        start_budget: 32 << 10,
+        max_budget: 128 << 10,
+        held: 64 << 20,
+    })
 }
 
 fn task(pid: u32) -> Task {

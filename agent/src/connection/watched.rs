@@ -65,6 +65,11 @@ impl Watched {
         }
     }
 
+    /// Bytes of memory that it takes.
+    pub fn held(&self) -> usize {
+        size_of::<Self>() + self.client.held() + self.server.held()
+    }
+
     /// Another handshake began.
     pub fn is_renegotiated(&self) -> bool {
         self.watch.has_seen_one()

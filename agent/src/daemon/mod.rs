@@ -46,6 +46,9 @@ use publisher::{Parts, Publisher};
 
 /// The engine beats at least this often, else the daemon calls itself unhealthy.
 const PULSE: Duration = Duration::from_secs(10);
+/// Bytes that connections hold together while they are looked at: thousands of handshakes at a time, with long chains. Who
+/// opens connections and leaves holes in them gets no more.
+const MAX_HELD: usize = 64 << 20;
 
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
@@ -388,6 +391,7 @@ fn limits(config: &Config) -> Limits {
         sessions: config.limits.sessions,
         start_budget: config.capture.start_budget_bytes,
         max_budget: config.capture.max_budget_bytes,
+        held: MAX_HELD,
     }
 }
 

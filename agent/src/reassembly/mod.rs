@@ -27,6 +27,10 @@ pub const MAX_HELD_RUNS: usize = 512;
 /// Most bytes remembered after they were read, per direction, to compare repetitions with: a handshake with long chains.
 pub const MAX_REMEMBERED_BYTES: usize = 32 * 1024;
 
+/// Memory that a held run takes beside its bytes: its place in a tree of which the leaves may be half full, and the
+/// allocator's own.
+const RUN_OVERHEAD: usize = 128;
+
 /// Room that is made for them with the second chunk: most handshakes need no more.
 const REMEMBERED_FIRST: usize = 4 * 1024;
 
@@ -235,6 +239,11 @@ impl Stream {
         if until_held == 0 { withheld } else { until_held }
     }
 
+    /// Bytes of memory that it takes beside itself.
+    pub fn held(&self) -> usize {
+        self.held_bytes + self.held.len() * RUN_OVERHEAD + self.remembered.room()
+    }
+
     /// Lets go of what was read: repetitions of it are no longer compared. For a stream that is followed long, or over. Gives
     /// the buffer in which it stood, empty.
     pub fn forget_read(&mut self) -> Vec<u8> {
@@ -279,6 +288,11 @@ impl Remembered {
         }
         self.bytes.extend_from_slice(chunk);
         self.end = offset + chunk.len() as u64;
+    }
+
+    /// Bytes of memory that it takes beside itself.
+    fn room(&self) -> usize {
+        self.bytes.capacity() + self.jumps.capacity() * size_of::<(usize, u64)>()
     }
 
     /// What follows each other without a gap, with its offset in the stream.

@@ -34,6 +34,9 @@ pub use totals::{Counts, Totals};
 
 /// Connections at a time: those of which the capture shows no end stay to the last packet, about 1 KiB each.
 const MAX_CONNECTIONS: usize = 32_768;
+/// Bytes that connections hold together while they are looked at: what remains of 64 MiB beside full tables of connections and
+/// findings, and thousands of handshakes at a time.
+const MAX_HELD: usize = 12 << 20;
 /// Sessions remembered for resumption, about 300 bytes each.
 const MAX_SESSIONS: usize = 16_384;
 /// Certificates remembered, 1 to 2 KiB each: one that is met again after so many others is printed again.
@@ -103,7 +106,13 @@ pub trait Output {
 /// Those of the output; what is wrong with the input stands in the source's summary.
 pub fn replay(source: &mut CaptureSource, settings: Settings, output: &mut dyn Output) -> io::Result<Totals> {
     let (start_budget, max_budget) = settings.budgets;
-    let limits = Limits { connections: MAX_CONNECTIONS, sessions: MAX_SESSIONS, start_budget, max_budget };
+    let limits = Limits {
+        connections: MAX_CONNECTIONS,
+        sessions: MAX_SESSIONS,
+        start_budget,
+        max_budget,
+        held: MAX_HELD,
+    };
     let mut connections = Connections::of_capture(limits);
     let mut publisher = Publisher::new(settings, output);
     let mut metronome = Metronome::default();

@@ -153,6 +153,12 @@ impl Conversation {
         }
     }
 
+    /// Bytes of memory that it takes beside itself.
+    pub fn held(&self) -> usize {
+        let handshake = self.handshake.as_ref().map_or(0, |handshake| handshake.held());
+        handshake + self.client.prefix.capacity() + self.server.prefix.capacity()
+    }
+
     /// The facts so far, whole; `None` if it is not TLS or not known to be.
     pub fn facts(&self) -> Option<TlsFacts> {
         self.handshake.as_ref().map(|handshake| handshake.facts())

@@ -282,6 +282,18 @@ pub enum IncompleteReason {
 }
 
 impl TlsFacts {
+    /// Bytes of memory that they take beside themselves, as far as a peer decides on them.
+    pub fn held(&self) -> usize {
+        let chains = [&self.client_chain, &self.server_chain];
+        let certificates = |chain: &Vec<Bytes>| {
+            chain.capacity() * size_of::<Bytes>() + chain.iter().map(Bytes::len).sum::<usize>()
+        };
+        let names = [&self.server_name, &self.alpn].into_iter().flatten().chain(&self.alpn_offered);
+        chains.map(certificates).iter().sum::<usize>()
+            + self.alpn_offered.capacity() * size_of::<String>()
+            + names.map(String::capacity).sum::<usize>()
+    }
+
     /// A later handshake inside the connection could authenticate a client that this one did not (TLS ≤ 1.2).
     pub fn is_open_to_renegotiation(&self) -> bool {
         matches!(

@@ -115,6 +115,11 @@ impl Handshake {
         self.conclude();
     }
 
+    /// Bytes of memory that it takes.
+    pub fn held(&self) -> usize {
+        size_of::<Self>() + self.client.held() + self.server.held() + self.facts.held()
+    }
+
     pub fn stream(&self, direction: Direction) -> &Stream {
         match direction {
             Direction::Client => &self.client,

@@ -63,6 +63,11 @@ impl Outline {
         &self.entries
     }
 
+    /// Bytes of memory that it takes beside itself.
+    pub fn held(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// How many entries there were, dropped ones included.
     pub fn pushed(&self) -> u64 {
         self.pushed

@@ -106,6 +106,11 @@ impl Stream {
         self.last_acknowledged
     }
 
+    /// Bytes of memory that it takes beside itself.
+    pub fn held(&self) -> usize {
+        self.message.capacity() + self.outline.held()
+    }
+
     pub fn broken(&self) -> Option<IncompleteReason> {
         self.broken
     }

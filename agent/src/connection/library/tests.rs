@@ -144,7 +144,13 @@ fn segments(fixture: &str) -> Vec<(bool, Vec<u8>)> {
 
 impl Host {
     fn new() -> Self {
-        let limits = Limits { connections: 4096, sessions: 8, start_budget: 32 << 10, max_budget: 128 << 10 };
+        let limits = Limits {
+            connections: 4096,
+            sessions: 8,
+            start_budget: 32 << 10,
+            max_budget: 128 << 10,
+            held: 64 << 20,
+        };
         Host {
             table: Connections::new(limits),
             seen: Seen::default(),

@@ -34,7 +34,13 @@ fn publisher() -> Publisher {
 }
 
 fn connections() -> Connections {
-    Connections::new(Limits { connections: 8, sessions: 8, start_budget: 32 << 10, max_budget: 128 << 10 })
+    Connections::new(Limits {
+        connections: 8,
+        sessions: 8,
+        start_budget: 32 << 10,
+        max_budget: 128 << 10,
+        held: 64 << 20,
+    })
 }
 
 fn task(pid: u32) -> Task {
