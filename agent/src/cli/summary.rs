@@ -27,6 +27,7 @@ pub(super) struct SummaryLine {
     empty_flows: u64,
     stray_packets: u64,
     refused: u64,
+    cut: u64,
     evicted: u64,
     certificates: u64,
     quic_flows: u64,
@@ -57,6 +58,7 @@ pub(super) fn line(totals: &Totals, capture: &Summary) -> SummaryLine {
         empty_flows: capture.empty_flows,
         stray_packets: capture.stray_packets,
         refused: totals.refused,
+        cut: totals.cut,
         evicted: capture.flows_evicted,
         certificates: totals.certificates,
         quic_flows: capture.quic_flows,
@@ -84,6 +86,7 @@ pub(super) fn print(totals: &Totals, capture: &Summary, output: &mut impl Write)
         (totals.incomplete, "not seen in full"),
         (totals.filtered, "more left out by the filter"),
         (totals.refused, "more left out for want of room"),
+        (totals.cut, "looked at in part for want of room"),
     ]);
     let connections = totals.connections.to_string();
     row("connections", if apart.is_empty() { connections } else { format!("{connections}; {apart}") })?;

@@ -403,6 +403,7 @@ impl Engine {
         ]);
         for (table, entries, bound, evicted) in [
             ("connections", sizes.connections, self.connections.bound(), sizes.refused),
+            ("held_bytes", sizes.held, self.connections.held_bound(), sizes.readings_cut),
             ("sessions", sizes.sessions, self.connections.session_bound(), sizes.sessions_evicted),
             ("processes", processes.entries, processes.bound, processes.evicted + processes.refused),
             ("cgroups", cgroups.entries, cgroups.bound, cgroups.evicted),

@@ -48,6 +48,7 @@ pub(super) const TRUNCATION_REASONS: &[&str] =
 /// Tables with a bound.
 pub(super) const TABLES: &[&str] = &[
     "connections",
+    "held_bytes",
     "processes",
     "cgroups",
     "cgroup_paths",

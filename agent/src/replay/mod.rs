@@ -154,7 +154,8 @@ pub fn replay(source: &mut CaptureSource, settings: Settings, output: &mut dyn O
         }
     }
     connections.finish_all(source.now(), &mut publisher);
-    let refused = connections.sizes().refused;
+    let sizes = connections.sizes();
+    let refused = sizes.refused;
     if refused > 0 {
         publisher.gap(&GapRecord {
             schema: GAP_SCHEMA.into(),
@@ -164,7 +165,7 @@ pub fn replay(source: &mut CaptureSource, settings: Settings, output: &mut dyn O
             lost: Some(refused),
         })?;
     }
-    publisher.finish(refused)
+    publisher.finish(refused, sizes.readings_cut)
 }
 
 /// Says once per second of the capture's time that time has passed.

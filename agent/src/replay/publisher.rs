@@ -94,7 +94,7 @@ impl<'a> Publisher<'a> {
     }
 
     /// Findings come last, with their counts.
-    pub fn finish(mut self, refused: u64) -> io::Result<Totals> {
+    pub fn finish(mut self, refused: u64, cut: u64) -> io::Result<Totals> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -106,6 +106,7 @@ impl<'a> Publisher<'a> {
             }
         }
         self.totals.refused = refused;
+        self.totals.cut = cut;
         self.totals.certificates_forgotten = self.certificates.evicted();
         Ok(self.totals)
     }

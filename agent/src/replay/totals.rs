@@ -46,6 +46,8 @@ pub struct Totals {
     pub incomplete: u64,
     /// Connections that found no room.
     pub refused: u64,
+    /// Connections, wanted or not, that were concluded from before their time: all together held too much.
+    pub cut: u64,
     /// By what was established.
     pub authentication: Counts,
     /// By how the client's part is known.

@@ -249,6 +249,30 @@ fn more_open_connections_than_there_is_room_for_are_counted() {
 }
 
 #[test]
+fn connections_that_never_go_on_are_cut_short_counted_and_say_so() {
+    const MANY: u16 = 1000;
+    let mut made = Made::new();
+    for number in 0..MANY {
+        let flow = flow(1024 + number, 443);
+        let sent = 1000 + u32::from(flow.client_port);
+        made.packet(flow, true, 2, sent, 0, &[]);
+        made.packet(flow, false, 18, 900_000, sent + 1, &[]);
+        for place in 0..12 {
+            made.packet(flow, true, 16, sent + 100 + 1400 * place, 900_001, &[b'z'; 1400]);
+        }
+    }
+    made.connection(flow(40_000, 443), &tls12_mutual(), Ends::Fin);
+    let (seen, totals) = replayed(&made);
+    assert!(totals.cut > u64::from(MANY) / 5 && totals.cut < u64::from(MANY), "{}", totals.cut);
+    assert_eq!(totals.authentication.of("mutual"), 1, "who goes on has room");
+    assert_eq!(totals.unknown.of("budget"), totals.cut);
+    let of_budget = |connection: &&&ConnectionRecord| connection.capture_reason.as_deref() == Some("budget");
+    assert_eq!(seen.connections().iter().filter(of_budget).count() as u64, totals.cut);
+    let first = seen.connections().into_iter().find(|connection| connection.client.port == 1024);
+    assert_eq!(first.and_then(|first| first.capture_reason.as_deref()), Some("budget"), "the oldest");
+}
+
+#[test]
 fn time_strikes_once_however_far_it_jumps_and_whichever_way() {
     let mut metronome = Metronome::default();
     let now = Timestamp(BEGIN);
