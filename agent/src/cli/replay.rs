@@ -68,7 +68,7 @@ fn exit(totals: &Totals, summary: &Summary) -> Exit {
 
 /// What was left out because there was more than there was room for.
 fn without_room(totals: &Totals, summary: &Summary) -> u64 {
-    totals.refused + totals.findings_refused + summary.flows_evicted
+    totals.refused + totals.cut + totals.findings_refused + summary.flows_evicted
 }
 
 /// Without a name it is standard input, unless somebody sits there.
@@ -124,6 +124,13 @@ fn complain(totals: &Totals, summary: &Summary) {
             totals.refused
         ));
     }
+    if totals.cut > 0 {
+        complaints.push(format!(
+            "{} connections were looked at in part: too many waited for lost bytes or for the rest of a message at a time, and \
+             the oldest had to give way (capture_reason budget); replay a part of the capture",
+            totals.cut
+        ));
+    }
     if summary.flows_evicted > 0 {
         complaints.push(format!(
             "{} connections were given up before their end, those without packets for the longest time first: too many were \
@@ -152,6 +159,7 @@ mod tests {
         assert_eq!(exit(&whole.0, &whole.1), Exit::Success);
         for partial in [
             (Totals { refused: 1, ..Totals::default() }, Summary::default()),
+            (Totals { cut: 1, ..Totals::default() }, Summary::default()),
             (Totals { findings_refused: 1, ..Totals::default() }, Summary::default()),
             (Totals::default(), Summary { flows_evicted: 1, ..Summary::default() }),
         ] {
