@@ -103,7 +103,8 @@ impl WhoQuestion {
         if text.is_empty() {
             return Err(QuestionError::Refused("subject: of whom or what?".to_owned()));
         }
-        if uuid::Uuid::try_parse(text).is_ok_and(|id| id.get_version_num() == 7) {
+        // Without its hyphens it would be 32 digits, as a session or the beginning of a fingerprint is.
+        if text.contains('-') && uuid::Uuid::try_parse(text).is_ok_and(|id| id.get_version_num() == 7) {
             let message = format!("subject: {text} is the id of a connection: ask `explain`");
             return Err(QuestionError::Refused(message));
         }

@@ -12,6 +12,8 @@ fn a_subject_is_taken_for_all_that_it_can_be() {
     let mut other: ConnectionRecord = full(9);
     other.client.workload = Some(sample::unit("10.0.0.2").into());
     other.client.port = 1234;
+    // It could be read as a UUID of version 7, which a connection's id is.
+    other.session_id = Some("00112233445576778899aabbccddeeff".into());
     let tls = crate::record::TlsRecord { server_name: Some("db.test".to_owned()), ..sample::tls() };
     other.tls = Some(tls.into());
     let (folder, mut reader) = history("who", [full(0), full(1), other]);
@@ -39,7 +41,8 @@ fn a_subject_is_taken_for_all_that_it_can_be() {
         ("0A:1B", &["serial"], 3),
         ("abababab", &["fingerprint"], 3),
         ("1212121212", &["key"], 3),
-        ("00112233445566778899aabbccddeeff", &["session_id"], 3),
+        ("00112233445566778899aabbccddeeff", &["session_id"], 2),
+        ("00112233445576778899aabbccddeeff", &["session_id"], 1),
     ] {
         let (lines, page) = ask(&mut reader, "who", &format!("subject={}", subject.replace('*', "%2A")));
         assert_eq!(lines[0]["understood_as"], serde_json::json!(understood), "{subject}");
