@@ -108,8 +108,16 @@ impl Process {
     /// # Errors
     /// When it ends before, or never listens.
     pub fn wait_listening(&mut self, port: u16) -> Result<()> {
+        self.wait_listening_for(port, PATIENCE)
+    }
+
+    /// As [`Process::wait_listening`], for what takes longer to start.
+    ///
+    /// # Errors
+    /// When it ends before, or never listens.
+    pub fn wait_listening_for(&mut self, port: u16, patience: Duration) -> Result<()> {
         let what = format!("{} to listen on port {port}", self.name);
-        until(&what, PATIENCE, || {
+        until(&what, patience, || {
             if let Some(status) = self.child.try_wait()? {
                 // Its last words are still on their way through the reader threads.
                 let _ = self.wait_for_output("\n");

@@ -1,15 +1,15 @@
 //! Peers beyond the matrix: HAProxy, PostgreSQL, NSS, wget, BoringSSL, rustls, variants of Go.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{
-    ClientOptions, GoBuild, Identity, Process, Program, SERVER_NAME, ServerKind, ServerOptions, Testbed,
-    Version, nss_database, nss_versions, output_of, peer_script, python_with_packages, with_identities,
+    ClientOptions, GoBuild, Identity, PostgresqlCluster, Process, Program, SERVER_NAME, ServerKind,
+    ServerOptions, Testbed, Version, nss_database, nss_versions, peer_script, python_with_packages,
+    with_identities,
 };
-use nix::unistd::User;
 use serde_json::json;
 
 /// Starts a server of the shared testbed and waits until it listens.
@@ -189,55 +189,28 @@ pub fn go_client(build: GoBuild, port: u16, manner: GoManner) -> Result<Command>
     Ok(command)
 }
 
-/// Debian's PostgreSQL with a new cluster; it runs as its own user, as it insists.
 pub fn postgresql(port: u16) -> Result<Process> {
     let pki = &Testbed::shared().pki;
-    let folder = Testbed::shared().folder("postgresql")?;
-    let user = User::from_name("postgres")?.context("no user postgres: run `cargo xtask setup`")?;
-    chown(&folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-    let own = |name: &str, from: &Path, mode: u32| -> Result<PathBuf> {
+    let folder = Testbed::shared().folder("postgresql-keys")?;
+    let own = |name: &str, from: &Path, mode: u32| -> Result<String> {
         let path = folder.join(name);
         std::fs::copy(from, &path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
-        chown(&path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-        Ok(path)
+        PostgresqlCluster::own(&path)?;
+        Ok(path.display().to_string())
     };
-    let (chain, key) = (own("chain.pem", &pki.server.chain, 0o644)?, own("key.pem", &pki.server.key, 0o600)?);
-    let ca = own("ca.pem", &pki.ca, 0o644)?;
-    let rules = folder.join("hba.conf");
-    std::fs::write(&rules, "hostssl all all all trust clientcert=verify-ca\n")?;
-    let data = folder.join("data");
-    output_of(
-        as_postgres("initdb")?.args(["--no-sync", "--username=postgres", "--auth=trust", "-D"]).arg(&data),
-    )?;
-    let mut command = as_postgres("postgres")?;
-    command.arg("-D").arg(data);
-    for (name, value) in [
-        ("listen_addresses", Testbed::SERVER.to_string()),
-        ("port", port.to_string()),
-        ("unix_socket_directories", folder.display().to_string()),
-        ("hba_file", rules.display().to_string()),
-        ("ssl", "on".to_owned()),
-        ("ssl_min_protocol_version", "TLSv1.3".to_owned()),
-        ("ssl_cert_file", chain.display().to_string()),
-        ("ssl_key_file", key.display().to_string()),
-        ("ssl_ca_file", ca.display().to_string()),
-        ("fsync", "off".to_owned()),
-    ] {
-        command.args(["-c", &format!("{name}={value}")]);
-    }
-    serve("postgresql", command, port)
-}
-
-fn as_postgres(program: &str) -> Result<Command> {
-    let releases =
-        std::fs::read_dir("/usr/lib/postgresql").context("no PostgreSQL: run `cargo xtask setup`")?;
-    let path =
-        releases.flatten().map(|entry| entry.path().join("bin").join(program)).find(|path| path.exists());
-    let path = path.with_context(|| format!("no {program}"))?;
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(path).current_dir("/");
-    Ok(command)
+    let cluster = PostgresqlCluster {
+        rules: "hostssl all all all trust clientcert=verify-ca\n",
+        password: None,
+        settings: vec![
+            ("ssl", "on".to_owned()),
+            ("ssl_min_protocol_version", "TLSv1.3".to_owned()),
+            ("ssl_cert_file", own("chain.pem", &pki.server.chain, 0o644)?),
+            ("ssl_key_file", own("key.pem", &pki.server.key, 0o600)?),
+            ("ssl_ca_file", own("ca.pem", &pki.ca, 0o644)?),
+        ],
+    };
+    serve("postgresql", cluster.command(port)?, port)
 }
 
 pub fn psql(port: u16) -> Result<Command> {
