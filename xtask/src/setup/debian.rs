@@ -199,7 +199,9 @@ fn disable_units(names: &[&'static str]) -> Result<()> {
     }
     for (package, unit) in UNWANTED_UNITS {
         let unit_file = Path::new("/lib/systemd/system").join(unit);
-        if names.contains(package) && unit_file.exists() {
+        // systemd makes units of these scripts.
+        let script = Path::new("/etc/init.d").join(unit.trim_end_matches(".service"));
+        if names.contains(package) && (unit_file.exists() || script.exists()) {
             process::run(Command::new("systemctl").args(["--quiet", "disable", unit]))?;
         }
     }

@@ -9,9 +9,14 @@ use anyhow::Result;
 use super::{Purpose, Step};
 use crate::{process, workspace};
 
-/// A client on BoringSSL. The newest release whose dependencies PyPI has at any time: later ones want a list of roots
-/// of the same week.
-const CURL_CFFI_VERSION: &str = "0.13.0";
+/// What the peers in Python import, 24 MB together.
+const PYTHON_PACKAGES: &[&str] = &[
+    // A client on BoringSSL. The newest release whose dependencies PyPI has at any time: later ones want a list of roots
+    // of the same week.
+    "curl_cffi==0.13.0",
+];
+/// The file that tells which are there.
+const INSTALLED: &str = "installed";
 /// The newest Go, whose tables differ most from Debian's, and the releases between, which only the full run takes.
 /// `tests/tests/libraries/further.rs` names the same.
 const GO_VERSIONS: &[(&str, Purpose)] =
@@ -21,10 +26,10 @@ const GO_VERSIONS: &[(&str, Purpose)] =
 pub fn missing(purpose: Purpose) -> Vec<Step> {
     let mut steps = Vec::new();
     let python = workspace::peers().join("python");
-    if !python.join(format!("curl_cffi-{CURL_CFFI_VERSION}")).exists() {
+    if fs::read_to_string(python.join(INSTALLED)).ok().as_deref() != Some(&PYTHON_PACKAGES.join(" ")) {
         steps.push(Step::new(
-            format!("download curl_cffi {CURL_CFFI_VERSION} from PyPI into target/peers (10 MB)"),
-            move || install_client(&python),
+            format!("download {} from PyPI into target/peers (10 MB)", PYTHON_PACKAGES.join(" ")),
+            move || install_packages(&python),
         ));
     }
     for (version, from) in GO_VERSIONS {
@@ -39,12 +44,12 @@ pub fn missing(purpose: Purpose) -> Vec<Step> {
     steps
 }
 
-fn install_client(python: &Path) -> Result<()> {
+fn install_packages(python: &Path) -> Result<()> {
     fs::create_dir_all(workspace::peers())?;
     process::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(python))?;
-    process::run(pip(python).arg(format!("curl_cffi=={CURL_CFFI_VERSION}")))?;
+    process::run(pip(python).args(PYTHON_PACKAGES))?;
     // Last: a download that was broken off is done again.
-    Ok(fs::write(python.join(format!("curl_cffi-{CURL_CFFI_VERSION}")), "")?)
+    Ok(fs::write(python.join(INSTALLED), PYTHON_PACKAGES.join(" "))?)
 }
 
 fn install_go(version: &str, folder: &Path) -> Result<()> {
