@@ -65,6 +65,8 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("sqlite3", "sqlite3"),
     // 81 MB to load: nothing smaller says what a browser says of a page's policy.
     Package::program("chromium", "chromium"),
+    // Servers that are talked to in clear.
+    Package::program("redis-server", "redis-server"),
 ];
 
 /// Units that come with these packages and would start at the next boot of a machine that never asked for them.
@@ -80,6 +82,7 @@ const UNWANTED_UNITS: &[(&str, &str)] = &[
     ("podman", "podman.socket"),
     ("podman", "podman-restart.service"),
     ("podman", "podman-auto-update.timer"),
+    ("redis-server", "redis-server.service"),
 ];
 
 /// Debian asks this program before it starts a service on installation.

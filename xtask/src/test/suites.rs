@@ -98,6 +98,7 @@ pub const SUITES: &[Suite] = &[
         "certificates that do not fit their workload, are shared, or are used against their purpose; owners"
     ),
     live!("openings", "TLS behind STARTTLS and proxies, credentials in clear"),
+    live!("protocols", "names of protocols and credentials in clear, by real clients of real servers"),
     live!("replay", "a capture of real peers says the same as the live agent"),
     live!("adversity", "loss, odd segments, hostile clients, floods, a full ring buffer"),
     live!("daemon", "kill -9, reload, a second daemon, permissions, the metrics page"),
