@@ -4,4 +4,5 @@
 
 mod conversation;
 mod databases;
+mod mail;
 mod peers;

@@ -1,6 +1,7 @@
 //! Clients and servers, each in its namespace.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -38,6 +39,16 @@ pub fn ask_from(namespace: &Namespace, name: &str, command: Command, answer: &st
     Ok(finished.output)
 }
 
+/// curl, which says on standard error what the server says; with the user, if there is one.
+pub fn curl(url: &str, user: Option<&str>) -> Command {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--verbose", "--max-time", "15", url]);
+    if let Some(user) = user {
+        command.args(["--user", &format!("{user}:{PASSWORD}")]);
+    }
+    command
+}
+
 /// One of the scripts; no user means that nobody logs in.
 pub fn script(
     name: &str,
@@ -54,4 +65,12 @@ pub fn script(
         PASSWORD,
     ]);
     Ok(command)
+}
+
+/// A new folder with a configuration file in it.
+pub fn configured(name: &str, content: &str) -> Result<(PathBuf, PathBuf)> {
+    let folder = Testbed::shared().folder(name)?;
+    let file = folder.join("configuration");
+    std::fs::write(&file, content)?;
+    Ok((folder, file))
 }

@@ -67,6 +67,10 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("chromium", "chromium"),
     // Servers that are talked to in clear.
     Package::program("redis-server", "redis-server"),
+    Package::named("dovecot-core"),
+    Package::named("dovecot-imapd"),
+    Package::named("dovecot-pop3d"),
+    Package::named("dovecot-submissiond"),
 ];
 
 /// Units that come with these packages and would start at the next boot of a machine that never asked for them.
@@ -83,6 +87,8 @@ const UNWANTED_UNITS: &[(&str, &str)] = &[
     ("podman", "podman-restart.service"),
     ("podman", "podman-auto-update.timer"),
     ("redis-server", "redis-server.service"),
+    ("dovecot-core", "dovecot.service"),
+    ("dovecot-core", "dovecot.socket"),
 ];
 
 /// Debian asks this program before it starts a service on installation.
