@@ -4,5 +4,6 @@
 
 mod conversation;
 mod databases;
+mod directories;
 mod mail;
 mod peers;

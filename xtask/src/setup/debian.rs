@@ -65,12 +65,16 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("sqlite3", "sqlite3"),
     // 81 MB to load: nothing smaller says what a browser says of a page's policy.
     Package::program("chromium", "chromium"),
-    // Servers that are talked to in clear.
+    // Servers that are talked to in clear: 150 MB together where there is a Java runtime, which takes another 190.
     Package::program("redis-server", "redis-server"),
     Package::named("dovecot-core"),
     Package::named("dovecot-imapd"),
     Package::named("dovecot-pop3d"),
     Package::named("dovecot-submissiond"),
+    Package::program("slapd", "slapd"),
+    Package::program("default-jre-headless", "java"),
+    // The server as a library: the package of the server wants a whole desktop's runtime.
+    Package::named("libzookeeper-java"),
 ];
 
 /// Units that come with these packages and would start at the next boot of a machine that never asked for them.
@@ -89,6 +93,7 @@ const UNWANTED_UNITS: &[(&str, &str)] = &[
     ("redis-server", "redis-server.service"),
     ("dovecot-core", "dovecot.service"),
     ("dovecot-core", "dovecot.socket"),
+    ("slapd", "slapd.service"),
 ];
 
 /// Debian asks this program before it starts a service on installation.

@@ -9,12 +9,13 @@ use anyhow::Result;
 use super::{Purpose, Step};
 use crate::{process, workspace};
 
-/// What the peers in Python import, 33 MB together.
+/// What the peers in Python import, 34 MB together.
 const PYTHON_PACKAGES: &[&str] = &[
     // A client on BoringSSL. The newest release whose dependencies PyPI has at any time: later ones want a list of roots
     // of the same week.
     "curl_cffi==0.13.0",
     // Clients of protocols in clear, and a server of MySQL, which no package of Debian has so small.
+    "kazoo==2.11.0",
     "mysql-mimic==3.0.5",
     "pymongo==4.20.0",
     "pymysql==1.2.4",
@@ -32,7 +33,7 @@ pub fn missing(purpose: Purpose) -> Vec<Step> {
     let python = workspace::peers().join("python");
     if fs::read_to_string(python.join(INSTALLED)).ok().as_deref() != Some(&PYTHON_PACKAGES.join(" ")) {
         steps.push(Step::new(
-            format!("download {} from PyPI into target/peers (13 MB)", PYTHON_PACKAGES.join(" ")),
+            format!("download {} from PyPI into target/peers (14 MB)", PYTHON_PACKAGES.join(" ")),
             move || install_packages(&python),
         ));
     }
