@@ -6,4 +6,5 @@ mod conversation;
 mod databases;
 mod directories;
 mod mail;
+mod media;
 mod peers;

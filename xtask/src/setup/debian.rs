@@ -75,6 +75,7 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("default-jre-headless", "java"),
     // The server as a library: the package of the server wants a whole desktop's runtime.
     Package::named("libzookeeper-java"),
+    Package::program("sip-tester", "sipp"),
 ];
 
 /// Units that come with these packages and would start at the next boot of a machine that never asked for them.
