@@ -7,4 +7,5 @@ mod databases;
 mod directories;
 mod mail;
 mod media;
+mod messages;
 mod peers;

@@ -76,6 +76,12 @@ pub const TEST_PACKAGES: &[Package] = &[
     // The server as a library: the package of the server wants a whole desktop's runtime.
     Package::named("libzookeeper-java"),
     Package::program("sip-tester", "sipp"),
+    Package::program("nats-server", "nats-server"),
+    Package::program("mosquitto", "mosquitto"),
+    Package::program("rabbitmq-server", "rabbitmq-server"),
+    // Both come with RabbitMQ and are named for their units.
+    Package::program("erlang-base", "epmd"),
+    Package::program("logrotate", "logrotate"),
 ];
 
 /// Units that come with these packages and would start at the next boot of a machine that never asked for them.
@@ -95,6 +101,12 @@ const UNWANTED_UNITS: &[(&str, &str)] = &[
     ("dovecot-core", "dovecot.service"),
     ("dovecot-core", "dovecot.socket"),
     ("slapd", "slapd.service"),
+    ("nats-server", "nats-server.service"),
+    ("mosquitto", "mosquitto.service"),
+    ("rabbitmq-server", "rabbitmq-server.service"),
+    ("erlang-base", "epmd.service"),
+    ("erlang-base", "epmd.socket"),
+    ("logrotate", "logrotate.timer"),
 ];
 
 /// Debian asks this program before it starts a service on installation.

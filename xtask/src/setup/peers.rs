@@ -9,14 +9,18 @@ use anyhow::Result;
 use super::{Purpose, Step};
 use crate::{process, workspace};
 
-/// What the peers in Python import, 112 MB together.
+/// What the peers in Python import, 145 MB together.
 const PYTHON_PACKAGES: &[&str] = &[
     // A client on BoringSSL. The newest release whose dependencies PyPI has at any time: later ones want a list of roots
     // of the same week.
     "curl_cffi==0.13.0",
-    // Clients of protocols in clear, and a server of MySQL, which no package of Debian has so small.
+    // Clients of protocols in clear, and the servers of Kafka, gRPC and MySQL, which no package of Debian has so small.
+    "confluent-kafka==2.16.1",
+    "grpcio==1.85.1",
     "kazoo==2.11.0",
     "mysql-mimic==3.0.5",
+    "nats-py==2.16.0",
+    "pika==1.4.4",
     "pymongo==4.20.0",
     "pymysql==1.2.4",
     // An ffmpeg that speaks RTSP on both sides, in a third of what Debian's brings along.
@@ -35,7 +39,7 @@ pub fn missing(purpose: Purpose) -> Vec<Step> {
     let python = workspace::peers().join("python");
     if fs::read_to_string(python.join(INSTALLED)).ok().as_deref() != Some(&PYTHON_PACKAGES.join(" ")) {
         steps.push(Step::new(
-            format!("download {} from PyPI into target/peers (43 MB)", PYTHON_PACKAGES.join(" ")),
+            format!("download {} from PyPI into target/peers (55 MB)", PYTHON_PACKAGES.join(" ")),
             move || install_packages(&python),
         ));
     }
