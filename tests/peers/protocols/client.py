@@ -22,6 +22,14 @@ def amqp(address, port, user, password):
     return body == b"hello"
 
 
+def dns(address, port, _user, _password):
+    import dns.message
+    import dns.query
+
+    answer = dns.query.tcp(dns.message.make_query("greeting.test", "A"), address, port=port, timeout=15)
+    return "192.0.2.1" in str(answer)
+
+
 def grpc(address, port, user, password):
     import grpc
 
@@ -98,7 +106,7 @@ def zookeeper(address, port, _user, _password):
 
 
 CLIENTS = {
-    client.__name__: client for client in (amqp, grpc, imap, kafka, mongodb, mysql, nats, pop3, zookeeper)
+    client.__name__: client for client in (amqp, dns, grpc, imap, kafka, mongodb, mysql, nats, pop3, zookeeper)
 }
 
 

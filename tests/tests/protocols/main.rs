@@ -8,4 +8,5 @@ mod directories;
 mod mail;
 mod media;
 mod messages;
+mod network;
 mod peers;

@@ -16,6 +16,7 @@ const PYTHON_PACKAGES: &[&str] = &[
     "curl_cffi==0.13.0",
     // Clients of protocols in clear, and the servers of Kafka, gRPC and MySQL, which no package of Debian has so small.
     "confluent-kafka==2.16.1",
+    "dnspython==2.9.2",
     "grpcio==1.85.1",
     "kazoo==2.11.0",
     "mysql-mimic==3.0.5",
