@@ -22,6 +22,20 @@ def amqp(address, port, user, password):
     return body == b"hello"
 
 
+def amqp1(address, port, user, password):
+    from proton import Message
+    from proton.utils import BlockingConnection
+
+    url = f"amqp://{user}:{password}@{address}:{port}"
+    connection = BlockingConnection(url, timeout=15, allowed_mechs="PLAIN", allow_insecure_mechs=True)
+    receiver = connection.create_receiver("/queue/greetings")
+    connection.create_sender("/queue/greetings").send(Message(body="hello"))
+    message = receiver.receive(timeout=15)
+    receiver.accept()
+    connection.close()
+    return message.body == "hello"
+
+
 def dns(address, port, _user, _password):
     import dns.message
     import dns.query
@@ -106,7 +120,7 @@ def zookeeper(address, port, _user, _password):
 
 
 CLIENTS = {
-    client.__name__: client for client in (amqp, dns, grpc, imap, kafka, mongodb, mysql, nats, pop3, zookeeper)
+    client.__name__: client for client in (amqp, amqp1, dns, grpc, imap, kafka, mongodb, mysql, nats, pop3, zookeeper)
 }
 
 

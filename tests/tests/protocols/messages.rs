@@ -1,6 +1,7 @@
 //! Brokers of messages, and remote calls.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use countersign_tests::{Agent, Process, Testbed, at, output_of, ready};
 use serde_json::Value;
 
 use crate::conversation::{PASSWORD, USER, assert_conversations, assert_said, connections};
-use crate::peers::{ask, ask_from, ask_script, configured, curl, script, serve, serve_script};
+use crate::peers::{ask, ask_from, ask_script, configured, curl, script, script_by, serve, serve_script};
 
 /// An Erlang node starts for eight seconds on two idle cores.
 const BROKER_PATIENCE: Duration = Duration::from_secs(90);
@@ -35,7 +36,7 @@ fn nats_server_and_its_client() -> Result<()> {
 }
 
 #[test]
-fn rabbitmq_and_pika() -> Result<()> {
+fn rabbitmq_with_a_client_of_each_generation() -> Result<()> {
     if !ready() {
         return Ok(());
     }
@@ -53,7 +54,7 @@ fn rabbitmq_and_pika() -> Result<()> {
             Testbed::SERVER
         ),
     )?;
-    std::fs::write(folder.join("plugins"), "[].\n")?;
+    std::fs::write(folder.join("plugins"), "[rabbitmq_amqp1_0].\n")?;
     // Not the one of the path, which changes to a user of its own.
     let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
     command.envs([
@@ -76,7 +77,11 @@ fn rabbitmq_and_pika() -> Result<()> {
     let mut broker = Process::spawn("rabbitmq", Some(&testbed.server_side), command)?;
     broker.wait_listening_for(port, BROKER_PATIENCE)?;
     ask_script("amqp", port, Some(USER))?;
-    assert_conversations(port, "amqp", &[Some("amqp_plain")])
+    // Proton's library has no package for another Python than Debian's.
+    let proton =
+        script_by(Path::new("/usr/bin/python3"), "client.py", "amqp1", (Testbed::SERVER, port), Some(USER));
+    ask("proton", proton, "answered")?;
+    assert_conversations(port, "amqp", &[Some("amqp_plain"), Some("amqp_plain")])
 }
 
 #[test]

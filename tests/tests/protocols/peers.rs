@@ -1,7 +1,7 @@
 //! Clients and servers, each in its namespace.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -50,13 +50,19 @@ pub fn curl(url: &str, user: Option<&str>) -> Command {
 }
 
 /// One of the scripts; no user means that nobody logs in.
-pub fn script(
+pub fn script(name: &str, protocol: &str, at: (IpAddr, u16), user: Option<&str>) -> Result<Command> {
+    Ok(script_by(&python_with_packages()?, name, protocol, at, user))
+}
+
+/// The same, run by this Python.
+pub fn script_by(
+    python: &Path,
     name: &str,
     protocol: &str,
     (address, port): (IpAddr, u16),
     user: Option<&str>,
-) -> Result<Command> {
-    let mut command = Command::new(python_with_packages()?);
+) -> Command {
+    let mut command = Command::new(python);
     command.arg(peer_script("protocols").join(name)).args([
         protocol,
         &address.to_string(),
@@ -64,7 +70,7 @@ pub fn script(
         user.unwrap_or_default(),
         PASSWORD,
     ]);
-    Ok(command)
+    command
 }
 
 /// A new folder with a configuration file in it.

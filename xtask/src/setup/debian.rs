@@ -81,6 +81,7 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("rabbitmq-server", "rabbitmq-server"),
     Package::program("dnsmasq-base", "dnsmasq"),
     Package::program("bird2", "bird"),
+    Package::named("python3-qpid-proton"),
     // Both come with RabbitMQ and are named for their units.
     Package::program("erlang-base", "epmd"),
     Package::program("logrotate", "logrotate"),
