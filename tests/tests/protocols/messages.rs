@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use countersign_tests::{Agent, Process, Testbed, at, output_of, ready};
 use serde_json::Value;
 
@@ -136,6 +136,7 @@ fn kafka_by_librdkafka_and_its_mock_broker() -> Result<()> {
     // It keeps a connection to itself.
     drop(server);
     let records = connections(port)?;
+    ensure!(records.len() > 1, "the client's is missing: {records:#?}");
     for record in &records {
         assert_eq!(at(record, "/protocol"), "kafka", "{record:#}");
         assert_eq!(at(record, "/encryption"), "none", "{record:#}");

@@ -65,7 +65,7 @@ pub const TEST_PACKAGES: &[Package] = &[
     Package::program("sqlite3", "sqlite3"),
     // 81 MB to load: nothing smaller says what a browser says of a page's policy.
     Package::program("chromium", "chromium"),
-    // Servers that are talked to in clear: 130 MB together, and ZooKeeper with a Java runtime 245.
+    // Servers that are talked to in clear: 135 MB together, and ZooKeeper with a Java runtime 245.
     Package::program("redis-server", "redis-server"),
     Package::named("dovecot-core"),
     Package::named("dovecot-imapd"),
