@@ -113,6 +113,7 @@ impl Reader {
             };
             match next {
                 Next::Packet(head) => {
+                    self.window.approach(head.consumed);
                     self.head = Some(head);
                     self.packets += 1;
                     return Some(head.at);

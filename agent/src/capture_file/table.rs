@@ -61,7 +61,8 @@ impl Default for Table {
             index: HashTable::new(),
             recent: vec![NOBODY; RECENT],
             hasher: RandomState::default(),
-            entries: Vec::new(),
+            // Room for all is only addresses until it is used; to grow would be to copy it again and again.
+            entries: Vec::with_capacity(FLOWS_MAX),
             free: Vec::new(),
             lists: [List { oldest: NOBODY, newest: NOBODY }; 4],
             serial: 0,
