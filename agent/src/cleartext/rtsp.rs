@@ -4,7 +4,7 @@ use super::text::request_line;
 use super::{Dialogue, Match, head};
 use crate::tls::PEEK;
 
-const METHODS: &[&[u8]] = &[
+pub(super) const METHODS: &[&[u8]] = &[
     b"OPTIONS",
     b"DESCRIBE",
     b"ANNOUNCE",

@@ -319,10 +319,12 @@ impl Connections {
         if connection.reading.is_none() && !self.of_capture {
             self.library.reads(key);
         }
-        let (spare, held) = (&mut self.spare, &mut self.held);
+        let (spare, held, missed) = (&mut self.spare, &mut self.held, connection.missed);
         let reading = connection.reading.get_or_insert_with(|| {
             held.begin(key);
-            Box::new(Reading::from_start(sequences, [spare.take(), spare.take()], budget))
+            let mut reading = Reading::from_start(sequences, [spare.take(), spare.take()], budget);
+            reading.missed = missed;
+            Box::new(reading)
         });
         let at = segment.at;
         reading.take(role, segment);
