@@ -85,6 +85,10 @@ pub(super) fn conclude_plain(connection: &mut Connection, reading: &Reading) -> 
                 (Name::Unknown | Name::Incomplete, _) if missed => {
                     Conclusion::unknown(Protocol::Unknown, UnknownReason::MidStream)
                 }
+                // What is missing may have told.
+                (Name::Incomplete, _) if let Some(reason) = connection.incomplete => {
+                    Conclusion::unknown(Protocol::Unknown, reason.into())
+                }
                 (Name::Found(protocol) | Name::SoFar(protocol), _) if let Some(reason) = doubt => {
                     Conclusion::unknown(Protocol::Named(protocol), reason)
                 }

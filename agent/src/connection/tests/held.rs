@@ -199,6 +199,20 @@ fn what_was_cut_short_before_a_switch_is_not_called_unprotected() {
 }
 
 #[test]
+fn what_was_cut_short_before_it_had_a_name_says_so() {
+    let (mut table, mut seen) = (small_table(true), Seen::default());
+    table.handle(established(2, CLIENT, Role::Client, client_pair()), &mut seen);
+    table.handle(segment(CLIENT, Travel::Sent, CLIENT_FIRST, SERVER_FIRST, b"GET /"), &mut seen);
+    for number in 1..200 {
+        behind_a_hole().into_iter().for_each(|event| table.handle(of(number, event), &mut seen));
+    }
+    let sockets = |connection: &&Connection| connection.sockets().next() == Some(CLIENT);
+    let first = table.iter().find(sockets).unwrap();
+    assert_eq!(first.incomplete, Some(IncompleteReason::Budget));
+    assert_eq!(first.conclusion, Conclusion::unknown(Protocol::Unknown, UnknownReason::Budget));
+}
+
+#[test]
 fn the_order_of_those_who_are_to_give_way_does_not_grow_with_those_that_have_ended() {
     let (mut table, mut seen) = (small_table(true), Seen::default());
     behind_a_hole().into_iter().for_each(|event| table.handle(of(0, event), &mut seen));
