@@ -64,6 +64,8 @@ pub struct Problem {
     pub offset: u64,
     /// What.
     pub kind: ProblemKind,
+    /// At how many places of the input, of which this is the first.
+    pub times: u64,
 }
 
 impl std::fmt::Display for Problem {
@@ -72,6 +74,11 @@ impl std::fmt::Display for Problem {
         match kind {
             // It names the input, and there is no place in it.
             ProblemKind::Unopened(_) => kind.fmt(f),
+            _ if self.times > 1 => write!(
+                f,
+                "{name}: after packet {packet}, at byte {offset}: {kind}; the same at {} later places",
+                self.times - 1
+            ),
             _ => write!(f, "{name}: after packet {packet}, at byte {offset}: {kind}"),
         }
     }

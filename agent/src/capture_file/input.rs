@@ -9,18 +9,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
 use nix::fcntl::OFlag;
 
 use super::error::CaptureError;
+use super::gzip::{GZIP_MAGIC, GzipMembers};
 use super::stop::Stop;
 use super::waiting::Waiting;
 use super::zstd::{ZstdFrames, is_zstd};
 
 /// Compressed bytes read at a time.
 const COMPRESSED_CHUNK: usize = 16 * 1024;
-/// RFC 1952 section 2.3.1: ID1, ID2 and the one compression method there is.
-const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 /// Bytes that tell every format apart.
 const MAGIC_BYTES: usize = 4;
 
@@ -84,7 +82,7 @@ pub fn open(input: &Input, stop: &Stop) -> Result<Opened, CaptureError> {
     };
     let raw = io::Cursor::new(magic.clone()).chain(raw);
     if magic.starts_with(&GZIP_MAGIC) {
-        let decoder = MultiGzDecoder::new(BufReader::with_capacity(COMPRESSED_CHUNK, raw));
+        let decoder = GzipMembers::new(BufReader::with_capacity(COMPRESSED_CHUNK, raw));
         decompressed(input, Box::new(decoder), (read, total, live))
     } else if is_zstd(&magic) {
         let decoder = ZstdFrames::new(BufReader::with_capacity(COMPRESSED_CHUNK, raw));

@@ -17,6 +17,7 @@ mod error;
 mod flow;
 mod flows;
 mod fragments;
+mod gzip;
 mod input;
 mod link;
 mod network;

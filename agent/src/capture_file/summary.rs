@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::error::Problem;
+use super::error::{Problem, ProblemKind};
 
 /// Most problems that are kept: a file with more is not described better by more.
 pub const PROBLEMS_MAX: usize = 64;
@@ -63,13 +63,19 @@ pub struct Summary {
     pub time_went_backwards: u64,
     /// What could not be read.
     pub problems: Vec<Problem>,
-    /// Problems beyond those that are kept.
+    /// Problems beyond those that are kept, each place of them.
     pub further_problems: u64,
 }
 
 impl Summary {
+    /// What is left out for the same reason again is counted where it was met first.
     pub(super) fn problem(&mut self, problem: Problem) {
-        if self.problems.len() < PROBLEMS_MAX {
+        let is_same = |known: &&mut Problem| known.input == problem.input && known.kind == problem.kind;
+        if matches!(problem.kind, ProblemKind::Skipped(_))
+            && let Some(known) = self.problems.iter_mut().find(is_same)
+        {
+            known.times += 1;
+        } else if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(problem);
         } else {
             self.further_problems += 1;

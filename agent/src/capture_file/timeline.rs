@@ -43,7 +43,7 @@ impl Timeline {
         for (index, error) in refused {
             let name = inputs.get(index).map(Input::to_string).unwrap_or_default();
             let kind = ProblemKind::Unopened(error.to_string());
-            summary.problem(Problem { input: index, name, packet: 0, offset: 0, kind });
+            summary.problem(Problem { input: index, name, packet: 0, offset: 0, kind, times: 1 });
         }
         let names = inputs.iter().map(Input::to_string).collect();
         let mut timeline = Timeline { readers, names, heads: BinaryHeap::new(), current: None };
@@ -94,7 +94,7 @@ impl Timeline {
     fn next_head(&mut self, index: usize, summary: &mut Summary) -> Option<(u64, usize)> {
         let (reader, name) = (self.readers.get_mut(index)?.as_mut()?, self.names.get(index)?);
         let mut report = |packet: u64, offset: u64, kind: ProblemKind| {
-            summary.problem(Problem { input: index, name: name.clone(), packet, offset, kind });
+            summary.problem(Problem { input: index, name: name.clone(), packet, offset, kind, times: 1 });
         };
         Some((reader.advance(&mut report)?, index))
     }

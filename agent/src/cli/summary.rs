@@ -107,7 +107,10 @@ pub(super) fn print(totals: &Totals, capture: &Summary, output: &mut impl Write)
     row("not decoded", some([(capture.quic_flows, "QUIC flows"), (capture.dtls_flows, "DTLS flows")]))?;
     let names: Vec<_> = unopened(capture).map(|problem| display_safe(&problem.name)).collect();
     let interrupted = capture.problems.iter().filter(|one| one.kind == ProblemKind::Interrupted).count();
-    let damaged = (capture.problems.len() - names.len() - interrupted) as u64 + capture.further_problems;
+    let is_damage = |kind: &ProblemKind| !matches!(kind, ProblemKind::Unopened(_) | ProblemKind::Interrupted);
+    let damaged =
+        capture.problems.iter().filter(|one| is_damage(&one.kind)).map(|one| one.times).sum::<u64>()
+            + capture.further_problems;
     row("not opened", names.join(", "))?;
     row(
         "not read",

@@ -118,6 +118,47 @@ fn compressed_files_of_several_members_and_frames() {
 }
 
 #[test]
+fn what_follows_the_last_member_of_gzip_is_called_what_it_is() {
+    let file = capture(&connection());
+    for behind in [&b"\n"[..], b"<html>", b"\x1f\x8c", &[0, 0, 7], &[b'x'; 100_000]] {
+        let replayed = replay(&[&gzip(&file), behind].concat());
+        assert_eq!(replayed.said(), (b"hello".to_vec(), b"welcome".to_vec()));
+        let problems = replayed.problems();
+        let [ProblemKind::Unreadable(words)] = &problems[..] else { panic!("{problems:?}") };
+        assert!(words.contains("no further gzip member"), "{words}");
+    }
+    for padding in [1, 5, 100_000] {
+        assert_whole(&replay(&[gzip(&file), vec![0; padding]].concat()));
+    }
+    // A member that is cut is one.
+    for length in [1, 2, 9, 15] {
+        let replayed = replay(&[&gzip(&file)[..], &gzip(b"more")[..length]].concat());
+        let problems = replayed.problems();
+        let [ProblemKind::Unreadable(words)] = &problems[..] else { panic!("{length}: {problems:?}") };
+        assert!(words.contains("ends too early"), "{length}: {words}");
+    }
+}
+
+#[test]
+fn what_is_left_out_again_and_again_is_said_once_with_its_count() {
+    let packets = on_ethernet(&connection());
+    let mut file = section(false);
+    file.extend(interface(false, 1, &[]).repeat(5000));
+    for index in [0, 4500, 4999] {
+        file.extend(enhanced(false, index, 0, &packets[0]));
+    }
+    let replayed = replay(&file);
+    let said: Vec<String> = replayed.summary.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].contains("(too many interfaces)") && said[0].ends_with("at 903 later places"),
+        "{said:?}"
+    );
+    assert!(said[1].contains("an unknown interface") && said[1].ends_with("at 1 later places"), "{said:?}");
+    assert_eq!((replayed.summary.packets, replayed.summary.further_problems), (1, 0));
+}
+
+#[test]
 fn damaged_compression_is_said_and_what_came_before_is_read() {
     let mut packets = connection();
     for _ in 0..2000 {
