@@ -332,7 +332,10 @@ struct Live {
 
 impl Live {
     fn new(folder: &Folder, arguments: &str) -> Live {
-        let mut command = folder.command(arguments);
+        Live::of(folder.command(arguments))
+    }
+
+    fn of(mut command: Command) -> Live {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -403,6 +406,30 @@ fn a_pipe_that_ends_with_the_signal_was_read_whole() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
     assert!(lines.iter().last().unwrap().contains("countersign.replay/1"));
+}
+
+#[test]
+fn a_signal_that_the_parent_had_ignored_stays_ignored() {
+    let folder = Folder::new();
+    let (mut first, mut second) = (Made::new(), Made::new());
+    first.connection(flow(40_000, 80), &made::http(), Ends::Fin);
+    second.connection(flow(40_000, 80), &made::http(), Ends::Fin);
+    second.connection(flow(40_001, 80), &made::http(), Ends::Fin);
+    let replay = folder.command("- --json");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(replay.get_program()).args(replay.get_args());
+    command.current_dir(&folder.0);
+    let mut live = Live::of(command);
+    live.stdin.write_all(&first.bytes).unwrap();
+    live.line();
+    live.signal(Signal::SIGINT);
+    live.signal(Signal::SIGINT);
+    live.stdin.write_all(&second.bytes[first.bytes.len()..]).unwrap();
+    let Live { child, stdin, lines } = live;
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{output:?}");
+    assert!(lines.iter().any(|line| line.contains(":40001")), "the second one was read");
 }
 
 /// Starts a replay of a FIFO that nobody writes to, and waits until signals no longer end it by themselves.
