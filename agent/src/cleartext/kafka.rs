@@ -173,7 +173,8 @@ mod tests {
     }
 
     /// The first request of a consumer whose name is empty, not absent: an offset of one partition, latest.
-    const LIST_OFFSETS_OF_A_TOPIC: &[u8] = b"\0\0\0\x35\0\x02\0\0\0\0\0\x09\0\0\xff\xff\xff\xff\0\0\0\x01\0\x0d\
+    const LIST_OFFSETS_OF_A_TOPIC: &[u8] =
+        b"\0\0\0\x35\0\x02\0\0\0\0\0\x09\0\0\xff\xff\xff\xff\0\0\0\x01\0\x0d\
         payments.eu-1\0\0\0\x01\0\0\0\x03\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x01";
 
     fn nameless(key: u8, version: u8, body: &[u8]) -> Vec<u8> {

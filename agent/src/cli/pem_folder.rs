@@ -42,32 +42,52 @@ impl PemFolder {
         }
     }
 
-    /// Writes one certificate (RFC 7468). The same file from an earlier run is left alone; another one in its place is an error.
+    /// Writes one certificate (RFC 7468). The same file from an earlier run is left alone, one that was broken off is written to its
+    /// end; another one in its place is an error.
     pub fn write(&self, fingerprint: &[u8; 32], der: &[u8]) -> io::Result<()> {
         let mut name: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
         name.push_str(".pem");
         let path = self.folder.join(name);
         let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
         let text = pem::encode_config(&Pem::new("CERTIFICATE", der), config);
-        match File::create_new(&path) {
-            Ok(mut file) => file.write_all(text.as_bytes()).map_err(|error| {
-                // Half a certificate is worse than none; if it cannot be removed either, the error says where it is.
-                let _ = fs::remove_file(&path);
-                at(&path, &error.to_string())
-            }),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => match is_same(&path, &text) {
-                true => Ok(()),
-                false => Err(at(&path, "there is another file of this name, which is left as it is")),
+        let file = match File::create_new(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => match there(&path, &text) {
+                There::Whole => return Ok(()),
+                There::Begun => File::create(&path),
+                There::Other => {
+                    return Err(at(&path, "there is another file of this name, which is left as it is"));
+                }
             },
-            Err(error) => Err(at(&path, &error.to_string())),
-        }
+            created => created,
+        };
+        let mut file = file.map_err(|error| at(&path, &error.to_string()))?;
+        file.write_all(text.as_bytes()).map_err(|error| {
+            // Half a certificate is worse than none; if it cannot be removed either, the error says where it is.
+            let _ = fs::remove_file(&path);
+            at(&path, &error.to_string())
+        })
     }
 }
 
-fn is_same(path: &Path, text: &str) -> bool {
-    let has_length =
-        fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() == text.len() as u64);
-    has_length && fs::read(path).is_ok_and(|there| there == text.as_bytes())
+/// What stands where a certificate is to be written.
+enum There {
+    /// The same.
+    Whole,
+    /// The beginning of it, from a run that was killed.
+    Begun,
+    Other,
+}
+
+fn there(path: &Path, text: &str) -> There {
+    let fits = fs::symlink_metadata(path).is_ok_and(|there| there.is_file() && there.len() <= text.len() as u64);
+    if !fits {
+        return There::Other;
+    }
+    match fs::read(path) {
+        Ok(there) if there == text.as_bytes() => There::Whole,
+        Ok(there) if text.as_bytes().starts_with(&there) => There::Begun,
+        _ => There::Other,
+    }
 }
 
 fn at(path: &Path, problem: &str) -> io::Error {
@@ -88,6 +108,12 @@ mod tests {
         assert!(text.starts_with("-----BEGIN CERTIFICATE-----\nMDAw"), "{text}");
         assert_eq!(pem::parse(&text).unwrap().contents(), [0x30; 60]);
         certificates.write(&[0xab; 32], &[0x30; 60]).unwrap();
+        // A run was killed between making the file and writing it, or in the middle.
+        for begun in ["", &text[..40]] {
+            fs::write(&path, begun).unwrap();
+            certificates.write(&[0xab; 32], &[0x30; 60]).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
         fs::write(&path, "mine").unwrap();
         let refusal = certificates.write(&[0xab; 32], &[0x30; 60]).unwrap_err().to_string();
         assert!(refusal.contains("another file of this name"), "{refusal}");
