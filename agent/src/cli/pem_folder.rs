@@ -79,7 +79,8 @@ enum There {
 }
 
 fn there(path: &Path, text: &str) -> There {
-    let fits = fs::symlink_metadata(path).is_ok_and(|there| there.is_file() && there.len() <= text.len() as u64);
+    let fits =
+        fs::symlink_metadata(path).is_ok_and(|there| there.is_file() && there.len() <= text.len() as u64);
     if !fits {
         return There::Other;
     }
