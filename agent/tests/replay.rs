@@ -331,11 +331,16 @@ struct Live {
 }
 
 impl Live {
+    /// Whatever started the tests may ignore signals, as a shell does for what runs in the background.
     fn new(folder: &Folder, arguments: &str) -> Live {
-        Live::of(folder.command(arguments))
+        Live::behind(&["env", "--default-signal=INT,TERM"], &folder.command(arguments))
     }
 
-    fn of(mut command: Command) -> Live {
+    /// Started by another program.
+    fn behind(starter: &[&str], replay: &Command) -> Live {
+        let mut command = Command::new(starter[0]);
+        command.args(&starter[1..]).arg(replay.get_program()).args(replay.get_args());
+        command.current_dir(replay.get_current_dir().unwrap());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -415,11 +420,8 @@ fn a_signal_that_the_parent_had_ignored_stays_ignored() {
     first.connection(flow(40_000, 80), &made::http(), Ends::Fin);
     second.connection(flow(40_000, 80), &made::http(), Ends::Fin);
     second.connection(flow(40_001, 80), &made::http(), Ends::Fin);
-    let replay = folder.command("- --json");
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(replay.get_program()).args(replay.get_args());
-    command.current_dir(&folder.0);
-    let mut live = Live::of(command);
+    let starter = ["env", "--ignore-signal=INT"];
+    let mut live = Live::behind(&starter, &folder.command("- --json"));
     live.stdin.write_all(&first.bytes).unwrap();
     live.line();
     live.signal(Signal::SIGINT);
