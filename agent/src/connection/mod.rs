@@ -21,7 +21,6 @@ mod fingerprints;
 mod held;
 mod library;
 mod owners;
-mod passing;
 mod reading;
 mod remaining;
 mod sessions;
