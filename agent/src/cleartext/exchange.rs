@@ -17,8 +17,8 @@ use super::text::{begins_ignoring_case, word};
 use super::{Dialogue, MAX_HEAD, Switch, Upgrade};
 use crate::tls::Direction;
 
-/// Requests that wait for their answers at a time; further ones are not read before, unless they take more than [`MAX_HEAD`]:
-/// then an answer was lost. Clients that send several requests at once send a handful.
+/// Requests that wait for their answers at a time; further ones are not read before. Clients that send several requests at
+/// once send a handful.
 const MAX_AWAITED: usize = 64;
 /// Digits of a chunk's length: any that fits into 64 bits.
 const MAX_CHUNK_DIGITS: usize = 16;
@@ -164,9 +164,6 @@ impl Exchange {
 
     /// Reads up to the end of the next request's head; `false` if it is not there, or not to be read yet.
     fn read_request(&mut self, bytes: &mut &[u8]) -> bool {
-        if self.awaited.len() == MAX_AWAITED && bytes.len() >= MAX_HEAD {
-            self.lose_answers();
-        }
         if self.waits || self.awaited.len() == MAX_AWAITED || !self.client.pass(bytes) {
             return false;
         }

@@ -125,13 +125,14 @@ impl Clear {
         }
     }
 
-    /// The server's further bytes will not be at hand: whether its client can be understood all the same.
+    /// The server's further bytes will not be at hand: whether that leaves something to read. Only HTTP's requests are
+    /// understood without their answers.
     pub fn lose_answers(&mut self) -> bool {
-        let Some(exchange) = &mut self.exchange else { return true };
-        if exchange.waits() {
+        let Some(exchange) = self.exchange.as_mut().filter(|exchange| !exchange.waits()) else {
             return false;
-        }
+        };
         exchange.lose_answers();
+        self.look();
         self.server.let_go(self.server.bytes.len());
         true
     }
@@ -158,12 +159,15 @@ impl Clear {
         (of(Direction::Client, &self.client), of(Direction::Server, &self.server))
     }
 
-    /// Whether there is no more to look at, of a client whose next bytes are delivered up to `reach`, if that is known. Its word is
-    /// awaited, whatever the server says.
-    pub fn is_exhausted(&self, reach: Option<u64>) -> bool {
-        let Some(exchange) = &self.exchange else { return self.client.end() >= LOOK as u64 };
-        let next = self.client.end().saturating_add(exchange.skippable(Direction::Client));
-        exchange.is_stuck() || self.client.overflowed || reach.is_some_and(|reach| next >= reach)
+    /// Whether there is no more to look at, of a client whose next bytes are delivered up to `reach`, if that is known. Where a
+    /// switch may still come (`waits`) its word is awaited, whatever the server says.
+    pub fn is_exhausted(&self, reach: Option<u64>, waits: bool) -> bool {
+        if let Some(exchange) = &self.exchange {
+            let next = self.client.end().saturating_add(exchange.skippable(Direction::Client));
+            return exchange.is_stuck() || self.client.overflowed || reach.is_some_and(|reach| next >= reach);
+        }
+        let (client, server) = self.examined();
+        client == LOOK as u64 || (server == LOOK as u64 && !waits)
     }
 
     /// Its messages are followed from head to head.

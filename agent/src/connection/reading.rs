@@ -34,8 +34,6 @@ pub struct Reading {
     cut: bool,
     /// Bytes of the client were withheld.
     overrun: bool,
-    /// Those of the server are, and are not wanted.
-    deaf: bool,
     /// It is read from where the source met it, which is not known to be its beginning.
     pub missed: bool,
     /// It is followed long: what is read is not remembered any more.
@@ -76,7 +74,6 @@ impl Reading {
             incomplete: None,
             cut: false,
             overrun: false,
-            deaf: false,
             missed: false,
             long: false,
             ended: false,
@@ -242,9 +239,7 @@ impl Reading {
 
     /// What the server says from here on is not delivered, and is not needed to go on with its client.
     fn loses_answers(&mut self) -> bool {
-        let is_plain = self.is_named() && !self.may_switch();
-        self.deaf |= is_plain && self.clear.as_mut().is_some_and(|clear| clear.lose_answers());
-        self.deaf
+        self.clear.as_mut().is_some_and(|clear| clear.lose_answers())
     }
 
     fn break_off(&mut self, direction: Direction, reason: IncompleteReason) {
@@ -278,8 +273,7 @@ impl Reading {
     /// No more bytes will fill the holes there are.
     pub fn give_up_holes(&mut self, reason: IncompleteReason) {
         for direction in [Direction::Client, Direction::Server] {
-            let wanted = direction == Direction::Client || !self.deaf;
-            if wanted && self.stream_mut(direction).missing() > 0 {
+            if self.stream_mut(direction).missing() > 0 {
                 self.break_off(direction, reason);
             }
         }
@@ -296,8 +290,7 @@ impl Reading {
                 Direction::Client => &self.client,
                 Direction::Server => &self.server,
             };
-            let wanted = direction == Direction::Client || !self.deaf;
-            if wanted && stream.position() < total && stream.missing() == 0 {
+            if stream.position() < total && stream.missing() == 0 {
                 self.break_off(direction, IncompleteReason::Lost);
             }
         }
@@ -381,7 +374,7 @@ impl Reading {
     fn is_exhausted(&self, clear: &Clear) -> bool {
         let before = self.before.client as u64;
         let reach = self.granted_in_clear.map(|granted| u64::from(granted).saturating_sub(before));
-        clear.is_exhausted(reach)
+        clear.is_exhausted(reach, self.may_switch() || clear.is_tunnel())
     }
 
     /// From here on nothing of what is read is remembered to compare repetitions with it.
@@ -403,10 +396,8 @@ impl Reading {
 
     /// It may have crossed in what the client said beyond that which was looked at.
     pub fn has_overlooked(&self) -> bool {
-        let Some(clear) = &self.clear else { return false };
-        let dialogue = clear.examination().dialogue;
-        let unheard = self.overrun || dialogue.exhausted || (dialogue.asked && self.deaf);
-        self.may_say_more() && (unheard || self.client.position() > self.examined().0)
+        let exhausted = self.clear.as_ref().is_some_and(|clear| clear.examination().dialogue.exhausted);
+        self.may_say_more() && (self.overrun || exhausted || self.client.position() > self.examined().0)
     }
 
     /// Its commands follow each other without an end that could be known.
@@ -438,7 +429,7 @@ impl Reading {
             clear.is_tunnel() && !dialogue.over && dialogue.switch.is_none() && !clear.is_answered();
         let awaited = !dialogue.over && self.is_opening(dialogue);
         let open = dialogue.asked || unanswered || awaited;
-        let why = if self.overrun || self.deaf { UnknownReason::Budget } else { UnknownReason::Incomplete };
+        let why = if self.overrun { UnknownReason::Budget } else { UnknownReason::Incomplete };
         missing.map(UnknownReason::from).or(open.then_some(why))
     }
 
