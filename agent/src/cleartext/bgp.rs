@@ -21,11 +21,6 @@ pub(super) fn bgp(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// Whether both sides have sent a message.
-pub(super) fn both(client: &[u8], server: &[u8]) -> Match {
-    settle(message(client), client).and(settle(message(server), server))
-}
-
 fn is_silent(client: &[u8], server: &[u8]) -> bool {
     client.is_empty() || server.is_empty()
 }

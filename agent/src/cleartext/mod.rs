@@ -6,11 +6,9 @@
 //! with the server. Refuses: keeping what it read. A credential's value never leaves the function that saw it.
 //!
 //! A protocol is one file with one function from prefixes to [`Match`], if its opening matters another to a
-//! [`Dialogue`], and one row in [`PROTOCOLS`]. If one side's bytes are enough to recognise it, [`answer`] says what the
-//! other side has to say to them, else the name is taken back.
+//! [`Dialogue`], and one row in [`PROTOCOLS`].
 
 mod amqp;
-mod answer;
 mod bgp;
 mod cassandra;
 mod cursor;
@@ -123,8 +121,6 @@ pub struct Dialogue {
 pub struct Examination {
     /// What it is.
     pub name: Name,
-    /// Both sides have said what that protocol begins with: no further byte takes the name back.
-    pub confirmed: bool,
     /// What was said.
     pub dialogue: Dialogue,
 }
@@ -195,78 +191,32 @@ fn nothing(_client: &[u8], _server: &[u8]) -> Dialogue {
 
 /// Names the protocol of two prefixes and listens to its opening. Looks at no more than [`LOOK`] bytes of each.
 pub fn examine(client: &[u8], server: &[u8]) -> Examination {
-    look(client, server, answer::confirms)
-}
-
-/// The same for a connection that is met in its middle, where either side's first bytes may belong to what was before: they
-/// do not take back what the other's say.
-pub fn examine_middle(client: &[u8], server: &[u8]) -> Examination {
-    look(client, server, |_, _, _| Match::Yes)
-}
-
-/// Whether a server answers in HTTP/1; [`None`] if it has not said enough.
-pub fn answers_in_http1(server: &[u8]) -> Option<bool> {
-    match answer::confirms(Protocol::Http1, b"", server) {
-        Match::Yes => Some(true),
-        Match::No => Some(false),
-        Match::NotYet => None,
-    }
+    let (client, server) = (&client[..client.len().min(LOOK)], &server[..server.len().min(LOOK)]);
+    let (name, row) = find(&client[..client.len().min(PEEK)], &server[..server.len().min(PEEK)]);
+    let dialogue = row.map(|row| (row.listen)(client, server)).unwrap_or_default();
+    Examination { name, dialogue }
 }
 
 /// Names the protocol of two prefixes of at most [`PEEK`] bytes. Empty ones are incomplete.
 pub fn name(client: &[u8], server: &[u8]) -> Name {
-    find(client, server, answer::confirms).name
+    find(client, server).0
 }
 
-/// Whether the other side confirms what one side's bytes suggest.
-type Confirms = fn(Protocol, &[u8], &[u8]) -> Match;
-
-fn look(client: &[u8], server: &[u8], confirms: Confirms) -> Examination {
-    let (client, server) = (&client[..client.len().min(LOOK)], &server[..server.len().min(LOOK)]);
-    let found = find(&client[..client.len().min(PEEK)], &server[..server.len().min(PEEK)], confirms);
-    let dialogue = found.row.map(|row| (row.listen)(client, server)).unwrap_or_default();
-    let dialogue = match found.name {
-        Name::Found(_) => dialogue,
-        name => contradicted(dialogue, name == Name::Unknown),
-    };
-    Examination { name: found.name, confirmed: found.confirmed, dialogue }
-}
-
-/// What is left of what one side said where the other speaks something else: a credential has crossed all the same.
-fn contradicted(dialogue: Dialogue, over: bool) -> Dialogue {
-    Dialogue { credential: dialogue.credential, over, ..Dialogue::default() }
-}
-
-struct Found {
-    name: Name,
-    confirmed: bool,
-    /// Of the protocol that was found, or of the one that the other side contradicted.
-    row: Option<&'static Row>,
-}
-
-fn find(client: &[u8], server: &[u8], confirms: Confirms) -> Found {
+fn find(client: &[u8], server: &[u8]) -> (Name, Option<&'static Row>) {
     let mut undecided = client.is_empty();
-    let mut contradicted = None;
     for row in PROTOCOLS {
         match (row.recognise)(client, server) {
-            Match::Yes => match confirms(row.protocol, client, server) {
-                Match::No => contradicted = contradicted.or(Some(row)),
-                confirmed => {
-                    let confirmed = confirmed == Match::Yes;
-                    return Found { name: Name::Found(row.protocol), confirmed, row: Some(row) };
-                }
-            },
+            Match::Yes => return (Name::Found(row.protocol), Some(row)),
             Match::NotYet => undecided = true,
             Match::No => {}
         }
     }
-    let is_begun = http2::is_begun(client) && confirms(Protocol::Http2, client, server) != Match::No;
     let name = match undecided {
-        true if is_begun => Name::SoFar(Protocol::Http2),
-        true if !http2::is_begun(client) => Name::Incomplete,
-        _ => Name::Unknown,
+        true if http2::is_begun(client) => Name::SoFar(Protocol::Http2),
+        true => Name::Incomplete,
+        false => Name::Unknown,
     };
-    Found { name, confirmed: false, row: contradicted }
+    (name, None)
 }
 
 /// Whether `bytes` begin with `wanted`, as far as they go.

@@ -4,7 +4,7 @@ use super::text::request_line;
 use super::{Dialogue, Match, head};
 use crate::tls::PEEK;
 
-pub(super) const METHODS: &[&[u8]] = &[
+const METHODS: &[&[u8]] = &[
     b"OPTIONS",
     b"DESCRIBE",
     b"ANNOUNCE",

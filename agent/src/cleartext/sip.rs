@@ -4,7 +4,7 @@ use super::text::request_line;
 use super::{Match, begins};
 use crate::tls::PEEK;
 
-pub(super) const METHODS: &[&[u8]] = &[
+const METHODS: &[&[u8]] = &[
     b"INVITE",
     b"ACK",
     b"BYE",

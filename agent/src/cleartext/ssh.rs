@@ -1,6 +1,5 @@
 //! SSH by its identification string (RFC 4253 section 4.2).
 
-use super::text::begins_with_one_of;
 use super::{Match, begins};
 
 /// Either side sends it first. A server may send other lines before; they are looked through.
@@ -19,14 +18,6 @@ pub(super) fn ssh(client: &[u8], server: &[u8]) -> Match {
             }
         }
     }
-}
-
-/// How servers of other protocols begin: lines before the identification are for people (RFC 4253 section 4.2), but not these.
-const FOREIGN: &[&[u8]] = &[b"HTTP/", b"RFB ", b"220 ", b"220-"];
-
-/// Whether both sides identify themselves so.
-pub(super) fn both(client: &[u8], server: &[u8]) -> Match {
-    begins(client, b"SSH-").and(server_identification(server)).and(begins_with_one_of(server, FOREIGN).not())
 }
 
 fn server_identification(server: &[u8]) -> Match {

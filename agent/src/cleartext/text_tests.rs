@@ -31,8 +31,7 @@ fn no_prefix_is_called_another_and_what_was_found_stays() {
     for sample in SAMPLES {
         let whole = examine(sample.client, sample.server);
         for ahead in (0..=sample.server.len()).rev().step_by(7) {
-            let mut last =
-                Examination { name: Name::Incomplete, confirmed: false, dialogue: Dialogue::default() };
+            let mut last = Examination { name: Name::Incomplete, dialogue: Dialogue::default() };
             for end in 0..=sample.client.len() {
                 let seen = examine(&sample.client[..end], &sample.server[..ahead]);
                 fuzz::stays(&last, &seen);
@@ -56,7 +55,7 @@ fn no_prefix_is_called_another_and_what_was_found_stays() {
 }
 
 #[test]
-fn no_other_peer_changes_a_name_that_both_sides_gave() {
+fn no_other_peer_changes_a_name_that_was_found() {
     for one in SAMPLES {
         for other in SAMPLES {
             let late = examine(one.client, other.server);

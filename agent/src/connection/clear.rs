@@ -24,8 +24,6 @@ pub struct Clear {
     /// Bytes that were there at the last look.
     looked: u64,
     last: Direction,
-    /// The first bytes are not known to be the connection's.
-    middle: bool,
     examination: Examination,
 }
 
@@ -48,22 +46,12 @@ impl Default for Clear {
             exchange: None,
             looked: 0,
             last: Direction::Client,
-            middle: false,
-            examination: Examination {
-                name: Name::Incomplete,
-                confirmed: false,
-                dialogue: Dialogue::default(),
-            },
+            examination: Examination { name: Name::Incomplete, dialogue: Dialogue::default() },
         }
     }
 }
 
 impl Clear {
-    /// Of a connection that is met in its middle.
-    pub fn from_middle(middle: bool) -> Self {
-        Clear { middle, ..Clear::default() }
-    }
-
     /// Keeps bytes, but for those that need not be seen. `acknowledged` counts as in [`crate::tls::Conversation::push`].
     pub fn hold(&mut self, direction: Direction, bytes: &[u8], acknowledged: u64) {
         let turned = self.last != direction;
@@ -105,19 +93,12 @@ impl Clear {
         }
         self.looked = ends;
         if self.exchange.is_none() {
-            let examine = if self.middle { cleartext::examine_middle } else { cleartext::examine };
-            self.examination = examine(&self.client.bytes, &self.server.bytes);
+            self.examination = cleartext::examine(&self.client.bytes, &self.server.bytes);
             if self.examination.name == Name::Found(Protocol::Http1) {
                 self.exchange = Some(Box::default());
             }
         }
         if let Some(exchange) = &mut self.exchange {
-            match cleartext::answers_in_http1(&self.server.bytes) {
-                _ if self.examination.confirmed => {}
-                Some(true) => self.examination.confirmed = true,
-                Some(false) => self.examination.name = Name::Unknown,
-                None => {}
-            }
             let (client, server) = exchange.follow(&self.client.bytes, &self.server.bytes);
             self.client.let_go(client);
             self.server.let_go(server);

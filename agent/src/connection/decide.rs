@@ -33,16 +33,17 @@ impl Connections {
         if connection.decided.is_some() || !reading.is_plainly_named() {
             return;
         }
-        // What it says at its beginning is still looked at.
-        if reading.granted_in_clear.is_none() {
-            reading.granted_in_clear = Some(LOOK as u32);
+        // Its verdict is known; what it says at its beginning is still looked at.
+        let is_granted = reading.granted_in_clear.is_some();
+        reading.granted_in_clear.get_or_insert(LOOK as u32);
+        connection.decided = Some(now);
+        if let Some(reading) = connection.reading.take() {
+            conclude_plain(connection, &reading);
+            connection.reading = Some(reading);
+        }
+        if !is_granted {
             ask(connection, LOOK as u32, sink);
         }
-        // What is reported is not to be taken back: the other side has to have its say before.
-        let Some(reading) = connection.reading.take_if(|reading| reading.is_confirmed()) else { return };
-        connection.decided = Some(now);
-        conclude_plain(connection, &reading);
-        connection.reading = Some(reading);
         self.name_listener(key, sink);
         self.publish(key, Stage::Open, sink);
     }

@@ -34,8 +34,6 @@ pub struct Reading {
     cut: bool,
     /// Bytes of the client were withheld.
     overrun: bool,
-    /// It is read from where the source met it, which is not known to be its beginning.
-    pub missed: bool,
     /// It is followed long: what is read is not remembered any more.
     long: bool,
     /// The connection's end was seen.
@@ -74,7 +72,6 @@ impl Reading {
             incomplete: None,
             cut: false,
             overrun: false,
-            missed: false,
             long: false,
             ended: false,
         }
@@ -188,9 +185,7 @@ impl Reading {
         if matches!(self.conversation.reading(), tls::Reading::Tls(_)) {
             self.clear = None;
         } else if self.clear.is_none() {
-            let middle = self.missed && self.before.switches == 0;
-            let clear = self.clear.get_or_insert_with(|| Box::new(Clear::from_middle(middle)));
-            clear.hold(direction, bytes, acknowledged);
+            self.clear.get_or_insert_default().hold(direction, bytes, acknowledged);
             self.follow_switch();
         }
     }
@@ -198,7 +193,7 @@ impl Reading {
     /// Begins anew behind a switch, if there is one.
     fn follow_switch(&mut self) -> bool {
         let Some(clear) = &self.clear else { return false };
-        let Examination { name, dialogue, .. } = clear.examination();
+        let Examination { name, dialogue } = clear.examination();
         let Some(Switch { from, client, server }) = dialogue.switch else { return false };
         if self.before.switches == MAX_SWITCHES {
             return false;
@@ -342,11 +337,6 @@ impl Reading {
         matches!(self.name(), Name::Found(_))
     }
 
-    /// Both sides have said what its protocol begins with.
-    pub fn is_confirmed(&self) -> bool {
-        self.clear.as_ref().is_some_and(|clear| clear.examination().confirmed)
-    }
-
     /// Its protocol can make room for another.
     pub fn may_switch(&self) -> bool {
         matches!(self.name(), Name::Found(protocol) if protocol.may_switch())
@@ -461,11 +451,11 @@ impl Reading {
         }
         match (self.conversation.reading(), &self.clear) {
             (tls::Reading::NotTls, Some(clear)) => match clear.examination() {
-                Examination { name: Name::Found(_), dialogue, confirmed } => {
+                Examination { name: Name::Found(_), dialogue } => {
                     // The opening of one that can switch may be over for who listens, and the switch still come.
                     let told = dialogue.credential.is_some() || self.speaks_in_lines();
                     let open = self.may_switch() && told && dialogue.switch.is_none() && !dialogue.protected;
-                    (dialogue.over && !open && confirmed) || self.is_exhausted(clear) || self.cut
+                    (dialogue.over && !open) || self.is_exhausted(clear) || self.cut
                 }
                 Examination { name: Name::Unknown, .. } => true,
                 Examination { name: Name::SoFar(_) | Name::Incomplete, .. } => decided,

@@ -319,12 +319,10 @@ impl Connections {
         if connection.reading.is_none() && !self.of_capture {
             self.library.reads(key);
         }
-        let (spare, held, missed) = (&mut self.spare, &mut self.held, connection.missed);
+        let (spare, held) = (&mut self.spare, &mut self.held);
         let reading = connection.reading.get_or_insert_with(|| {
             held.begin(key);
-            let mut reading = Reading::from_start(sequences, [spare.take(), spare.take()], budget);
-            reading.missed = missed;
-            Box::new(reading)
+            Box::new(Reading::from_start(sequences, [spare.take(), spare.take()], budget))
         });
         let at = segment.at;
         reading.take(role, segment);

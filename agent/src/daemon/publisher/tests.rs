@@ -97,19 +97,10 @@ fn exchange(text: &str, travels: [Travel; 2]) -> Vec<Event> {
 }
 
 fn sent(sequence: u32, text: &'static str) -> Event {
-    said(Travel::Sent, sequence, text)
-}
-
-/// The server confirms that it is HTTP.
-fn answered() -> Event {
-    said(Travel::Received, 1, "HTTP/1.1 200 OK\r\n")
-}
-
-fn said(travel: Travel, sequence: u32, text: &'static str) -> Event {
     Event::Segment(Segment {
         at: AT,
         owner: SegmentOwner::Socket(SOCKET),
-        travel,
+        travel: Travel::Sent,
         sequence,
         acknowledged: 1,
         withheld: 0,
@@ -314,8 +305,7 @@ fn a_verdict_that_is_withdrawn_while_nobody_reads_counts_anew() {
     let own = ProcessKey { pid: std::process::id(), start_time: 0 };
     let task = Task { process: own, ..task(own.pid) };
     let connect = Connect { at: AT, socket: SOCKET, task, dialled: pair().remote, netns: NETNS };
-    let request = sent(1, "GET /one HTTP/1.1\r\nHost: x\r\n");
-    for event in [Event::Connect(connect), established(), request, answered()] {
+    for event in [Event::Connect(connect), established(), sent(1, "GET /one HTTP/1.1\r\nHost: x\r\n")] {
         connections.handle(event, &mut publisher);
     }
     let known = own_workload(&publisher);
@@ -409,9 +399,9 @@ fn a_credential_after_the_verdict_is_a_finding_although_nobody_reads() {
     let (mut connections, mut publisher) = (connections(), publisher());
     connections.handle(established(), &mut publisher);
     let (line, header) = ("GET / HTTP/1.1\r\nHost: x\r\n", "Authorization: Basic dTpw\r\n\r\n");
-    for event in [sent(1, line), answered(), sent(1 + line.len() as u32, header)] {
+    for (sequence, bytes) in [(1, line), (1 + line.len() as u32, header)] {
         assert_eq!(found(&publisher, Code::CredentialInClear), 0);
-        connections.handle(event, &mut publisher);
+        connections.handle(sent(sequence, bytes), &mut publisher);
     }
     assert_eq!(found(&publisher, Code::UnauthenticatedEastWest), 1);
     assert_eq!(found(&publisher, Code::CredentialInClear), 1);
@@ -453,7 +443,7 @@ fn a_process_of_which_nothing_was_known_is_named_once_it_is() {
 #[test]
 fn whoever_comes_after_a_change_that_nobody_read_gets_a_revision_of_it() {
     let (mut connections, mut publisher) = (connections(), publisher());
-    for event in [established(), sent(1, "GET / HTTP/1.1\r\n\r\n"), answered()] {
+    for event in [established(), sent(1, "GET / HTTP/1.1\r\n\r\n")] {
         connections.handle(event, &mut publisher);
     }
     let revision = |publisher: &Publisher| publisher.published.values().next().unwrap().revision;
