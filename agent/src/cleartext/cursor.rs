@@ -111,7 +111,7 @@ pub(super) fn heard(seen: Seen<Dialogue>) -> Dialogue {
 
 /// Nothing was found, and nothing will be.
 pub(super) const OVER: Dialogue =
-    Dialogue { credential: None, switch: None, asked: false, protected: false, over: true, exhausted: false };
+    Dialogue { credential: None, switch: None, asked: false, protected: false, over: true };
 
 /// What follows is protected in a way of the protocol's own.
 pub(super) const PROTECTED: Dialogue = Dialogue { protected: true, ..OVER };

@@ -70,5 +70,5 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
             _ => {}
         }
     }
-    dialogue.exhausted()
+    dialogue.ended()
 }

@@ -33,6 +33,8 @@ pub(super) const KEY_FIELDS: &[&[u8]] = &[
 ];
 /// Schemes of Authorization that are no registered ones and carry a key as it is.
 const KEY_SCHEMES: &[&[u8]] = &[b"Token", b"ApiKey", b"Api-Key", b"GenieKey"];
+/// Largest chunk whose length is read: any that could end within what is looked at.
+const MAX_CHUNK_DIGITS: usize = 8;
 
 /// A start line and the fields behind it, as far as they arrived.
 pub(super) struct Head<'a> {
@@ -40,16 +42,12 @@ pub(super) struct Head<'a> {
     start: Line<'a>,
 }
 
-/// What follows a head (RFC 9112 section 6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
-    /// So many bytes.
-    Length(u64),
+/// What follows a head.
+enum Body {
+    Length(usize),
     Chunked,
-    /// Nothing, or, if it is an answer, all up to the end of the connection.
+    /// Up to the end of the connection, if it is an answer.
     Unsaid,
-    /// Lengths that contradict each other, or a coding without an end of its own.
-    Unclear,
 }
 
 impl<'a> Head<'a> {
@@ -87,30 +85,53 @@ impl<'a> Head<'a> {
         self.fields().find_map(|(name, value)| credential(name, value))
     }
 
-    /// What follows it, once all its fields are there.
-    pub(super) fn body(&self) -> Body {
-        let codings = self.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"Transfer-Encoding"));
-        if let Some((_, coding)) = codings.last() {
-            let is_chunked = coding.to_ascii_lowercase().ends_with(b"chunked");
-            return if is_chunked { Body::Chunked } else { Body::Unclear };
+    /// Where the next message begins, once that is known. `unsaid` is what is meant if nothing is said of a body.
+    pub(super) fn next(&self, unsaid: Option<usize>) -> Option<usize> {
+        let end = self.end()?;
+        match self.body() {
+            Body::Length(length) => Some(end.saturating_add(length)),
+            Body::Chunked => chunks_end(self.bytes, end),
+            Body::Unsaid => Some(end.saturating_add(unsaid?)),
         }
-        let values = self.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"Content-Length"));
-        // Repeated by those who join messages: then all have to say the same (section 6.3).
-        let lengths = values.flat_map(|(_, value)| value.split(|&byte| byte == b',')).map(length);
-        lengths.fold(Body::Unsaid, |body, length| match (body, length) {
-            (Body::Unsaid, Some(length)) => Body::Length(length),
-            (Body::Length(first), Some(length)) if first == length => body,
-            _ => Body::Unclear,
-        })
+    }
+
+    fn body(&self) -> Body {
+        if let Some(coding) = self.field(b"Transfer-Encoding") {
+            return if coding.to_ascii_lowercase().ends_with(b"chunked") {
+                Body::Chunked
+            } else {
+                Body::Unsaid
+            };
+        }
+        match self.field(b"Content-Length") {
+            Some(digits) if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
+                let add = |length: usize, digit: &u8| {
+                    length.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
+                };
+                Body::Length(digits.iter().fold(0, add))
+            }
+            _ => Body::Unsaid,
+        }
     }
 }
 
-/// Decimal digits; what exceeds 64 bits is the most they hold.
-fn length(value: &[u8]) -> Option<u64> {
-    let digits = value.trim_ascii();
-    let add = |length: u64, digit: &u8| length.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    is_number.then(|| digits.iter().fold(0, add))
+/// RFC 9112 section 7.1.
+fn chunks_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut lines = Lines::from(bytes, at);
+    loop {
+        let size = lines.next()?;
+        let digits = size.text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        if digits == 0 || digits > MAX_CHUNK_DIGITS {
+            return None;
+        }
+        let length = std::str::from_utf8(&size.text[..digits]).ok()?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        if length == 0 {
+            return lines.find(|line| line.text.is_empty()).map(|line| line.end);
+        }
+        lines.pass(length)?;
+        lines.next()?;
+    }
 }
 
 /// The kind of a field's credential.
@@ -140,12 +161,8 @@ pub(super) fn credentials(client: &[u8], version: &[u8]) -> Dialogue {
         if dialogue.credential.is_some() {
             return dialogue.ended();
         }
-        // RTSP has no chunks (RFC 2326 section 4.4).
-        let (Some(end), Body::Length(_) | Body::Unsaid) = (head.end(), head.body()) else { return dialogue };
-        at = match head.body() {
-            Body::Length(length) => end.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)),
-            _ => end,
-        };
+        let Some(next) = head.next(Some(0)) else { return dialogue };
+        at = next;
     }
-    dialogue.exhausted()
+    dialogue.ended()
 }

@@ -1,8 +1,8 @@
 //! HTTP/1 by the client's request line (RFC 9112 section 3), its credentials, and CONNECT.
 
-use super::exchange::Exchange;
-use super::text::begins_ignoring_case;
-use super::{Dialogue, Match};
+use super::head::Head;
+use super::text::{MAX_COMMANDS, begins_ignoring_case, word};
+use super::{Dialogue, Match, Upgrade};
 use crate::tls::PEEK;
 
 /// Longest method that is accepted: the IANA registry's longest is UPDATEREDIRECTREF (17).
@@ -73,7 +73,75 @@ pub(super) fn http1(client: &[u8], _server: &[u8]) -> Match {
 
 /// Credentials of requests, and the switch of CONNECT (RFC 9110 section 9.3.6) or of Upgrade to TLS (RFC 2817).
 pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
-    let mut exchange = Exchange::default();
-    exchange.follow(client, server);
-    exchange.dialogue()
+    let mut dialogue = Dialogue::default();
+    let mut sent = 0;
+    let mut answers = Answers { server, at: Some(0) };
+    for _ in 0..MAX_COMMANDS {
+        let Some(request) = Head::read(client, sent) else { return dialogue };
+        // Bodies without a length, and what follows an upgrade, are no requests.
+        let (method, rest) = word(request.start());
+        if !rest.windows(7).any(|window| window == b"HTTP/1.") {
+            return dialogue.ended();
+        }
+        dialogue.note(request.credential());
+        let Some(end) = request.end() else { return dialogue };
+        let upgrade = request.field(b"Upgrade");
+        let is_connect = method == b"CONNECT";
+        if !is_connect && upgrade.is_none() && dialogue.credential.is_some() {
+            return dialogue.ended();
+        }
+        let answer = answers.next(method);
+        match answer {
+            None if is_connect || upgrade.is_some() => return dialogue,
+            Some(answer) if is_connect && answer.status / 100 == 2 => {
+                return dialogue.switched(Upgrade::HttpConnect, end, answer.end);
+            }
+            Some(answer) if answer.status == 101 && upgrade.is_some() => {
+                let is_tls = upgrade.is_some_and(|value| begins_ignoring_case(value, b"TLS/") == Match::Yes);
+                return match is_tls {
+                    true => dialogue.switched(Upgrade::HttpUpgrade, end, answer.end),
+                    false => dialogue.ended(),
+                };
+            }
+            _ => {}
+        }
+        let Some(next) = request.next(Some(0)) else { return dialogue };
+        sent = next;
+    }
+    dialogue.ended()
+}
+
+/// A final answer.
+#[derive(Clone, Copy)]
+struct Answer {
+    status: u16,
+    /// Bytes of the server up to and with the empty line.
+    end: usize,
+}
+
+/// The final answers of a server in their order; none any more once one has no end.
+struct Answers<'a> {
+    server: &'a [u8],
+    at: Option<usize>,
+}
+
+impl Answers<'_> {
+    fn next(&mut self, method: &[u8]) -> Option<Answer> {
+        loop {
+            let head = self.at.take().and_then(|at| Head::read(self.server, at))?;
+            let rest = head.start().strip_prefix(b"HTTP/1.")?;
+            let digits = word(rest).1.get(..3)?;
+            let status = std::str::from_utf8(digits).ok()?.parse().ok()?;
+            let end = head.end()?;
+            if (100..200).contains(&status) && status != 101 {
+                self.at = Some(end);
+                continue;
+            }
+            let is_bare = matches!(status, 101 | 204 | 304)
+                || method == b"HEAD"
+                || method == b"CONNECT" && status / 100 == 2;
+            self.at = if is_bare { Some(end) } else { head.next(None) };
+            return Some(Answer { status, end });
+        }
+    }
 }

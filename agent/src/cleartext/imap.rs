@@ -69,7 +69,7 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
             Some(Step::Next) => {}
         }
     }
-    dialogue.exhausted()
+    dialogue.ended()
 }
 
 enum Step {

@@ -13,7 +13,6 @@ mod bgp;
 mod cassandra;
 mod cursor;
 mod dns;
-mod exchange;
 mod ftp;
 mod head;
 mod hpack;
@@ -50,8 +49,6 @@ mod vnc;
 mod xmpp;
 mod zookeeper;
 
-#[cfg(test)]
-mod exchange_tests;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 #[cfg(test)]
@@ -61,7 +58,6 @@ mod text_samples;
 #[cfg(test)]
 mod text_tests;
 
-pub use exchange::Exchange;
 pub use name::{Credential, Protocol, Upgrade};
 
 use crate::tls::PEEK;
@@ -69,10 +65,6 @@ use crate::tls::PEEK;
 /// Bytes of each direction that are looked at in a protocol that can switch to TLS or authenticate in clear: greetings,
 /// capabilities and a few commands, or the header of a request.
 pub const LOOK: usize = 4096;
-
-/// Longest head of an HTTP/1 message that is read where more is at hand than [`LOOK`]: what common servers take (Node.js 16 KiB,
-/// Apache 8 KiB a line, nginx four buffers of 8 KiB).
-pub const MAX_HEAD: usize = 16 * 1024;
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,8 +104,6 @@ pub struct Dialogue {
     pub protected: bool,
     /// Nothing that follows can change any of this.
     pub over: bool,
-    /// It is over because no more commands are followed: what comes behind them was not looked at.
-    pub exhausted: bool,
 }
 
 /// What is known of two prefixes.

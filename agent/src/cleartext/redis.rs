@@ -144,7 +144,7 @@ pub(super) fn listen(client: &[u8], _server: &[u8]) -> Dialogue {
             return dialogue.ended();
         }
     }
-    dialogue.exhausted()
+    dialogue.ended()
 }
 
 fn read_array<'a>(bytes: &'a [u8], mut at: usize, arguments: &mut [&'a [u8]; KEPT]) -> Option<usize> {

@@ -93,7 +93,7 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
             _ => {}
         }
     }
-    dialogue.exhausted()
+    dialogue.ended()
 }
 
 fn credential(shown: Shown) -> Credential {

@@ -53,11 +53,6 @@ impl Dialogue {
         Dialogue { over: true, ..self }
     }
 
-    /// No more than [`MAX_COMMANDS`] are followed.
-    pub(super) fn exhausted(self) -> Dialogue {
-        Dialogue { over: true, exhausted: true, ..self }
-    }
-
     /// Both sides agreed.
     pub(super) fn switched(self, from: Upgrade, client: usize, server: usize) -> Dialogue {
         Dialogue { switch: Some(Switch { from, client, server }), over: true, ..self }

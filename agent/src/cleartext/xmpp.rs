@@ -52,7 +52,7 @@ pub(super) fn listen(client: &[u8], server: &[u8]) -> Dialogue {
             return dialogue.ended();
         }
     }
-    dialogue.exhausted()
+    dialogue.ended()
 }
 
 /// What the server makes of the client's wish: it proceeds, or ends the stream (RFC 6120 section 5.4.2).

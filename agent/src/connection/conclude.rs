@@ -94,10 +94,6 @@ pub(super) fn conclude_plain(connection: &mut Connection, reading: &Reading) -> 
                 }
                 (name, _) => Conclusion::of_cleartext(name),
             };
-            connection.may_say_more = reading.may_say_more();
-            if reading.has_overlooked() {
-                connection.incomplete.get_or_insert(tls::IncompleteReason::Budget);
-            }
         }
         tls::Reading::Tls(_) => {
             let (client, server) = reading.conversation.handshake_bytes();

@@ -16,33 +16,27 @@ impl Connections {
     pub(super) fn consider(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
         let Some(reading) = connection.reading.as_mut() else { return };
-        // The bytes of a capture cost nothing.
-        if self.of_capture && reading.is_followed() && reading.granted_in_clear.is_none() {
-            reading.granted_in_clear = Some(u32::MAX);
-            ask(connection, u32::MAX, sink);
-            return self.consider(key, now, sink);
-        }
         if reading.is_settled() {
             return self.settle(key, now, sink);
         }
         if let Some(granted) = further_budget(reading, self.limits.max_budget) {
             reading.granted = granted;
-            ask(connection, granted, sink);
+            for side in connection.client.iter().chain(&connection.server) {
+                sink.decide(side.socket, Decision::Budget { sent: granted, received: granted });
+            }
         }
-        let Some(reading) = connection.reading.as_mut() else { return };
         if connection.decided.is_some() || !reading.is_plainly_named() {
             return;
         }
         // Its verdict is known; what it says at its beginning is still looked at.
-        let is_granted = reading.granted_in_clear.is_some();
-        reading.granted_in_clear.get_or_insert(LOOK as u32);
         connection.decided = Some(now);
         if let Some(reading) = connection.reading.take() {
             conclude_plain(connection, &reading);
             connection.reading = Some(reading);
         }
-        if !is_granted {
-            ask(connection, LOOK as u32, sink);
+        let look = LOOK as u32;
+        for side in connection.client.iter().chain(&connection.server) {
+            sink.decide(side.socket, Decision::Budget { sent: look, received: look });
         }
         self.name_listener(key, sink);
         self.publish(key, Stage::Open, sink);
@@ -109,10 +103,7 @@ impl Connections {
     /// There is no room to look at a connection any longer: what is known of it stands.
     pub(super) fn cut_short(&mut self, key: ConnectionKey, now: Timestamp, sink: &mut dyn Sink) {
         let Some(connection) = self.connections.get_mut(&key) else { return };
-        // Whose verdict is known, and who is only followed for a credential, is not counted: the record says it.
-        let is_extra = connection.decided.is_some()
-            && connection.reading.as_ref().is_some_and(|reading| reading.is_followed());
-        if (connection.reading.is_some() && !is_extra) || connection.watched.is_some() {
+        if connection.reading.is_some() || connection.watched.is_some() {
             self.held.note_cut();
         }
         if let Some(reading) = connection.reading.as_mut() {
@@ -191,10 +182,6 @@ impl Connections {
                 (&mut self.sessions, &mut self.shared, &mut self.fingerprints, &mut self.library.counts),
                 sink,
             );
-        } else if connection.may_say_more
-            && connection.bytes.is_some_and(|(client, _)| client > connection.examined.0)
-        {
-            connection.incomplete.get_or_insert(tls::IncompleteReason::Budget);
         }
         self.close_library(&mut connection);
         if connection.conclusion.protocol == Protocol::Silent {
@@ -231,13 +218,6 @@ fn further_budget(reading: &Reading, max_budget: u32) -> Option<u32> {
     let wanted = wanted_client.max(wanted_server);
     let granted = wanted.saturating_add(BUDGET_STEP).min(max_budget);
     (wanted > reading.granted && granted > reading.granted).then_some(granted)
-}
-
-/// So many bytes of each direction are wanted.
-fn ask(connection: &Connection, bytes: u32, sink: &mut dyn Sink) {
-    for side in connection.client.iter().chain(&connection.server) {
-        sink.decide(side.socket, Decision::Budget { sent: bytes, received: bytes });
-    }
 }
 
 /// No further byte of it is wanted.

@@ -115,8 +115,6 @@ pub struct Connection {
     /// Bytes that these two hold, as they count in the sum of all.
     held: u32,
     subflow: bool,
-    /// In clear, without a credential in what was looked at, and one could still come.
-    may_say_more: bool,
     /// It is read from where the source met it, which is not known to be its beginning.
     missed: bool,
 }

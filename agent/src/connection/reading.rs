@@ -26,16 +26,10 @@ pub struct Reading {
     pub before: Before,
     /// Payload bytes of each direction that the source was told to deliver.
     pub granted: u32,
-    /// The same of what is in clear, once it has a name.
-    pub granted_in_clear: Option<u32>,
     /// Why bytes are missing, the first reason.
     pub incomplete: Option<IncompleteReason>,
     /// A direction ended early, by a hole or by the budget.
     cut: bool,
-    /// Bytes of the client were withheld.
-    overrun: bool,
-    /// It is followed long: what is read is not remembered any more.
-    long: bool,
     /// The connection's end was seen.
     ended: bool,
 }
@@ -68,11 +62,8 @@ impl Reading {
             wrapped: None,
             before: Before::default(),
             granted,
-            granted_in_clear: None,
             incomplete: None,
             cut: false,
-            overrun: false,
-            long: false,
             ended: false,
         }
     }
@@ -94,19 +85,10 @@ impl Reading {
             stream.withhold(end, segment.withheld, segment.withheld_for);
         }
         if let Inserted::Next(bytes) = inserted {
-            self.push_and_remember(direction, bytes, acknowledged);
-        }
-        self.advance(direction, acknowledged);
-    }
-
-    /// A body in clear, of which nobody needs to know what it says, is not remembered either.
-    fn push_and_remember(&mut self, direction: Direction, bytes: &[u8], acknowledged: u64) {
-        let is_body =
-            self.clear.as_ref().is_some_and(|clear| clear.skippable(direction) >= bytes.len() as u64);
-        self.push(direction, bytes, acknowledged);
-        if !is_body && !self.long {
+            self.push(direction, bytes, acknowledged);
             self.stream_mut(direction).remember(bytes);
         }
+        self.advance(direction, acknowledged);
     }
 
     fn stream_mut(&mut self, direction: Direction) -> &mut Stream {
@@ -120,26 +102,22 @@ impl Reading {
     fn advance(&mut self, direction: Direction, acknowledged: u64) {
         loop {
             if let Some(chunk) = self.stream_mut(direction).read() {
-                self.push_and_remember(direction, &chunk.bytes, chunk.acknowledged);
+                self.push(direction, &chunk.bytes, chunk.acknowledged);
+                self.stream_mut(direction).remember(&chunk.bytes);
                 continue;
             }
-            let skippable = match (self.is_wrapped(direction), &self.clear) {
-                (true, _) => 0,
-                (false, Some(clear)) => clear.skippable(direction),
-                (false, None) => self.conversation.skippable(direction),
+            let skippable = match self.is_wrapped(direction) {
+                true => 0,
+                false => self.conversation.skippable(direction),
             };
             let stream = self.stream_mut(direction);
             let passable = stream.missing().min(skippable);
             if passable > 0 {
                 stream.skip(passable);
-                match &mut self.clear {
-                    Some(clear) => clear.skip(direction, passable),
-                    None => self.conversation.skip(direction, passable, acknowledged),
-                }
+                self.conversation.skip(direction, passable, acknowledged);
                 continue;
             }
             match stream.withheld_for() {
-                Some(Withheld::Budget) if direction == Direction::Server && self.loses_answers() => {}
                 Some(Withheld::Budget) => self.break_off(direction, IncompleteReason::Budget),
                 Some(Withheld::Cut) => self.break_off(direction, IncompleteReason::Truncated),
                 None => {}
@@ -232,14 +210,8 @@ impl Reading {
         })
     }
 
-    /// What the server says from here on is not delivered, and is not needed to go on with its client.
-    fn loses_answers(&mut self) -> bool {
-        self.clear.as_mut().is_some_and(|clear| clear.lose_answers())
-    }
-
     fn break_off(&mut self, direction: Direction, reason: IncompleteReason) {
         self.cut = true;
-        self.overrun |= direction == Direction::Client && reason == IncompleteReason::Budget;
         // In clear nobody needs more than was to be looked at.
         if reason != IncompleteReason::Budget || !self.is_named() {
             self.incomplete.get_or_insert(reason);
@@ -357,37 +329,14 @@ impl Reading {
     /// Payload bytes of client and server that were looked at in clear.
     pub fn examined(&self) -> (u64, u64) {
         let (client, server) = self.clear.as_ref().map_or((0, 0), |clear| clear.examined());
-        (self.before.client as u64 + client, self.before.server as u64 + server)
+        ((self.before.client + client) as u64, (self.before.server + server) as u64)
     }
 
-    /// There is no more to look at.
+    /// There is no more to look at. Where a switch may still come the client's word is awaited, whatever the server says.
     fn is_exhausted(&self, clear: &Clear) -> bool {
-        let before = self.before.client as u64;
-        let reach = self.granted_in_clear.map(|granted| u64::from(granted).saturating_sub(before));
-        clear.is_exhausted(reach, self.may_switch() || clear.is_tunnel())
-    }
-
-    /// From here on nothing of what is read is remembered to compare repetitions with it.
-    pub fn follow_long(&mut self) {
-        self.long = true;
-    }
-
-    /// Bodies of its messages are stepped over.
-    pub fn is_followed(&self) -> bool {
-        self.clear.as_ref().is_some_and(|clear| clear.is_followed())
-    }
-
-    /// A credential may still cross in clear, as far as is known.
-    pub fn may_say_more(&self) -> bool {
-        let over = |dialogue: Dialogue| dialogue.over && !dialogue.exhausted;
-        let over = self.clear.as_ref().is_none_or(|clear| over(clear.examination().dialogue));
-        self.is_named() && !over && self.credential().is_none()
-    }
-
-    /// It may have crossed in what the client said beyond that which was looked at.
-    pub fn has_overlooked(&self) -> bool {
-        let exhausted = self.clear.as_ref().is_some_and(|clear| clear.examination().dialogue.exhausted);
-        self.may_say_more() && (self.overrun || exhausted || self.client.position() > self.examined().0)
+        let (client, server) = clear.examined();
+        let waits = self.may_switch() || clear.is_tunnel();
+        client == LOOK || (server == LOOK && !waits)
     }
 
     /// Its commands follow each other without an end that could be known.
@@ -419,8 +368,7 @@ impl Reading {
             clear.is_tunnel() && !dialogue.over && dialogue.switch.is_none() && !clear.is_answered();
         let awaited = !dialogue.over && self.is_opening(dialogue);
         let open = dialogue.asked || unanswered || awaited;
-        let why = if self.overrun { UnknownReason::Budget } else { UnknownReason::Incomplete };
-        missing.map(UnknownReason::from).or(open.then_some(why))
+        missing.map(UnknownReason::from).or(open.then_some(UnknownReason::Incomplete))
     }
 
     /// Its next words could be the wish for TLS. Who has shown a password does not wait for it any more, and LDAP, which has no

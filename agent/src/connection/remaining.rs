@@ -37,9 +37,6 @@ impl Connections {
                 (&mut self.sessions, &mut self.shared, &mut self.fingerprints, &mut self.library.counts),
                 sink,
             );
-        } else if connection.may_say_more {
-            // What came after the looking had ended is not known.
-            connection.incomplete.get_or_insert(IncompleteReason::Budget);
         }
         if connection.conclusion == Conclusion::silent() {
             connection.conclusion = Conclusion::unknown(Protocol::Silent, UnknownReason::Incomplete);

@@ -18,7 +18,7 @@ impl Spare {
         self.0.pop().unwrap_or_default()
     }
 
-    /// Takes the buffers of a reading that takes no further segment, or remembers none.
+    /// Takes the buffers of a reading that takes no further segment.
     pub fn take_back(&mut self, reading: &mut Reading) {
         for buffer in reading.forget_read() {
             if (1..=MAX_CAPACITY).contains(&buffer.capacity()) && self.0.len() < MAX_BUFFERS {

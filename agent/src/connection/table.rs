@@ -267,7 +267,6 @@ impl Connections {
             watched: None,
             held: 0,
             subflow: false,
-            may_say_more: false,
             missed: false,
         };
         self.connections.insert(key, Box::new(connection));
@@ -404,13 +403,6 @@ impl Connections {
             return;
         };
         reading.give_up_holes(IncompleteReason::Lost);
-        // The bytes of a capture cost nothing: whose messages are followed, that is followed to its end.
-        if self.of_capture && connection.decided.is_some() && reading.is_followed() && !reading.is_settled() {
-            reading.follow_long();
-            self.spare.take_back(reading);
-            self.held.change(&mut connection.held, reading.held());
-            return;
-        }
         self.held.change(&mut connection.held, reading.held());
         // What has a name and can be nothing else is not looked at for ever: credentials come first.
         if reading.is_named() && (!reading.may_switch() || reading.has_heard_much()) {

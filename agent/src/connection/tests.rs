@@ -1,4 +1,3 @@
-mod bodies;
 mod ends;
 mod held;
 
@@ -31,8 +30,6 @@ struct Seen {
     wanted: Vec<SocketCookie>,
     credentials: Vec<Option<Credential>>,
     upgrades: Vec<Option<Upgrade>>,
-    incomplete: Vec<Option<IncompleteReason>>,
-    examined: Vec<(u64, u64)>,
 }
 
 impl Sink for Seen {
@@ -47,8 +44,6 @@ impl Sink for Seen {
         self.connections.push((stage, connection.conclusion, holders));
         self.credentials.push(connection.credential);
         self.upgrades.push(connection.upgraded_from);
-        self.incomplete.push(connection.incomplete);
-        self.examined.push(connection.examined);
         self.last = Some((connection.close_reason, connection.bytes, connection.sockets().count()));
     }
     fn owner_wanted(&mut self, socket: SocketCookie) {
