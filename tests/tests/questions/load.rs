@@ -199,7 +199,8 @@ fn at_a_terminal(whom: Whom<'_>, arguments: &[&str]) -> Result<String> {
     let line: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
     let mut script = std::process::Command::new("script");
     script.args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"]);
-    let output = script.stdin(std::process::Stdio::null()).output()?;
+    // One that can show more than lines, whatever the tests themselves were started from.
+    let output = script.env("TERM", "xterm").stdin(std::process::Stdio::null()).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
