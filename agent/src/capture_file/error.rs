@@ -74,12 +74,14 @@ impl std::fmt::Display for Problem {
         match kind {
             // It names the input, and there is no place in it.
             ProblemKind::Unopened(_) => kind.fmt(f),
-            _ if self.times > 1 => write!(
-                f,
-                "{name}: after packet {packet}, at byte {offset}: {kind}; the same at {} later places",
-                self.times - 1
-            ),
-            _ => write!(f, "{name}: after packet {packet}, at byte {offset}: {kind}"),
+            _ => {
+                write!(f, "{name}: after packet {packet}, at byte {offset}: {kind}")?;
+                match self.times {
+                    0 | 1 => Ok(()),
+                    2 => f.write_str("; the same at one later place"),
+                    times => write!(f, "; the same at {} later places", times - 1),
+                }
+            }
         }
     }
 }

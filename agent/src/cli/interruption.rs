@@ -8,12 +8,14 @@ use signal_hook::flag;
 use crate::capture_file::Stop;
 
 /// From here on SIGINT and SIGTERM request the stop instead of ending the process; a second one ends it with 128 + its number.
-/// One that whoever started the process had it ignore (`trap '' INT`, `nohup` and the like) stays ignored. No thread waits for them: with a second one the allocator would lock for every piece of memory.
+/// One that whoever started the process had it ignore (`trap '' INT`, a shell's background) stays ignored. No thread waits for them:
+/// with a second one the allocator would lock for every piece of memory.
 ///
 /// # Errors
 /// If the process may not handle signals.
 pub(super) fn requests(stop: &Stop) -> io::Result<()> {
-    // The kernel's word (proc_pid_status(5)): to ask with sigaction(2) would take `unsafe`.
+    // The kernel's word (proc_pid_status(5)): to ask with sigaction(2) would take `unsafe`. Where there is no /proc none counts as
+    // ignored: whoever then sends a signal is heard.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     for signal in [SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal, &status)) {
         // In this order: the first signal finds the stop not requested yet.

@@ -154,7 +154,7 @@ fn what_is_left_out_again_and_again_is_said_once_with_its_count() {
         said[0].contains("(too many interfaces)") && said[0].ends_with("at 903 later places"),
         "{said:?}"
     );
-    assert!(said[1].contains("an unknown interface") && said[1].ends_with("at 1 later places"), "{said:?}");
+    assert!(said[1].contains("an unknown interface") && said[1].ends_with("at one later place"), "{said:?}");
     assert_eq!((replayed.summary.packets, replayed.summary.further_problems), (1, 0));
 }
 
