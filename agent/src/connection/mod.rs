@@ -21,6 +21,7 @@ mod fingerprints;
 mod held;
 mod library;
 mod owners;
+mod passing;
 mod reading;
 mod remaining;
 mod sessions;
